@@ -1,0 +1,78 @@
+"""Everything that is done with this project, each by one command.
+
+``nox`` runs the whole test suite, ``nox -s demo`` shows what the project is for. Both make all that
+they need. Where an interpreter is missing, nox says so; in CI that is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+HEALTHY_CUPYS = ["13.6.0", "14.2.0"]
+ROOT = Path(__file__).parent
+
+nox.needs_version = ">=2024.10"
+nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
+nox.options.sessions = ["lint", "tests", "healthy"]
+
+
+def groups(*names: str) -> list[str]:
+    """Return what the dependency groups of that name ask for."""
+    project = nox.project.load_toml(ROOT / "pyproject.toml")
+    return list(nox.project.dependency_groups(project, *names))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    session.install(".", *groups("lint"))
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run all tests but those of healthy CuPys; the broken ones are made first, and kept."""
+    session.install(".", *groups("test"))
+    session.run("pytest", "--deselect", "tests/test_healthy_cupy.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("cupy", HEALTHY_CUPYS)
+def healthy(session: nox.Session, cupy: str) -> None:
+    """Run the tests of healthy CuPys."""
+    session.install(".", *groups("test"))
+    session.run("pytest", "tests/test_healthy_cupy.py", "-k", cupy, *session.posargs)
+
+
+@nox.session(python="3.13")
+def demo(session: nox.Session) -> None:
+    """Show a CuPy that is really broken fail, and import with ``cupy_compat``."""
+    testbed = ["python", "tests/testbed.py", "--python", "3.13"]
+    session.log("making a CuPy 13.4.1 that is compiled with Cython 3.1.1, as a source build may be")
+    built = session.run(*testbed, "--cupy", "13.4.1", "--cython", "3.1.1", silent=True)
+    python = str(built).splitlines()[-1]
+    session.run(python, "-m", "pip", "install", "-q", "--force-reinstall", ".", external=True)
+    session.log("without cupy_compat:")
+    session.run(python, "-c", "import cupy", external=True, success_codes=[1])
+    session.log("with it, in the same interpreter:")
+    session.run(python, "-c", DEMO, external=True)
+
+
+DEMO = """
+import cupy_compat
+import cupy
+
+@cupy.memoize()
+def square(x):
+    print(f"computing the square of {x}")
+    return x * x
+
+print(f"square(12) = {square(12)}, and from the cache {square(12)}; it is {square!r}")
+print(cupy_compat.status())
+"""

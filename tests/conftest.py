@@ -1,0 +1,136 @@
+"""Fresh interpreters with real CuPys, healthy and broken, for every test that speaks of one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import testbed
+
+import cupy_compat
+
+#: The build that stands for all where one is enough: the one most often reported.
+TYPICAL = ("13.4.1", "3.1.1")
+
+BUILDS = [(cupy, cython) for cupy in testbed.BROKEN_CUPYS for cython in testbed.BREAKING_CYTHONS]
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that can be started afresh, with or without ``cupy_compat`` to import."""
+
+    python: Path
+    shim: Path
+
+    def run(
+        self, code: str | Path, *, shim: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run code, or a file, in a fresh process; the environment names ``CUPY_COMPAT`` etc."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTHON", "CUPY", "WRAPT"))
+        }
+        if shim:
+            inherited["PYTHONPATH"] = str(self.shim)
+        program = [str(code)] if isinstance(code, Path) else ["-c", textwrap.dedent(code)]
+        return subprocess.run(
+            [str(self.python), "-W", "error::RuntimeWarning:cupy_compat", *program],
+            env=inherited | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def output(self, code: str | Path, *, shim: bool = True, **environment: str) -> str:
+        """Run code that must succeed, and return what it printed."""
+        done = self.run(code, shim=shim, **environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that holds the ``cupy_compat`` under test and nothing else."""
+    folder = tmp_path_factory.mktemp("shim")
+    (folder / "cupy_compat").symlink_to(Path(cupy_compat.__file__).parent)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bare(shim: Path) -> Interpreter:
+    """Return this Python without any CuPy, and without wrapt."""
+    return Interpreter(Path(getattr(sys, "_base_executable", sys.executable)), shim)
+
+
+@pytest.fixture(scope="session")
+def broken(shim: Path) -> Interpreter:
+    """Return this Python with the broken CuPy that is most often reported."""
+    return Interpreter(testbed.broken(sys.executable, *TYPICAL), shim)
+
+
+@pytest.fixture(scope="session", params=BUILDS, ids="-cython".join)
+def any_broken(request: pytest.FixtureRequest, shim: Path) -> Interpreter:
+    """Return this Python with each broken CuPy in turn."""
+    return Interpreter(testbed.broken(sys.executable, *request.param), shim)
+
+
+@pytest.fixture(scope="session")
+def reference(shim: Path) -> Interpreter:
+    """Return this Python with the first CuPy whose source is mended."""
+    return Interpreter(testbed.healthy(sys.executable, testbed.REFERENCE_CUPY), shim)
+
+
+@pytest.fixture(scope="session", params=testbed.HEALTHY_CUPYS)
+def healthy(request: pytest.FixtureRequest, shim: Path) -> Interpreter:
+    """Return this Python with each healthy CuPy in turn."""
+    return Interpreter(testbed.healthy(sys.executable, request.param), shim)
+
+
+#: Everything that an import could change for others, by identity.
+SNAPSHOT = textwrap.dedent("""
+    import builtins, functools, json, sys, warnings
+
+    def snapshot():
+        return {
+            "meta_path": [sys.meta_path, *sys.meta_path],
+            "path_hooks": [sys.path_hooks, *sys.path_hooks],
+            "path": [sys.path, *sys.path],
+            "import": [builtins.__import__, *vars(builtins).values()],
+            "functools": [functools, *vars(functools), *vars(functools).values()],
+            "filters": [warnings.filters, *warnings.filters],
+            "modules": [*sys.modules, *sys.modules.values()],
+        }
+
+    def changed(before, after):
+        # The objects themselves are held by ``before``, so that no identity is used twice.
+        return [
+            kind for kind in before
+            if list(map(id, before[kind])) != list(map(id, after[kind]))
+        ]
+""")
+
+
+def arming(**environment: str) -> dict[str, str]:
+    """Return the environment in which the shim is armed on this Python."""
+    return {"CUPY_COMPAT": "auto" if sys.version_info >= (3, 13) else "always", **environment}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of CI in which a test was skipped for any reason but a missing GPU."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get("CI"):
+        return
+    skipped = [
+        report for report in reporter.stats.get("skipped", []) if "gpu" not in report.keywords
+    ]
+    if skipped:
+        reporter.write_line(f"{len(skipped)} tests that need no GPU were skipped, which CI forbids")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,256 @@
+"""Ask memoized functions all that Python code can ask, and print the answers as JSON.
+
+Run once under a repaired CuPy and once under a healthy one; the answers must be the same.
+``NOT_COMPARED`` holds what is known to differ.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import copy
+import functools
+import inspect
+import json
+import pickle
+import sys
+import types
+import typing
+import weakref
+
+try:
+    import cupy_compat
+
+    # Harmless where CuPy is healthy, which is the point.
+    cupy_compat.install(force=True)
+except ModuleNotFoundError:
+    pass
+
+import cupy
+from cupy import _util
+
+#: Why an answer cannot be the same, for everything that is not asked.
+NOT_COMPARED = {
+    "type(f)": "Cython's own function type cannot be made from Python",
+    "func_name, func_doc, ...": "aliases of Cython's function type for Python 2",
+    "_is_coroutine": "of Cython's function type alone; asyncio reads its absence as its False",
+    "f.__code__": "its file and its local variables are those of CuPy's source",
+    "setting __code__, __globals__, __closure__": "refused with other words",
+}
+
+WRITTEN = ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__", "__wrapped__")
+MORE = ("__defaults__", "__kwdefaults__", "__closure__", "__type_params__", "__dict__")
+ABSENT = ("__self__", "__text_signature__", "__builtins__", "__len__", "__iter__", "__enter__")
+
+
+def plain(x):
+    """Return x."""
+    return x
+
+
+def lavish(a: int, b=2, /, c: str = "c", *args: float, d, e: list[int] | None = None, **kw) -> dict:
+    """Return all of it."""
+    return {"a": a, "b": b, "c": c, "args": args, "d": d, "e": e, "kw": kw}
+
+
+lavish.extra = ["an attribute"]
+lavish.__defaults_note__ = "another"
+
+
+class Callable:
+    """Callable, and without a name."""
+
+    def __call__(self, x):
+        """Return x doubled."""
+        return x * 2
+
+
+class Holder:
+    """Has methods to memoize."""
+
+    def method(self, x):
+        """Return x and the type of self."""
+        return type(self).__name__, x
+
+    @_util.memoize()
+    def memoized(self, x):
+        """Return the type of self and x, from the cache."""
+        return type(self).__name__, x
+
+
+def bare():
+    """Return nothing."""
+
+
+bare.__doc__ = None
+del bare.__module__
+
+SUBJECTS = {
+    "plain": plain,
+    "lavish": lavish,
+    "builtin": len,
+    "builtin method": "abc".upper,
+    "lambda": lambda x=1: x,
+    "method": Holder().method,
+    "unbound method": Holder.method,
+    "partial": functools.partial(plain, 1),
+    "class": Holder,
+    "callable object": Callable(),
+    "bare": bare,
+    "memoized twice": _util.memoize()(plain),
+    "cached": functools.cache(plain),
+}
+if sys.version_info >= (3, 12):
+    exec("def generic[T: int](x: T) -> T:\n    'Return x.'\n    return x\n", globals())
+    SUBJECTS["generic"] = globals()["generic"]
+
+
+def told(value):
+    """Return a value in words that mean the same in every process."""
+    if isinstance(value, dict):
+        return {str(key): told(part) for key, part in value.items()}
+    # Addresses and the places of files differ from process to process.
+    words = repr(value).split(" at 0x")[0]
+    return f"{type(value).__name__}: {words}" if type(value) is not type(memoized) else words
+
+
+def tried(action, *, words=True):
+    """Return an action's result, or the exception that it raised."""
+    try:
+        return told(action())
+    except Exception as error:
+        return [type(error).__name__, str(error) if words else None]
+
+
+memoized = _util.memoize()(plain)
+deleted = object()
+
+
+def set_and_read(function, name, value):
+    """Set an attribute and read it back, or delete it."""
+    if value is deleted:
+        delattr(function, name)
+        return hasattr(function, name)
+    setattr(function, name, value)
+    return getattr(function, name)
+
+
+def answers(subject):
+    """Return all answers about one subject, memoized."""
+    f = cupy.memoize()(subject)
+    found = {
+        "attributes": {
+            name: tried(lambda n=name: getattr(f, n), words=False) for name in WRITTEN + MORE
+        },
+        "wraps the subject": tried(lambda: f.__wrapped__ is subject),
+        "absent": {name: hasattr(f, name) for name in ABSENT},
+        "globals": f.__globals__ is vars(_util),
+        "vars": tried(lambda: sorted(vars(f))),
+        "own dict": tried(lambda: vars(f) is not getattr(subject, "__dict__", None)),
+        "signature": tried(lambda: str(inspect.signature(f))),
+        "own signature": tried(lambda: str(inspect.signature(f, follow_wrapped=False))),
+        "argspec": tried(lambda: inspect.getfullargspec(f)),
+        "annotations": tried(lambda: inspect.get_annotations(f)),
+        "hints": tried(lambda: typing.get_type_hints(f)),
+        "unwrapped": tried(lambda: inspect.unwrap(f)),
+        "documented": tried(lambda: inspect.getdoc(f)),
+        "source": tried(lambda: inspect.getsource(f)),
+        "inspected": {
+            name: check(f)
+            for name, check in inspect.getmembers(inspect, inspect.isfunction)
+            if name.startswith("is") and name != "iskeyword"
+        },
+        "types": {
+            name: isinstance(f, kind)
+            for name, kind in vars(types).items()
+            if isinstance(kind, type)
+        },
+        "protocols": {
+            name: isinstance(f, getattr(collections.abc, name)) for name in collections.abc.__all__
+        },
+        "class": f.__class__ is type(f),
+        "callable": callable(f),
+        "repr": repr(f).split(" at ")[0],
+        "str": str(f) == repr(f) == f"{f}",
+        "true": bool(f),
+        "equal": [f == f, f != f, f == cupy.memoize()(subject), hash(f) == hash(f), f == subject],
+        "ordered": tried(lambda: f < f, words=False),
+        "len": tried(lambda: len(f), words=False),
+        "iter": tried(lambda: iter(f), words=False),
+        "with": tried(lambda: 1 in f, words=False),
+        "reduced": tried(lambda: f.__reduce_ex__(4)),
+        "copied": [copy.copy(f) is f, copy.deepcopy(f) is f],
+        "weakly": weakref.ref(f)() is f,
+        "bound": tried(lambda: type(f.__get__(1)).__name__),
+        "bound to": tried(lambda: f.__get__(1).__self__),
+        "from the class": tried(lambda: f.__get__(None, int) is f),
+        "directory": {name: name in dir(f) for name in (*WRITTEN, "__dict__", "extra")},
+        "no such": tried(lambda: f.no_such, words=False),
+    }
+    # From here on the function is changed.
+    values = ("text", None, 1, {}, (), deleted)
+    found["set"] = {
+        f"{name} {index}": tried(lambda n=name, v=value: set_and_read(f, n, v), words=False)
+        for name in (*WRITTEN, *MORE, "custom")
+        for index, value in enumerate(values)
+        if name != "__closure__"
+    }
+    return found
+
+
+def behaviour():
+    """Return how memoizing behaves: cache, exceptions, arguments, clear_memo."""
+    calls = []
+
+    def fails(x, **named):
+        calls.append((x, named))
+        if x == "raise":
+            raise KeyError(x)
+        return [x]
+
+    f = cupy.memoize()(fails)
+    found = {
+        "cached": f(1) is f(1),
+        "not for other arguments": f(1) is f(2),
+        "1 and 1.0": f(1) is f(1.0),
+        "by name": f(1, a=1) is f(1, a=1),
+        "order of names": f(1, a=1, b=2) is f(1, b=2, a=1),
+        "unhashable": tried(lambda: f([])),
+        "unhashable by name": tried(lambda: f(1, a=[])),
+        "too few": tried(lambda: f()),
+        "raises": [tried(lambda: f("raise")), tried(lambda: f("raise"))],
+    }
+    before = f(1)
+    cupy.clear_memo()
+    found["cleared"] = f(1) is not before
+    found["calls"] = told(calls)
+    per_device = cupy.memoize(for_each_device=True)(fails)
+    found["per device"] = tried(lambda: per_device(1))
+    holder = Holder()
+    found["as a method"] = [
+        holder.memoized(1),
+        holder.memoized(1) is holder.memoized(1),
+        Holder.memoized(holder, 1) is holder.memoized(1),
+        tried(lambda: type(holder.memoized).__name__),
+    ]
+    found["pickled"] = [
+        pickle.loads(pickle.dumps(one, protocol)) is one
+        for one in (global_one, Holder.memoized)
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ]
+    found["not pickled"] = tried(lambda: pickle.dumps(f), words=False)
+    return found
+
+
+@cupy.memoize()
+def global_one(x):
+    """Return x."""
+    return x
+
+
+if __name__ == "__main__":
+    json.dump(
+        {"behaviour": behaviour(), **{name: answers(s) for name, s in SUBJECTS.items()}},
+        sys.stdout,
+        indent=1,
+        sort_keys=True,
+    )

@@ -1,0 +1,215 @@
+"""What ``CUPY_COMPAT`` means, and what happens where there is nothing to repair."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Interpreter, arming
+
+import cupy_compat
+
+
+def stand_in(folder: Path, **files: str) -> str:
+    """Write a package ``cupy`` that stands in for CuPys that nobody has: far too old, or new."""
+    package = folder / "cupy"
+    package.mkdir()
+    for name, text in {"__init__": "", **files}.items():
+        (package / f"{name}.py").write_text(text)
+    return str(folder)
+
+
+def with_stand_in(interpreter: Interpreter, folder: str) -> dict[str, str]:
+    return {"PYTHONPATH": f"{interpreter.shim}:{folder}", "CUPY_COMPAT": "always"}
+
+
+@pytest.mark.parametrize(
+    ("value", "armed"),
+    [("always", True), ("never", False), ("auto", None), ("", None)],
+)
+def test_the_variable_decides(bare: Interpreter, value: str, armed: bool | None) -> None:
+    if armed is None:
+        armed = sys.version_info >= (3, 13)
+    code = "import cupy_compat; print(cupy_compat.status().state)"
+    assert bare.output(code, CUPY_COMPAT=value).strip() == ("armed" if armed else "inactive")
+
+
+def test_a_value_that_means_nothing_warns_once_and_counts_as_auto(bare: Interpreter) -> None:
+    printed = bare.output(
+        """
+        import sys, warnings
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            import cupy_compat
+            cupy_compat.install()
+        (warning,) = caught
+        print(warning.category.__name__, warning.filename, warning.lineno)
+        print(warning.message)
+        print(cupy_compat.status().state)
+        """,
+        CUPY_COMPAT="alwyas",
+    )
+    origin, message, state = printed.splitlines()
+    assert origin == "RuntimeWarning <string> 5"
+    assert all(word in message for word in ("'alwyas'", "'auto'", "'always'", "'never'"))
+    assert state == ("armed" if sys.version_info >= (3, 13) else "inactive")
+
+
+def test_force_arms_whatever_the_variable_says(bare: Interpreter) -> None:
+    code = """
+        import cupy_compat
+        print(cupy_compat.install().state, cupy_compat.install(force=True).state)
+        cupy_compat.uninstall()
+        print(cupy_compat.status().state)
+    """
+    assert bare.output(code, CUPY_COMPAT="never").split() == ["inactive", "armed", "inactive"]
+
+
+def test_the_reason_for_doing_nothing_names_its_cause(bare: Interpreter) -> None:
+    code = "import cupy_compat; print(cupy_compat.status())"
+    assert "CUPY_COMPAT=never is set" in bare.output(code, CUPY_COMPAT="never")
+    if sys.version_info < (3, 13):
+        version = "{}.{}".format(*sys.version_info)
+        assert f"On Python {version} nothing is done" in bare.output(code)
+    uninstalled = "import cupy_compat; cupy_compat.uninstall(); print(cupy_compat.status())"
+    assert "uninstall() was called" in bare.output(uninstalled, CUPY_COMPAT="always")
+
+
+def test_uninstall_without_install_is_harmless(bare: Interpreter) -> None:
+    code = """
+        import sys
+        import cupy_compat
+        before = list(sys.meta_path)
+        cupy_compat.uninstall()
+        print(before == sys.meta_path, cupy_compat.status().state)
+    """
+    assert bare.output(code, CUPY_COMPAT="never").split() == ["True", "inactive"]
+
+
+def test_the_status_is_a_frozen_and_printable_record() -> None:
+    status = cupy_compat.status()
+    assert isinstance(status, cupy_compat.Status)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        status.state = "healthy"  # type: ignore[misc]
+    assert [field.name for field in dataclasses.fields(status)] == [
+        "state",
+        "reason",
+        "python",
+        "cupy",
+        "cython",
+    ]
+    assert str(status).startswith(f"{status.state}: {status.reason}")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'stauts'"):
+        cupy_compat.stauts  # noqa: B018
+
+
+def test_without_cupy_the_ordinary_error_comes_with_nothing_of_ours(bare: Interpreter) -> None:
+    done = bare.run("import cupy_compat\nimport cupy", CUPY_COMPAT="always")
+    assert done.stderr.strip().endswith("ModuleNotFoundError: No module named 'cupy'")
+    assert "cupy_compat" not in done.stderr
+
+
+def test_a_cupy_broken_in_another_way_fails_with_its_own_error(
+    broken: Interpreter, tmp_path: Path
+) -> None:
+    # A real CuPy, which lacks a module that it imports after its _util has been repaired.
+    code = """
+        import sys
+        import cupy_compat
+        sys.modules["cupy._core._kernel"] = None
+        import cupy
+    """
+    done = broken.run(code, **arming())
+    assert "ModuleNotFoundError: import of cupy._core._kernel halted" in done.stderr
+    assert "cupy_compat" not in done.stderr
+
+
+def test_a_cupy_whose_util_itself_fails_fails_without_the_hook_in_its_traceback(
+    bare: Interpreter, tmp_path: Path
+) -> None:
+    folder = stand_in(tmp_path, __init__="import cupy._util", _util="1 / 0")
+    done = bare.run("import cupy_compat\nimport cupy", **with_stand_in(bare, folder))
+    assert done.stderr.strip().endswith("ZeroDivisionError: division by zero")
+    assert "_util.py" in done.stderr
+    assert "cupy_compat" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("util", "reason"),
+    [
+        (None, "it has no cupy._util"),
+        ("x = 1", "has no memoize"),
+        ("memoize = 1", "has no memoize"),
+        ("def memoize(): raise OSError('other')", "OSError: other"),
+        ("import functools\ndef memoize(): raise OSError('other')", "OSError: other"),
+        ("memoize = lambda: lambda f: lambda x: 7", "returned something else"),
+    ],
+)
+def test_a_cupy_too_old_or_too_new_is_left_alone_and_the_status_says_why(
+    bare: Interpreter, tmp_path: Path, util: str | None, reason: str
+) -> None:
+    files = {"__init__": "__version__ = '99.0'"}
+    if util is not None:
+        files = {"__init__": "from cupy import _util\n__version__ = '99.0'", "_util": util}
+    folder = stand_in(tmp_path, **files)
+    printed = bare.output(
+        """
+        import cupy_compat, cupy
+        util = getattr(cupy, "_util", None)
+        print(cupy_compat.status())
+        if hasattr(util, "functools"):
+            import functools
+            print(util.functools is functools)
+        """,
+        **with_stand_in(bare, folder),
+    )
+    lines = printed.splitlines()
+    assert lines[0].startswith("inactive: CuPy is left alone")
+    assert reason in lines[0]
+    assert "CuPy 99.0" in lines[0]
+    assert lines[1:] in ([], ["True"])
+
+
+def test_a_function_whose_annotations_alone_fail_is_repaired(
+    bare: Interpreter, broken: Interpreter, tmp_path: Path
+) -> None:
+    # Stands in for Cython 3.2.6 on Python 3.14 (cython/cython issue 7767), which is not at hand
+    # on the Pythons that are tested: a wrapper that takes a name, and raises over annotations.
+    folder = stand_in(
+        tmp_path,
+        __init__="from cupy import _util\n__version__ = '14.1.1'",
+        _util="""
+import functools
+
+class Wrapper:
+    def __init__(self, call): object.__setattr__(self, "call", call)
+    __name__ = __qualname__ = "ret"
+    def __call__(self, *args): return self.call(*args)
+    def __setattr__(self, name, value):
+        if name == "__annotations__" and value or name == "__annotate__":
+            raise TypeError("f.__annotate__() missing 1 required positional argument: 'format'")
+        object.__setattr__(self, name, value)
+
+def memoize():
+    def decorator(f):
+        return functools.wraps(f)(Wrapper(f))
+    return decorator
+""",
+    )
+    site = broken.output("import wrapt; print(wrapt.__path__[0].rpartition('/')[0])").strip()
+    (tmp_path / "wrapt").symlink_to(Path(site) / "wrapt")
+    printed = bare.output(
+        """
+        import cupy_compat, cupy
+        def annotated(x: int) -> int: return x
+        def plain(x): return x
+        f = cupy._util.memoize()(annotated)
+        print(f.__annotations__ == annotated.__annotations__, f(2), f.__name__)
+        print(cupy_compat.status().state)
+        """,
+        **with_stand_in(bare, folder),
+    )
+    assert printed.splitlines() == ["True 2 annotated", "repaired"]

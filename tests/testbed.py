@@ -1,0 +1,250 @@
+"""Make an environment whose CuPy is really broken, or really healthy, with pip alone.
+
+The published wheels of CuPy are healthy, whatever their version: CuPy's maintainers build them
+with a Cython that suits. The failure that this project repairs lives in CuPys that somebody
+compiled with Cython 3.1 or later. So the test bed takes the published wheel, compiles the one
+extension module that holds the failure from the source distribution of the same version, with
+the Cython asked for, and puts it into the wheel's place. It takes seconds, where a whole build
+of CuPy takes minutes, and ends in the same traceback.
+
+Everything is kept between runs below ``$CUPY_COMPAT_TESTBED`` (by default
+``cupy-compat-testbed`` in the user's cache folder), and appears there whole or not at all.
+
+Usage::
+
+    python tests/testbed.py --python 3.13 --cupy 13.4.1 --cython 3.1.8   # broken
+    python tests/testbed.py --python 3.13 --cupy 13.6.0                  # healthy
+    python tests/testbed.py --into ENV/bin/python --cython 3.1.8         # breaks the CuPy in ENV
+
+It prints the path of the environment's interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+#: The builds that the failure was seen in, oldest and newest Cython that shows it.
+BROKEN_CUPYS = ("13.4.0", "13.4.1")
+BREAKING_CYTHONS = ("3.1.1", "3.3.1")
+#: The first CuPy whose source is mended: what a repaired one is compared with.
+REFERENCE_CUPY = "13.5.1"
+#: Further healthy CuPys, which the shim must leave as they are.
+HEALTHY_CUPYS = ("13.6.0", "14.2.0")
+
+
+class TestBedError(Exception):
+    """An environment could not be made; the message says why."""
+
+    __test__ = False  # the name begins like a test class's
+
+
+def store() -> Path:
+    """Return the folder that keeps what was made."""
+    chosen = os.environ.get("CUPY_COMPAT_TESTBED")
+    if chosen:
+        return Path(chosen).absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "cupy-compat-testbed"
+
+
+def interpreter(version: str) -> Path:
+    """Return the interpreter of that version (``"3.13"``) that is on the PATH."""
+    found = shutil.which(f"python{version}")
+    # A pyenv shim is there whether or not it answers for the version, so it has to be tried.
+    if found is None or _run([found, "-c", ""], check=False).returncode != 0:
+        raise TestBedError(f"no python{version} on the PATH answers; install it or add it there")
+    return Path(found)
+
+
+def healthy(python: Path | str, cupy: str) -> Path:
+    """Return the interpreter of an environment that holds the published wheel of CuPy and wrapt."""
+
+    def build(env: Path) -> None:
+        _run([python, "-m", "venv", env])
+        _pip(_python(env), "install", f"cupy-cuda12x=={cupy}", "wrapt")
+
+    return _python(_once(f"{_tag(python)}-cupy{cupy}", build))
+
+
+def broken(python: Path | str, cupy: str, cython: str) -> Path:
+    """Return the interpreter of an environment whose CuPy that Cython broke."""
+    origin = _site_packages(healthy(python, cupy))
+
+    def build(env: Path) -> None:
+        _run([python, "-m", "venv", "--without-pip", env])
+        # Links, since each CuPy fills 300 MB and only one file of it differs.
+        shutil.copytree(
+            origin, _site_packages(_python(env)), copy_function=os.link, dirs_exist_ok=True
+        )
+        break_cupy(_python(env), cython)
+
+    return _python(_once(f"{_tag(python)}-cupy{cupy}-cython{cython}", build))
+
+
+def break_cupy(python: Path | str, cython: str) -> None:
+    """Replace ``cupy._util`` in an existing environment by one that Cython compiled."""
+    asked = "import importlib.metadata as m; print(m.version('cupy-cuda12x'))"
+    cupy = _run([python, "-c", asked]).stdout.strip()
+    tag = _tag(python)
+
+    def build(folder: Path) -> None:
+        _compile_util(python, cupy, cython, folder)
+
+    (built,) = _once(f"{tag}-util{cupy}-cython{cython}", build).glob("_util.*")
+    target = _site_packages(python) / "cupy" / built.name
+    # A new file under the old name: the old one may be linked into other environments.
+    aside = target.with_suffix(".new")
+    shutil.copy2(built, aside)
+    aside.replace(target)
+
+
+def _compile_util(python: Path | str, cupy: str, cython: str, into: Path) -> None:
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        raise TestBedError("no C++ compiler (g++ or c++) is on the PATH; install one")
+    source = _once(f"source-cupy{cupy}", lambda folder: _fetch_source(python, cupy, folder))
+    tool = _once(
+        f"{_tag(python)}-tool-cython{cython}",
+        lambda folder: _pip(python, "install", "--target", str(folder), f"Cython=={cython}"),
+    )
+    # The directives and constants of CuPy's own install/cupy_builder/_command.py.
+    directives = {
+        "binding": False,
+        "embedsignature": True,
+        "c_api_binop_methods": True,
+        "legacy_implicit_noexcept": True,
+    }
+    constants = {
+        "CUPY_USE_CUDA_PYTHON": False,
+        "CUPY_CUFFT_STATIC": False,
+        "CUPY_CYTHON_VERSION": cython,
+        "CUPY_CUDA_VERSION": 0,
+        "CUPY_HIP_VERSION": 0,
+    }
+    translate = [python, "-m", "cython", "--cplus", "-3", "cupy/_util.pyx", "-o", into / "u.cpp"]
+    for flag, settings in (("-X", directives), ("-E", constants)):
+        translate += [flag, ",".join(f"{name}={value}" for name, value in settings.items())]
+    _run(translate, cwd=source, env={"PYTHONPATH": str(tool)})
+    asked = (
+        "import sysconfig as s; print(s.get_path('include')); print(s.get_config_var('EXT_SUFFIX'))"
+    )
+    include, suffix = _run([python, "-c", asked]).stdout.split()
+    flags = ["-shared", "-fPIC", "-O2", "-w", "-DCUPY_NO_CUDA=1"]
+    folders = [f"-I{include}", f"-I{source}", f"-I{source / 'cupy' / '_core' / 'include'}"]
+    _run([compiler, *flags, *folders, into / "u.cpp", "-o", into / f"_util{suffix}"])
+    (into / "u.cpp").unlink()
+
+
+def _fetch_source(python: Path | str, cupy: str, folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as download:
+        # CuPy's own switch for a build that describes itself without a CUDA toolkit.
+        _pip(
+            python,
+            *("download", "--no-deps", "--no-binary", "cupy", "-d", download, f"cupy=={cupy}"),
+            env={"READTHEDOCS": "True"},
+        )
+        (archive,) = Path(download).glob("cupy-*.tar.gz")
+        with tarfile.open(archive) as unpacked:
+            unpacked.extractall(folder, filter="data")
+    (inner,) = folder.iterdir()
+    for part in inner.iterdir():
+        part.rename(folder / part.name)
+    inner.rmdir()
+
+
+def _once(name: str, build: Callable[[Path], None]) -> Path:
+    """Return ``store() / name``, built first if it is not there; never left half-built."""
+    place = store() / name
+    if place.exists():
+        return place
+    store().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store(), prefix=f"{name}-") as scratch:
+        fresh = Path(scratch) / "built"
+        fresh.mkdir()
+        build(fresh)
+        try:
+            fresh.rename(place)
+        except OSError:
+            # Somebody else finished the same thing meanwhile; theirs is as good.
+            if not place.exists():
+                raise
+    return place
+
+
+def _tag(python: Path | str) -> str:
+    asked = "import sys; print('cp%d.%d.%d' % sys.version_info[:3])"
+    return _run([python, "-c", asked]).stdout.strip()
+
+
+def _python(env: Path) -> Path:
+    return env / "bin" / "python"
+
+
+def _site_packages(python: Path | str) -> Path:
+    asked = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    return Path(_run([python, "-c", asked]).stdout.strip())
+
+
+def _pip(python: Path | str, *arguments: str, env: Mapping[str, str] = {}) -> None:
+    _run([python, "-m", "pip", "--disable-pip-version-check", "-q", *arguments], env=env)
+
+
+def _run(
+    command: list[str | Path],
+    *,
+    check: bool = True,
+    cwd: Path | None = None,
+    env: Mapping[str, str] = {},
+) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CUPY_COMPAT")}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**inherited, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        words = " ".join(map(str, command))
+        raise TestBedError(f"`{words}` failed with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the environment that the command line asks for and print its interpreter."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--python", metavar="VERSION", help="a new environment for this Python")
+    where.add_argument("--into", metavar="PYTHON", help="an existing environment's interpreter")
+    parser.add_argument("--cupy", metavar="VERSION", help="with --python: which CuPy")
+    parser.add_argument("--cython", metavar="VERSION", help="the Cython that breaks it")
+    options = parser.parse_args(arguments)
+    if options.into and (options.cupy or not options.cython):
+        parser.error("--into takes --cython and no --cupy")
+    if options.python and not options.cupy:
+        parser.error("--python needs --cupy")
+    try:
+        if options.into:
+            break_cupy(options.into, options.cython)
+            print(options.into)
+        elif options.cython:
+            print(broken(interpreter(options.python), options.cupy, options.cython))
+        else:
+            print(healthy(interpreter(options.python), options.cupy))
+    except TestBedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
