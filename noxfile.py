@@ -57,11 +57,13 @@ def demo(session: nox.Session) -> None:
     session.log("making a CuPy 13.4.1 that is compiled with Cython 3.1.1, as a source build may be")
     built = session.run(*testbed, "--cupy", "13.4.1", "--cython", "3.1.1", silent=True)
     python = str(built).splitlines()[-1]
-    session.run(python, "-m", "pip", "install", "-q", "--force-reinstall", ".", external=True)
+    # Beside the environment and not in it, since that is kept and shared with the tests.
+    folder = session.create_tmp()
+    session.run("python", "-m", "pip", "install", "-q", "--upgrade", "--target", folder, ".")
     session.log("without cupy_compat:")
     session.run(python, "-c", "import cupy", external=True, success_codes=[1])
     session.log("with it, in the same interpreter:")
-    session.run(python, "-c", DEMO, external=True)
+    session.run(python, "-c", DEMO, external=True, env={"PYTHONPATH": folder})
 
 
 DEMO = """
@@ -76,3 +78,10 @@ def square(x):
 print(f"square(12) = {square(12)}, and from the cache {square(12)}; it is {square!r}")
 print(cupy_compat.status())
 """
+
+
+@nox.session(python="3.13")
+def cost(session: nox.Session) -> None:
+    """Measure what the shim costs and write docs/cost.md."""
+    page = session.run("python", "tools/measure_cost.py", silent=True, stderr=None)
+    (ROOT / "docs" / "cost.md").write_text(str(page))

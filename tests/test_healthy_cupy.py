@@ -38,7 +38,7 @@ def test_importing_a_healthy_cupy_changes_what_it_changes_without_the_shim(
         after["meta_path"] = [item for item in after["meta_path"] if item not in finders]
         print(json.dumps({
             "changed": changed(before, after),
-            "modules": [name for name in sys.modules if not name.startswith("cupy_compat")],
+            "modules": sorted(name for name in sys.modules if not name.startswith("cupy_compat")),
             "finders": [repr(finder) for finder in finders],
             "functools": cupy._util.functools is functools,
         }))

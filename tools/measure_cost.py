@@ -1,0 +1,198 @@
+"""Measure what the shim costs, and print a page of Markdown.
+
+Every figure is a comparison of two things that were measured alternately in one run, each time in
+a fresh interpreter: medians, and the median of the ratios of neighbours. Run it on an idle
+machine::
+
+    nox -s cost
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import testbed  # noqa: E402
+
+PYTHONS = ("3.11", "3.12", "3.13")
+
+# Without the garbage collector: whether one of its runs falls into half a millisecond is chance.
+IMPORT = """
+import gc
+from time import perf_counter
+gc.disable()
+start = perf_counter()
+import {modules}
+print(perf_counter() - start)
+"""
+
+CALL = """
+import timeit
+{first}
+import cupy
+@cupy.memoize()
+def function(x):
+    return x
+function(1)
+print(min(timeit.repeat("function(1)", globals=globals(), number=100_000, repeat=7)) / 100_000)
+"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two measured alternately; seconds."""
+
+    plain: list[float]
+    shimmed: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Return the median of the ratios of neighbours."""
+        return statistics.median(b / a for a, b in zip(self.plain, self.shimmed, strict=True))
+
+    @property
+    def difference(self) -> float:
+        """Return the median of the differences of neighbours, in seconds."""
+        return statistics.median(b - a for a, b in zip(self.plain, self.shimmed, strict=True))
+
+
+def seconds(python: Path, code: str, **environment: str) -> float:
+    """Return what code prints in a fresh interpreter."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "CUPY_COMPAT"))
+    }
+    done = subprocess.run(
+        [python, "-c", code],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
+def compare(rounds: int, plain: Callable[[], float], shimmed: Callable[[], float]) -> Comparison:
+    """Measure the two alternately, after one of each that does not count."""
+    plain(), shimmed()
+    pairs = [(plain(), shimmed()) for _ in range(rounds)]
+    return Comparison([a for a, _ in pairs], [b for _, b in pairs])
+
+
+def main() -> None:
+    """Measure all of it and print the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        (path / "cupy_compat").symlink_to(ROOT / "cupy_compat")
+        (path / "empty").mkdir()
+        (path / "empty" / "__init__.py").touch()
+        shim = {"PYTHONPATH": str(path)}
+        print_page(measure(shim))
+
+
+def measure(shim: dict[str, str]) -> list[tuple[str, str, str, str]]:
+    """Return the rows of the table."""
+    rows = []
+    always = {**shim, "CUPY_COMPAT": "always"}
+    for version in PYTHONS:
+        python = testbed.interpreter(version)
+        state = "armed" if version == "3.13" else "inactive"
+        found = compare(
+            60,
+            lambda python=python: seconds(python, IMPORT.format(modules="empty"), **shim),
+            lambda python=python: seconds(python, IMPORT.format(modules="cupy_compat"), **shim),
+        )
+        rows.append(
+            row(f"`import cupy_compat` ({state}), an empty package", version, found, 1e3, "ms")
+        )
+    python = testbed.interpreter("3.13")
+    for cupy in testbed.HEALTHY_CUPYS:
+        healthy = testbed.healthy(python, cupy)
+        found = compare(
+            25,
+            lambda healthy=healthy: seconds(healthy, IMPORT.format(modules="cupy"), **shim),
+            lambda healthy=healthy: seconds(
+                healthy, IMPORT.format(modules="cupy_compat, cupy"), **shim
+            ),
+        )
+        what = f"`import cupy_compat, cupy`, `import cupy` (healthy {cupy})"
+        rows.append(row(what, "3.13", found, 1e3, "ms"))
+    for version in PYTHONS:
+        python = testbed.interpreter(version)
+        broken = testbed.broken(python, "13.4.1", "3.1.1")
+        wheel = testbed.healthy(python, "13.4.1")
+        found = compare(
+            25,
+            lambda wheel=wheel: seconds(wheel, IMPORT.format(modules="cupy"), **shim),
+            lambda broken=broken: seconds(
+                broken, IMPORT.format(modules="cupy_compat, cupy"), **always
+            ),
+        )
+        what = "`import cupy_compat, cupy` (repaired 13.4.1), `import cupy` (its healthy wheel)"
+        rows.append(row(what, version, found, 1e3, "ms"))
+        reference = testbed.healthy(python, testbed.REFERENCE_CUPY)
+        found = compare(
+            15,
+            lambda reference=reference: seconds(reference, CALL.format(first=""), **shim),
+            lambda broken=broken: seconds(
+                broken, CALL.format(first="import cupy_compat"), **always
+            ),
+        )
+        what = f"a memoized call, repaired 13.4.1, and healthy {testbed.REFERENCE_CUPY}"
+        rows.append(row(what, version, found, 1e9, "ns"))
+    return rows
+
+
+def row(
+    what: str, python: str, found: Comparison, scale: float, unit: str
+) -> tuple[str, str, str, str]:
+    """Return one line of the table: what, Python, the two medians, difference and ratio."""
+    plain, shimmed = (statistics.median(side) * scale for side in (found.plain, found.shimmed))
+    return (
+        what,
+        python,
+        f"{shimmed:.4g} {unit}, {plain:.4g} {unit}",
+        f"{found.difference * scale:+.2g} {unit}, {found.ratio:.3f} times",
+    )
+
+
+def print_page(rows: list[tuple[str, str, str, str]]) -> None:
+    """Print the table, with what was run and on what."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    exact = [testbed._tag(testbed.interpreter(version)).removeprefix("cp") for version in PYTHONS]
+    print("# What the shim costs\n")
+    print(
+        f"Measured on {datetime.date.today()} by `{shlex.join(['nox', '-s', 'cost'])}` on "
+        f"{os.cpu_count()} cores of {model}, {platform.system()} {platform.machine()}, CPython "
+        f"{', '.join(exact)}. Both sides of each line were measured alternately, in fresh "
+        "interpreters; medians, and the medians of the differences and ratios of neighbours. Imports "
+        "are timed with the garbage collector off.\n"
+    )
+    print("| with the shim, without | Python | medians | difference |")
+    print("|---|---|---|---|")
+    for cells in rows:
+        print("| " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
