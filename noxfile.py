@@ -29,7 +29,7 @@ def groups(*names: str) -> list[str]:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and types."""
-    session.install(".", *groups("lint"))
+    session.install(".[cudamark]", *groups("lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
@@ -38,7 +38,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run all tests but those of healthy CuPys; the broken ones are made first, and kept."""
-    session.install(".", *groups("test"))
+    session.install(".[cudamark,cuda12x]", *groups("test"))
     session.run("pytest", "--deselect", "tests/test_healthy_cupy.py", *session.posargs)
 
 

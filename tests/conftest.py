@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -120,6 +121,24 @@ SNAPSHOT = textwrap.dedent("""
 def arming(**environment: str) -> dict[str, str]:
     """Return the environment in which the shim is armed on this Python."""
     return {"CUPY_COMPAT": "auto" if sys.version_info >= (3, 13) else "always", **environment}
+
+
+@functools.cache
+def missing_gpu() -> str:
+    """Return why no GPU can be used, or nothing where one can."""
+    from cupy_compat.cudamark.gpu import GpuUnavailable, find_gpu
+
+    try:
+        find_gpu()
+    except GpuUnavailable as error:
+        return str(error)
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") and missing_gpu():
+        pytest.skip(missing_gpu())
 
 
 @pytest.hookimpl(trylast=True)

@@ -185,8 +185,8 @@ def print_page(rows: list[tuple[str, str, str, str]]) -> None:
         f"Measured on {datetime.date.today()} by `{shlex.join(['nox', '-s', 'cost'])}` on "
         f"{os.cpu_count()} cores of {model}, {platform.system()} {platform.machine()}, CPython "
         f"{', '.join(exact)}. Both sides of each line were measured alternately, in fresh "
-        "interpreters; medians, and the medians of the differences and ratios of neighbours. Imports "
-        "are timed with the garbage collector off.\n"
+        "interpreters; medians, and the medians of the differences and ratios of neighbours. "
+        "Imports are timed with the garbage collector off.\n"
     )
     print("| with the shim, without | Python | medians | difference |")
     print("|---|---|---|---|")

@@ -1,0 +1,54 @@
+"""The sort benchmark: one array sorted with 1, 2, 4 ... threads, on the CPU and through the GPU.
+
+``threaded_sort(a, threads=None)`` sorts on CPU threads, ``gpu_sort(a, threads=None)`` through the
+GPU, with threads that stage the array in pinned memory; ``free_pinned_buffers()`` gives that
+memory back. Each is loaded when it is first asked for, so importing this package costs nothing
+and needs nothing; using it needs the extra ``cupy-compat[cudamark]``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cupy_compat.cudamark.cpu import threaded_sort
+    from cupy_compat.cudamark.staging import free_pinned_buffers, gpu_sort
+
+__all__ = ["free_pinned_buffers", "gpu_sort", "threaded_sort"]
+
+_HOME = {"threaded_sort": "cpu", "gpu_sort": "staging", "free_pinned_buffers": "staging"}
+_EXTRA = frozenset({"matplotlib", "numba", "numpy", "rich"})
+
+
+def explain_missing(error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """Return an error that says how to install what `error` missed, or `error` itself.
+
+    Parameters
+    ----------
+    error : ModuleNotFoundError
+        What an import raised.
+
+    Returns
+    -------
+    ModuleNotFoundError
+        One that names ``pip install "cupy-compat[cudamark]"`` if the extra brings the missing
+        module; otherwise `error`.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRA:
+        return error
+    return ModuleNotFoundError(
+        f'cudamark needs {package}, which is not installed: pip install "cupy-compat[cudamark]"',
+        name=error.name,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    try:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        raise explain_missing(error) from error

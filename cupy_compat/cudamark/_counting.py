@@ -1,0 +1,78 @@
+"""Counting sort on threads, for keys of one and two bytes.
+
+So short keys have so few values that counting each bit pattern and writing them out again beats
+every comparison (H. H. Seward, "Information sorting in the application of electronic digital
+computers to business operations", MIT thesis, 1954). What the patterns mean matters only for the
+order of the runs, so one routine serves integers, booleans and half-precision numbers, in both byte
+orders.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark import _kernels
+from cupy_compat.cudamark._crew import Crew
+
+_FILL = 1 << 20
+
+
+def pattern_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the unsigned integer of the same width."""
+    return np.dtype(f"u{dtype.itemsize}")
+
+
+def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
+    """Return the sorted keys, NaN last.
+
+    Beside the result each worker needs two counters of four bytes for each bit pattern.
+
+    Parameters
+    ----------
+    keys : array, shape (n,)
+        Keys of one or two bytes; any stride, any byte order.
+    crew : Crew
+        The threads.
+
+    Returns
+    -------
+    array, shape (n,), of the keys' dtype
+    """
+    patterns = _kernels.read_only(keys.view(pattern_type(keys.dtype)))
+    prepare(keys.dtype)
+    order = _patterns_in_order(keys.dtype)
+    chunk = -(-len(keys) // crew.workers)
+    starts = range(0, len(keys), chunk)
+    counts = np.zeros((len(starts), 2, len(order)), np.uint32)
+
+    def count(job: int) -> None:
+        part = patterns[starts[job] : starts[job] + chunk]
+        contiguous = _kernels.read_only(np.require(part, requirements=("C", "A")))
+        _kernels.count_patterns(contiguous, counts[job])
+
+    crew.share(count, range(len(starts)))
+    ends = np.cumsum(counts.sum(axis=(0, 1), dtype=np.int64)[order])
+    result = np.empty(len(keys), patterns.dtype)
+
+    def fill(start: int) -> None:
+        _kernels.fill_runs(order, ends, start, result[start : start + _FILL])
+
+    crew.share(fill, range(0, len(keys), _FILL))
+    return result.view(keys.dtype)
+
+
+def prepare(dtype: np.dtype[Any]) -> None:
+    """Do once what every sort of this type needs."""
+    _kernels.compile_counting(pattern_type(dtype))
+    _patterns_in_order(dtype)
+
+
+@functools.cache
+def _patterns_in_order(dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return every bit pattern of a type, sorted by the value that it stands for."""
+    patterns = np.arange(1 << 8 * dtype.itemsize, dtype=pattern_type(dtype))
+    return patterns[np.argsort(patterns.view(dtype), kind="stable")]

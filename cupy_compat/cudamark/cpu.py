@@ -1,0 +1,166 @@
+"""Sorting on CPU threads: what `numpy.sort` returns, sooner."""
+
+from __future__ import annotations
+
+import operator
+import os
+import time
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["threaded_sort", "usable_cpus", "warm_up"]
+
+_KINDS = "biufcmM"
+# No array of fewer keys is sorted in parallel, whatever its dtype.
+_PARALLEL_FROM = 1 << 19
+
+
+def threaded_sort(a: NDArray[Any], threads: SupportsIndex | None = None) -> NDArray[Any]:
+    """Return a sorted copy of a one-dimensional array, made by several threads.
+
+    The result equals that of `numpy.sort`: ascending, NaN and NaT last. The order among keys that
+    compare equal (0.0 and -0.0, NaN of different bits) is not defined, but none is lost.
+
+    All threads have ended when the call returns. Short arrays, and arrays with so few different
+    values that NumPy is done after a few passes, are left to NumPy. The first call for a key type
+    compiles its kernels, unless `warm_up` has done so.
+
+    Parameters
+    ----------
+    a : array, shape (n,)
+        Booleans, integers, real or complex numbers, dates or durations, in memory of the host. Any
+        stride and byte order; it is not changed.
+    threads : int, optional
+        How many threads may work, 1 or more; the caller's is one of them. There are never more than
+        `usable_cpus`, the default, and fewer when the array is too short to give work to all.
+
+    Returns
+    -------
+    array, shape (n,), of the same dtype
+        A plain, contiguous array of its own.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is none of those above, the array is masked, or `threads` is not an integer.
+    ValueError
+        If the array is not one-dimensional or `threads` is below 1.
+    MemoryError
+        If there is no memory for the result or for what the sort needs beside it, which is at most
+        a quarter of the array for most, and one and a quarter if its byte order is foreign.
+    """
+    if threads is not None:
+        threads = checked_threads(threads)
+    if type(a) is not np.ndarray:
+        a = _plain_array(a)
+    if a.ndim != 1:
+        raise ValueError(
+            f"threaded_sort takes a one-dimensional array, not one of {a.ndim} dimensions; "
+            "pass a.ravel() to sort all its items together"
+        )
+    if a.dtype.kind not in _KINDS:
+        _refuse(a.dtype)
+    if a.size >= _PARALLEL_FROM and threads != 1 and not _looks_constant(a):
+        cpus = usable_cpus()
+        result = _sort_in_parallel(a, cpus if threads is None else min(threads, cpus))
+        if result is not None:
+            return result
+    result = a.copy()
+    result.sort()
+    return result
+
+
+def _sort_in_parallel(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
+    """Sort with the method that fits the dtype, or return None where NumPy alone is as fast."""
+    from cupy_compat.cudamark import _plan
+    from cupy_compat.cudamark._crew import Crew
+
+    keys = a.view(_plan.plain_key(a.dtype))
+    plan = _plan.make(a, keys, threads)
+    if plan.workers < 2:
+        return None
+    with Crew(plan.workers) as crew:
+        return plan.sort(keys, crew).view(a.dtype)
+
+
+def _looks_constant(a: NDArray[Any]) -> bool:
+    """Tell at a glance whether all keys are equal, which NumPy is done with in microseconds."""
+    return len(set(a[:: -(-a.size // 8)].tolist())) == 1
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def warm_up(dtype: np.typing.DTypeLike) -> float:
+    """Prepare for sorting keys of a dtype, so that no later call pays for it.
+
+    What has to be compiled is kept on disk and only loaded the next time.
+
+    Parameters
+    ----------
+    dtype : dtype-like
+        The type of the keys to be sorted.
+
+    Returns
+    -------
+    float
+        Seconds spent; 0.0 for a dtype that needs no compiled code.
+
+    Raises
+    ------
+    TypeError
+        If the dtype cannot be sorted here.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind not in _KINDS:
+        _refuse(dtype)
+    from cupy_compat.cudamark import _plan
+
+    key = _plan.plain_key(dtype)
+    if _plan.is_for_numpy_alone(key):
+        return 0.0
+    start = time.perf_counter()
+    from cupy_compat.cudamark import _counting, _kernels
+
+    if key.itemsize <= 2:
+        _counting.prepare(key)
+    else:
+        _kernels.compile_split(key.newbyteorder("="))
+    return time.perf_counter() - start
+
+
+def checked_threads(threads: SupportsIndex) -> int:
+    """Return the thread count as an int, or say what is wrong with it."""
+    if isinstance(threads, (bool, np.bool_)):
+        raise TypeError("threads must be an integer or None, not a bool")
+    try:
+        count = operator.index(threads)
+    except TypeError:
+        raise TypeError(
+            f"threads must be an integer or None, not {type(threads).__name__}"
+        ) from None
+    if count < 1:
+        raise ValueError(f"threads must be 1 or more, not {count}; None means all usable CPUs")
+    return count
+
+
+def _plain_array(a: object) -> NDArray[Any]:
+    """Return the array without its subclass, which may give sorting another meaning."""
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError("threaded_sort cannot sort masked arrays; pass a.compressed() instead")
+    return np.asarray(a)
+
+
+def _refuse(dtype: np.dtype[Any]) -> None:
+    raise TypeError(
+        f"threaded_sort cannot sort arrays of dtype {dtype}; it takes booleans, integers, real and "
+        "complex numbers, datetime64 and timedelta64. Use numpy.sort instead"
+    )

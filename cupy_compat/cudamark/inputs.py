@@ -1,0 +1,130 @@
+"""The arrays that are sorted: dtypes and distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+_Draw = Callable[[np.random.Generator, int, "np.dtype[Any]"], _Array]
+
+
+def parse_dtype(name: str) -> np.dtype[Any]:
+    """Return the native numeric dtype of this name.
+
+    Parameters
+    ----------
+    name : str
+        As NumPy spells it, such as ``int32`` or ``datetime64[s]``.
+
+    Returns
+    -------
+    dtype
+        Boolean, integer, floating, complex, datetime64 or timedelta64.
+
+    Raises
+    ------
+    ValueError
+        If there is no such dtype, or it is not numeric.
+    """
+    try:
+        dtype = np.dtype(name)
+    except (TypeError, ValueError, SyntaxError):
+        raise ValueError(f"unknown dtype {name!r}; try int32 or float64") from None
+    if dtype.kind not in "biufcmM":
+        raise ValueError(f"dtype {name!r} is not numeric; try int32 or float64")
+    return dtype.newbyteorder("=")
+
+
+def make_input(distribution: str, size: int, dtype: np.dtype[Any], seed: int) -> _Array:
+    """Return the array to be sorted; the same arguments give the same array.
+
+    Parameters
+    ----------
+    distribution : str
+        One of `DISTRIBUTIONS`.
+    size : int
+        How many keys.
+    dtype : dtype
+        Of the result, see `parse_dtype`.
+    seed : int
+        Of NumPy's default generator.
+
+    Returns
+    -------
+    ndarray of shape (size,)
+        Newly allocated.
+    """
+    return DISTRIBUTIONS[distribution](np.random.default_rng(seed), size, dtype)
+
+
+def _uniform(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
+    """Over all values of an integer type; over [0, 1) for floating and complex ones."""
+    if dtype.kind == "b":
+        return rng.integers(0, 2, size, dtype=np.uint8).view(np.bool_)
+    if dtype.kind in "mM":
+        least = np.iinfo(np.int64).min + 1  # the very least is NaT
+        return rng.integers(least, -least, size, dtype=np.int64, endpoint=True).view(dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return rng.integers(limits.min, limits.max, size, dtype=dtype.type, endpoint=True)
+    if dtype.kind == "c":
+        keys = np.empty(size, dtype=dtype)
+        keys.real = rng.random(size)
+        keys.imag = rng.random(size)
+        return keys
+    if dtype.char in "fd":
+        return rng.random(size, dtype=dtype.type)
+    return rng.random(size, dtype=np.float32).astype(dtype)
+
+
+def _sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
+    keys = _uniform(rng, size, dtype)
+    keys.sort()
+    return keys
+
+
+def _reversed(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
+    return _sorted(rng, size, dtype)[::-1].copy()
+
+
+def _nearly_sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
+    """Sorted, but for one key in a hundred, which is anywhere."""
+    keys = _sorted(rng, size, dtype)
+    places = rng.integers(0, size, size // 100)
+    keys[places] = keys[rng.permutation(places)]
+    return keys
+
+
+def _constant(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
+    return np.full(size, _uniform(rng, 1, dtype)[0])
+
+
+def _few_values(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
+    return _uniform(rng, 16, dtype)[rng.integers(0, 16, size, dtype=np.uint8)]
+
+
+def _skewed(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
+    """Like Zipf's law: half of the keys are 1, a sixth 2, a twelfth 3, up to a thousand."""
+    ranks = np.minimum(rng.pareto(1.0, size), 999.0)
+    np.floor(ranks, out=ranks)
+    ranks += 1
+    if dtype.kind == "b":
+        return ranks > 1
+    if dtype.kind in "iu":
+        np.minimum(ranks, np.iinfo(dtype).max, out=ranks)
+    return ranks.astype(np.int64).view(dtype) if dtype.kind in "mM" else ranks.astype(dtype)
+
+
+DISTRIBUTIONS: dict[str, _Draw] = {
+    "uniform": _uniform,
+    "sorted": _sorted,
+    "reversed": _reversed,
+    "nearly-sorted": _nearly_sorted,
+    "constant": _constant,
+    "few-values": _few_values,
+    "skewed": _skewed,
+}
