@@ -1,0 +1,158 @@
+"""The command ``cupy-compat cudamark``: its arguments, its exit codes, its one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+_PROG = "cupy-compat cudamark"
+
+
+class BadArgument(ValueError):
+    """An argument, or a combination of them, that cannot be meant."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments, as `add_arguments` names them."""
+
+    device: str
+    size: int
+    dtype: str
+    threads: tuple[int, ...]
+    repeat: int
+    seed: int
+    distribution: str
+    compare: bool
+    quiet: bool
+    csv: str | None
+    json: str | None
+    plot: str | None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Exit with one line and no usage in front of it."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add cudamark's arguments to a parser."""
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="what sorts: a usable GPU, else the CPU (auto, the default), or one of them",
+    )
+    parser.add_argument(
+        "--size", type=_positive, default=50_000_000, help="number of keys (default 50000000)"
+    )
+    parser.add_argument("--dtype", default="int32", help="NumPy dtype of the keys (default int32)")
+    parser.add_argument(
+        "--threads",
+        type=_thread_counts,
+        default=(1, 2, 4, 8, 16, 32, 64, 128),
+        metavar="N,N,...",
+        help="numbers of CPU threads (default 1,2,4,8,16,32,64,128)",
+    )
+    parser.add_argument(
+        "--repeat", type=_positive, default=5, help="timed calls for each figure (default 5)"
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of the keys (default 0)")
+    parser.add_argument(
+        "--distribution",
+        default="uniform",
+        metavar="NAME",
+        help="uniform (the default), sorted, reversed, nearly-sorted, constant, few-values, skewed",
+    )
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="print one table of every sort against its limit instead",
+    )
+    parser.add_argument("--quiet", action="store_true", help="nothing but errors on standard error")
+    parser.add_argument("--csv", metavar="FILE", help="write the table to FILE as CSV too")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write every repeat, the machine and all versions to FILE"
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw time against threads to FILE (.png or .svg); measures the CPU beside the GPU",
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        The arguments after ``cudamark``.
+
+    Returns
+    -------
+    int
+        0; 1 if it cannot be done (no GPU, too little memory, an unwritable file, a wrong
+        result); 2 for bad arguments; 130 after Ctrl-C. All but 0 come with one line on standard
+        error.
+    """
+    parser = _Parser(
+        prog=_PROG, description="Sort one array with 1, 2, 4 ... threads, and print a table."
+    )
+    add_arguments(parser)
+    try:
+        options = Options(**vars(parser.parse_args(argv)))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        from cupy_compat.cudamark.suite import run
+
+        run(options, [*_PROG.split(), *argv])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BadArgument as error:
+        return _complain(str(error), 2)
+    except ModuleNotFoundError as error:
+        from cupy_compat.cudamark import explain_missing
+
+        return _complain(str(explain_missing(error)), 1)
+    except BrokenPipeError:
+        # Python would flush standard output once more at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain("standard output was closed", 1)
+    except (MemoryError, OSError, RuntimeError) as error:
+        return _complain(str(error) or type(error).__name__, 1)
+    return 0
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"{_PROG}: error: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _positive(text: str) -> int:
+    return _integer(text, least=1)
+
+
+def _seed(text: str) -> int:
+    return _integer(text, least=0)
+
+
+def _thread_counts(text: str) -> tuple[int, ...]:
+    return tuple(_integer(part, least=1) for part in text.split(","))
+
+
+def _integer(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{number} is below {least}")
+    return number

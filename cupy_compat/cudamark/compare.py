@@ -1,0 +1,177 @@
+"""``--compare``: every way to sort the array, side by side, each against its limit.
+
+The limit of a sort is the time it would take if nothing but its data's way counted: for one in
+main memory or GPU memory, to read each key once and write it once; for one from host to host
+through the GPU, the bus up, the in-place sort on the GPU, the bus down. The speeds are measured
+in the same run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from cupy_compat.cudamark import gpu as gpu_device
+from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus
+from cupy_compat.cudamark.gpu import Limits
+from cupy_compat.cudamark.measure import copy_bandwidth, time_sort
+from cupy_compat.cudamark.record import Run
+from cupy_compat.cudamark.staging import as_bits, gpu_sort, most_threads
+
+_Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sort of the table.
+
+    Attributes
+    ----------
+    run : Run
+        Its times.
+    limit_seconds : float
+        The time of its limit.
+    limit : str
+        What that limit is.
+    """
+
+    run: Run
+    limit_seconds: float
+    limit: str
+
+
+def compare_cpu(
+    keys: _Array, expected: _Array, repeat: int, warm_up: int, step: Callable[[], object]
+) -> list[Row]:
+    """Measure ``np.sort`` on one thread and `threaded_sort` on all usable CPUs.
+
+    Parameters
+    ----------
+    keys, expected : ndarray of shape (n,)
+        What is sorted, and what it must become.
+    repeat, warm_up : int
+        See `time_sort`.
+    step : callable
+        Called after each call.
+
+    Returns
+    -------
+    list of Row
+        In that order.
+    """
+    rows = []
+    cpus = usable_cpus()
+    sorts: list[tuple[str, int, Callable[[], _Array]]] = [
+        ("np.sort", 1, lambda: np.sort(keys)),
+        ("threaded_sort", cpus, lambda: threaded_sort(keys, cpus)),
+    ]
+    for name, threads, sort in sorts:
+        timing = time_sort(sort, expected, repeat, warm_up, step)
+        speed = copy_bandwidth(keys.nbytes, threads, repeat)
+        rows.append(
+            Row(
+                Run(name, "cpu", threads, timing.first, timing.repeats),
+                2 * keys.nbytes / speed,
+                f"main memory, {_speed(speed)}",
+            )
+        )
+    return rows
+
+
+def compare_gpu(
+    keys: _Array, expected: _Array, repeat: int, warm_up: int, step: Callable[[], object]
+) -> tuple[list[Row], Limits]:
+    """Measure CuPy's sorts by GPU time, the usual script and `gpu_sort` from host to host.
+
+    Parameters
+    ----------
+    keys, expected : ndarray of shape (n,)
+        What is sorted, and what it must become.
+    repeat, warm_up : int
+        See `time_sort`.
+    step : callable
+        Called after each host-to-host call.
+
+    Returns
+    -------
+    rows : list of Row
+        In that order.
+    limits : Limits
+        Of the bus and the GPU.
+    """
+    # CuPy knows no datetimes; the keys of a measurement have no NaT, so their bits sort alike.
+    bits, expected_bits = as_bits(keys), as_bits(expected)
+    times = {
+        "cp.sort": gpu_device.sort_times(bits, repeat, in_place=False),
+        "cp.sort, in place": gpu_device.sort_times(bits, repeat, in_place=True),
+    }
+    limits = gpu_device.measure_limits(keys.nbytes, median(times["cp.sort, in place"]), repeat)
+    rows = [
+        Row(
+            Run(name, "gpu", None, None, tuple(seconds)),
+            2 * keys.nbytes / limits.memory,
+            f"GPU memory, {_speed(limits.memory)}",
+        )
+        for name, seconds in times.items()
+    ]
+    bus = f"bus {_speed(limits.upload)} up, {_speed(limits.download)} down, sort"
+    naive = time_sort(lambda: gpu_device.naive_sort(bits), expected_bits, repeat, warm_up, step)
+    staged = time_sort(lambda: gpu_sort(keys), expected, repeat, warm_up, step)
+    for name, threads, timing in (
+        ("cp.asnumpy(cp.sort(cp.array(a)))", None, naive),
+        ("gpu_sort", most_threads(keys.nbytes), staged),
+    ):
+        run = Run(name, "gpu", threads, timing.first, timing.repeats)
+        rows.append(Row(run, limits.floor_seconds, bus))
+    return rows, limits
+
+
+def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Table:
+    """Return the rows as a table; the first one is the base of the ratios.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        ``np.sort`` first.
+    size : int
+        Number of keys.
+    title : str
+        Above the table.
+    caption : str or None
+        Below it.
+
+    Returns
+    -------
+    rich.table.Table
+        To be printed.
+    """
+    result = Table(title=title, caption=caption, caption_justify="left")
+    result.add_column("Sort")
+    for heading in ("Threads", "Time", "Keys/s", "Over np.sort"):
+        result.add_column(heading, justify="right")
+    result.add_column("Limit")
+    result.add_column("Limit / time", justify="right")
+    shown = list(rows)
+    for row in shown:
+        seconds = row.run.median
+        result.add_row(
+            row.run.name,
+            "" if row.run.threads is None else str(row.run.threads),
+            f"{seconds * 1e3:.3f} ms",
+            f"{size / seconds:.3g}",
+            f"{shown[0].run.median / seconds:.2f}x",
+            f"{row.limit_seconds * 1e3:.3f} ms: {row.limit}",
+            f"{row.limit_seconds / seconds:.0%}",
+        )
+    return result
+
+
+def _speed(bytes_per_second: float) -> str:
+    gigabytes = bytes_per_second / 1e9
+    return f"{gigabytes:.1f} GB/s" if gigabytes < 100 else f"{gigabytes:,.0f} GB/s"

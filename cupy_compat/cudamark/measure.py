@@ -1,0 +1,136 @@
+"""Timing sorts: first call, warm-up, repeats, and a check of every result."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+_CHECKED_AT_ONCE = 1 << 22
+_LEAST_COPIED = 64 << 20
+
+
+class WrongResult(RuntimeError):
+    """A sort whose result differs from ``np.sort``."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall-clock times of one sort, in seconds.
+
+    Attributes
+    ----------
+    first : float
+        The cold first call.
+    warm_up : int
+        How many calls followed it that are not counted.
+    repeats : tuple of float
+        The calls that are.
+    """
+
+    first: float
+    warm_up: int
+    repeats: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median of the repeats."""
+        return statistics.median(self.repeats)
+
+
+def time_sort(
+    sort: Callable[[], _Array],
+    expected: _Array,
+    repeat: int,
+    warm_up: int,
+    after_each: Callable[[], object] = lambda: None,
+) -> Timing:
+    """Time a sort, and check each of its results outside the timed region.
+
+    Parameters
+    ----------
+    sort : callable
+        Returns a new sorted array.
+    expected : ndarray
+        What that must be.
+    repeat, warm_up : int
+        Calls that count, and calls before them that do not, on top of the first.
+    after_each : callable, optional
+        Called after each call, outside the timed region.
+
+    Returns
+    -------
+    Timing
+        In seconds.
+
+    Raises
+    ------
+    WrongResult
+        If a result differs from `expected`.
+    """
+    seconds = []
+    for _ in range(1 + warm_up + repeat):
+        start = time.perf_counter()
+        result = sort()
+        seconds.append(time.perf_counter() - start)
+        check(result, expected)
+        # The next call is to find the memory as free as this one did.
+        del result
+        after_each()
+    return Timing(first=seconds[0], warm_up=warm_up, repeats=tuple(seconds[1 + warm_up :]))
+
+
+def check(result: _Array, expected: _Array) -> None:
+    """Raise `WrongResult` unless both arrays have the same dtype and keys, NaN equal to NaN."""
+    same = result.dtype == expected.dtype and result.shape == expected.shape
+    equal_nan = expected.dtype.kind in "fcmM"
+    # By parts, for the comparison's own arrays to stay small.
+    for low in range(0, expected.size if same else 0, _CHECKED_AT_ONCE):
+        part = slice(low, low + _CHECKED_AT_ONCE)
+        same = same and np.array_equal(result[part], expected[part], equal_nan=equal_nan)
+    if not same:
+        raise WrongResult("the result differs from np.sort's")
+
+
+def copy_bandwidth(nbytes: int, threads: int, repeat: int) -> float:
+    """Measure how fast threads copy main memory.
+
+    Parameters
+    ----------
+    nbytes : int
+        How much all of them copy together; 64 MiB if this is less.
+    threads : int
+        How many copy at once, each its share.
+    repeat : int
+        How often it is timed; the median counts.
+
+    Returns
+    -------
+    float
+        Bytes read plus bytes written, per second.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    nbytes = max(nbytes, _LEAST_COPIED)
+    source = np.ones(nbytes, dtype=np.uint8)
+    target = np.ones(nbytes, dtype=np.uint8)
+    bounds = np.linspace(0, nbytes, threads + 1, dtype=np.intp)
+    spans = [slice(low, high) for low, high in itertools.pairwise(bounds)]
+
+    def copy(span: slice) -> None:
+        np.copyto(target[span], source[span])
+
+    seconds = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(1 + repeat):
+            start = time.perf_counter()
+            list(pool.map(copy, spans))
+            seconds.append(time.perf_counter() - start)
+    return 2 * nbytes / statistics.median(seconds[1:])

@@ -1,0 +1,74 @@
+"""The plot: time against threads, with the limits drawn in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from cupy_compat.cudamark.record import Run
+
+_STYLES = {"cpu": ("C0", "o", "threaded_sort (CPU)"), "gpu": ("C2", "s", "gpu_sort (host to host)")}
+_DASHES = ("--", ":", "-.")
+_MARGIN = 1.6
+
+
+def draw(
+    runs: Iterable[Run], lines: Mapping[str, float], title: str, subtitle: str, format_: str
+) -> bytes:
+    """Draw median times against thread counts, both axes logarithmic.
+
+    Parameters
+    ----------
+    runs : iterable of Run
+        With thread counts, of one device or both.
+    lines : mapping of str to float
+        Horizontal lines: what they are, and their seconds.
+    title, subtitle : str
+        Above the plot.
+    format_ : str
+        ``png`` or ``svg``.
+
+    Returns
+    -------
+    bytes
+        The file.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    shown = list(runs)
+    for device, (colour, marker, label) in _STYLES.items():
+        points = sorted((run.threads or 1, run.median) for run in shown if run.device == device)
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=label)
+    for index, (label, seconds) in enumerate(lines.items()):
+        dashes = _DASHES[index % len(_DASHES)]
+        axes.axhline(seconds, color="0.35", linestyle=dashes, label=f"{label}: {_time(seconds)}")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(sorted({run.threads or 1 for run in shown}))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    drawn = [run.median for run in shown] + list(lines.values())
+    axes.set_ylim(min(drawn) / _MARGIN, max(drawn) * _MARGIN)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel("time (median)")
+    figure.suptitle(title)
+    axes.set_title(subtitle, fontsize="x-small", color="0.35")
+    axes.grid(which="both", alpha=0.25)
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    axes.set_xlabel("threads")
+    file = io.BytesIO()
+    figure.savefig(file, format=format_, dpi=150)
+    return file.getvalue()
+
+
+def _time(seconds: float) -> str:
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"

@@ -1,0 +1,315 @@
+"""What the command does, step by step: choose a device, make the keys, measure, report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from cupy_compat.cudamark import gpu as gpu_device
+from cupy_compat.cudamark.command import BadArgument, Options
+from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus, warm_up
+from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, Limits
+from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
+from cupy_compat.cudamark.machine import available_memory, describe_machine
+from cupy_compat.cudamark.measure import time_sort
+from cupy_compat.cudamark.record import Run, csv_text, json_text, require_writable, write_whole
+from cupy_compat.cudamark.staging import as_bits, gpu_sort, most_threads, sorts_dtype
+
+_Array = NDArray[Any]
+_WARM_UP = 1
+_TABLE_WIDTH = 160
+
+
+def run(options: Options, command: Sequence[str]) -> None:
+    """Do what the command line asks for.
+
+    Parameters
+    ----------
+    options : Options
+        The arguments.
+    command : sequence of str
+        The command line, for the record.
+
+    Raises
+    ------
+    BadArgument
+        If the arguments contradict each other, or name no dtype or plot format.
+    GpuUnavailable, MemoryError, OSError, WrongResult
+        If it cannot be done.
+    """
+    dtype = _checked(options)
+    _require_memory(options.size, dtype)
+    gpu, reason = _choose(options, dtype)
+    chatter = _Chatter(options.quiet)
+    chatter.say(f"Device: {'GPU' if gpu else 'CPU'}: {reason}")
+    measurement = _Measurement(options, dtype, gpu, reason, command, chatter)
+    if options.compare:
+        measurement.compare()
+    else:
+        measurement.tabulate()
+
+
+class _Chatter:
+    """Standard error: lines, and a progress bar if somebody is there to see it."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def bar(self, what: str, steps: int) -> Iterator[Callable[[], None]]:
+        """Show a bar while the block runs; it is given a function that moves the bar."""
+        console = Console(stderr=True)
+        # Drawn between the timed calls only: a thread that redraws would take time from them.
+        with Progress(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=self._quiet or not console.is_terminal,
+        ) as progress:
+            task = progress.add_task(what, total=steps)
+
+            def step() -> None:
+                progress.advance(task)
+                progress.refresh()
+
+            yield step
+
+
+class _Measurement:
+    """One run of the command: its keys, and what has been measured so far."""
+
+    def __init__(
+        self,
+        options: Options,
+        dtype: np.dtype[Any],
+        gpu: Gpu | None,
+        reason: str,
+        command: Sequence[str],
+        chatter: _Chatter,
+    ) -> None:
+        self._options = options
+        self._dtype = dtype
+        self._gpu = gpu
+        self._reason = reason
+        self._command = shlex.join(command)
+        self._chatter = chatter
+        self._date = datetime.now(UTC).isoformat(timespec="seconds")
+        self._machine = describe_machine()
+        self._compile_seconds: float | None = None
+        self._limits: Limits | None = None
+        self._runs: list[Run] = []
+        chatter.say(f"Keys: {options.size:,} {dtype}, {options.distribution}, seed {options.seed}")
+        self._keys = make_input(options.distribution, options.size, dtype, options.seed)
+        self._expected = np.sort(self._keys)
+
+    def tabulate(self) -> None:
+        """Print the table of the chosen device, and write what was asked for."""
+        options = self._options
+        chosen = "gpu" if self._gpu else "cpu"
+        if chosen == "cpu" or options.plot:
+            self._compile()
+        most = most_threads(self._keys.nbytes)
+        if chosen == "gpu" and max(options.threads) > most:
+            self._chatter.say(f"gpu_sort starts no more than {most} threads for this array here")
+        print(f"CPU cores: {usable_cpus()}", flush=True)
+        for threads in options.threads:
+            run = self._measure(chosen, threads)
+            print(f"Threads: {threads}, Time taken: {run.median:.4f} seconds", flush=True)
+        text = csv_text(self._runs)
+        print(f"\n{text}", end="", flush=True)
+        if options.csv:
+            write_whole(options.csv, text.encode())
+        if options.plot:
+            if chosen == "gpu":
+                for threads in options.threads:
+                    self._measure("cpu", threads)
+            write_whole(options.plot, self._draw(Path(options.plot).suffix[1:].lower()))
+        self._write_json()
+
+    def compare(self) -> None:
+        """Print every sort against its limit."""
+        from cupy_compat.cudamark.compare import compare_cpu, compare_gpu, table
+
+        arguments = (self._keys, self._expected, self._options.repeat, _WARM_UP)
+        steps = 2 * (1 + _WARM_UP + self._options.repeat)
+        self._compile()
+        with self._chatter.bar("CPU", steps) as step:
+            rows = compare_cpu(*arguments, step)
+        if self._gpu:
+            with self._chatter.bar("GPU", steps) as step:
+                gpu_rows, self._limits = compare_gpu(*arguments, step)
+            rows += gpu_rows
+        self._runs = [row.run for row in rows]
+        caption = None if self._gpu else f"The CPU's rows only: {self._reason}"
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=_TABLE_WIDTH)
+        console.print(table(rows, self._options.size, self._title(), caption))
+        self._write_json()
+
+    def _measure(self, device: str, threads: int) -> Run:
+        keys, expected = self._keys, self._expected
+        if device == "gpu":
+            return self._time(
+                "gpu_sort", device, threads, lambda: gpu_sort(keys, threads), expected
+            )
+        return self._time(
+            "threaded_sort", device, threads, lambda: threaded_sort(keys, threads), expected
+        )
+
+    def _time(
+        self,
+        name: str,
+        device: str,
+        threads: int | None,
+        sort: Callable[[], _Array],
+        expected: _Array,
+    ) -> Run:
+        repeat = self._options.repeat
+        what = name if threads is None else f"{name}, threads: {threads}"
+        with self._chatter.bar(what, 1 + _WARM_UP + repeat) as step:
+            timing = time_sort(sort, expected, repeat, _WARM_UP, step)
+        run = Run(name, device, threads, timing.first, timing.repeats)
+        self._runs.append(run)
+        return run
+
+    def _compile(self) -> None:
+        self._compile_seconds = warm_up(self._dtype)
+        self._chatter.say(f"Compiled for the CPU in {self._compile_seconds:.2f} s, not timed")
+
+    def _draw(self, format_: str) -> bytes:
+        from cupy_compat.cudamark.plot import draw
+
+        lines = self._measure_lines()
+        threaded = [run for run in self._runs if run.threads is not None]
+        return draw(threaded, lines, self._title(), self._subtitle(), format_)
+
+    def _measure_lines(self) -> dict[str, float]:
+        """Measure what the plot shows beside the threads, in seconds."""
+        keys, expected = self._keys, self._expected
+        numpy_run = self._time("np.sort", "cpu", None, lambda: np.sort(keys), expected)
+        lines = {"np.sort, one thread": numpy_run.median}
+        if self._gpu:
+            bits = as_bits(keys)
+            naive = self._time(
+                "cp.asnumpy(cp.sort(cp.array(a)))",
+                "gpu",
+                None,
+                lambda: gpu_device.naive_sort(bits),
+                as_bits(expected),
+            )
+            repeat = self._options.repeat
+            in_place = median(gpu_device.sort_times(bits, repeat, in_place=True))
+            self._limits = gpu_device.measure_limits(keys.nbytes, in_place, repeat)
+            lines["cp.asnumpy(cp.sort(cp.array(a)))"] = naive.median
+            lines["GPU floor: bus up, sort, bus down"] = self._limits.floor_seconds
+        return lines
+
+    def _title(self) -> str:
+        options = self._options
+        return f"Sorting {options.size:,} {self._dtype} keys ({options.distribution})"
+
+    def _subtitle(self) -> str:
+        machine = self._machine
+        parts = [f"{machine.cpu_name}, {usable_cpus()} CPUs"]
+        if self._gpu:
+            parts.append(f"{self._gpu.name}, driver {self._gpu.driver}, CuPy {self._gpu.cupy}")
+        parts.append(f"NumPy {machine.numpy}, Python {machine.python}, {self._date[:10]}")
+        return " | ".join(parts)
+
+    def _write_json(self) -> None:
+        options = self._options
+        if not options.json:
+            return
+        settings = {
+            "date": self._date,
+            "command": self._command,
+            "device": "gpu" if self._gpu else "cpu",
+            "device_reason": self._reason,
+            "size": options.size,
+            "dtype": str(self._dtype),
+            "distribution": options.distribution,
+            "seed": options.seed,
+            "repeat": options.repeat,
+            "warm_up": _WARM_UP,
+            "compile_seconds": self._compile_seconds,
+            "cpu_usable": usable_cpus(),
+        }
+        text = json_text(settings, self._machine, self._gpu, self._limits, self._runs)
+        write_whole(options.json, text.encode())
+
+
+def _checked(options: Options) -> np.dtype[Any]:
+    """Return the dtype, once everything that needs no measuring has been found in order."""
+    if options.compare and (options.csv or options.plot):
+        raise BadArgument("--csv and --plot belong to the table of threads, not to --compare")
+    targets = [path for path in (options.csv, options.json, options.plot) if path is not None]
+    if len({Path(path).resolve() for path in targets}) < len(targets):
+        raise BadArgument("--csv, --json and --plot need a file each")
+    if options.distribution not in DISTRIBUTIONS:
+        raise BadArgument(
+            f"argument --distribution: {options.distribution!r} is none of "
+            + ", ".join(DISTRIBUTIONS)
+        )
+    try:
+        dtype = parse_dtype(options.dtype)
+    except ValueError as error:
+        raise BadArgument(f"argument --dtype: {error}") from error
+    if options.device == "gpu" and not sorts_dtype(dtype):
+        raise BadArgument(f"argument --dtype: CuPy does not sort {dtype}; try --device cpu")
+    if options.plot:
+        if Path(options.plot).suffix.lower() not in (".png", ".svg"):
+            raise BadArgument(f"argument --plot: {options.plot!r} does not end in .png or .svg")
+        # Found missing now rather than when all is measured.
+        import matplotlib.figure  # noqa: F401
+    for path in targets:
+        require_writable(path)
+    return dtype
+
+
+def _require_memory(size: int, dtype: np.dtype[Any]) -> None:
+    # The keys, the keys sorted, and threaded_sort's result and work space of 2.3 times the keys;
+    # small keys need more while they are drawn.
+    needed = size * max(dtype.itemsize * 9 // 2, 16)
+    free = available_memory()
+    if free is not None and needed > free:
+        raise MemoryError(
+            f"not enough memory for {size:,} keys of {dtype}: {needed:,} bytes needed, "
+            f"{free:,} free"
+        )
+
+
+def _choose(options: Options, dtype: np.dtype[Any]) -> tuple[Gpu | None, str]:
+    """Return the GPU, or None for the CPU, and the reason for the choice."""
+    if options.device == "cpu":
+        return None, "asked for by --device cpu"
+    if not sorts_dtype(dtype):
+        return None, f"CuPy does not sort {dtype}"
+    try:
+        gpu = gpu_device.find_gpu()
+        # CuPy's own sorts, measured for comparison, hold the unsorted keys as well.
+        arrays = 2 if options.compare or options.plot else 1
+        gpu_device.require_memory(options.size * dtype.itemsize, arrays)
+    except (GpuUnavailable, MemoryError) as error:
+        if options.device == "gpu":
+            raise
+        return None, str(error)
+    asked = "asked for by --device gpu" if options.device == "gpu" else "usable"
+    return gpu, f"{gpu.name}, {asked}"

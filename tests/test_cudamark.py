@@ -1,0 +1,435 @@
+"""The command ``cupy-compat cudamark``: its table, its files, its errors."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cupy_compat.cudamark import command, compare, gpu, machine, suite
+from cupy_compat.cudamark.cpu import usable_cpus
+from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
+from cupy_compat.cudamark.measure import WrongResult, check, time_sort
+from cupy_compat.cudamark.record import Run, write_whole
+
+on_gpu = pytest.mark.gpu
+
+CUDAMARK = [sys.executable, "-m", "cupy_compat", "cudamark"]
+# The cases of the CPU must not depend on what the machine has.
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+SMALL = ["--size", "20000", "--threads", "1,2", "--repeat", "2"]
+CPU = ["--device", "cpu", *SMALL]
+TABLE = re.compile(
+    r"CPU cores: (\d+)\n"
+    r"Threads: 1, Time taken: (\d+\.\d{4}) seconds\n"
+    r"Threads: 2, Time taken: (\d+\.\d{4}) seconds\n"
+    r"\n"
+    r"ThreadCount,TimeTakenSeconds\n"
+    r"1,(\d+\.\d{6})\n"
+    r"2,(\d+\.\d{6})\n"
+)
+
+
+def cudamark(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CUDAMARK, *arguments], capture_output=True, text=True, env=ENVIRONMENT, **options
+    )
+
+
+def assert_one_line(stderr: str) -> None:
+    assert stderr.startswith("cupy-compat cudamark: error: ")
+    assert stderr.count("\n") == 1
+    assert stderr.endswith("\n")
+
+
+# The table
+
+
+def test_standard_output_is_the_table_and_nothing_else() -> None:
+    done = cudamark(*CPU)
+    assert done.returncode == 0
+    match = TABLE.fullmatch(done.stdout)
+    assert match
+    assert int(match[1]) == usable_cpus()
+    assert [float(match[2]), float(match[3])] == pytest.approx(
+        [float(match[4]), float(match[5])], abs=6e-5
+    )
+    assert "asked for by --device cpu" in done.stderr
+
+
+def test_quiet_leaves_standard_error_empty(capfd: pytest.CaptureFixture[str]) -> None:
+    assert command.main([*CPU, "--quiet"]) == 0
+    captured = capfd.readouterr()
+    assert TABLE.fullmatch(captured.out)
+    assert captured.err == ""
+
+
+def test_auto_without_a_gpu_takes_the_cpu_and_says_why() -> None:
+    done = cudamark(*SMALL)
+    assert done.returncode == 0
+    assert TABLE.fullmatch(done.stdout)
+    assert re.search(r"^Device: CPU: .*(GPU|CuPy)", done.stderr)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("dtype", ["int32", "bool", "float64", "datetime64[s]"])
+def test_every_distribution_and_kind_of_dtype_can_be_measured(
+    capsys: pytest.CaptureFixture[str], distribution: str, dtype: str
+) -> None:
+    assert command.main([*CPU, "--distribution", distribution, "--dtype", dtype]) == 0
+    assert TABLE.fullmatch(capsys.readouterr().out)
+
+
+def test_help_names_every_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--help"]) == 0
+    text = "".join(capsys.readouterr().out.split())
+    assert all(name in text for name in DISTRIBUTIONS)
+
+
+# The files
+
+
+def test_csv_json_and_plot_hold_what_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {name: tmp_path / f"out.{name}" for name in ("csv", "json", "png")}
+    arguments = ["--csv", files["csv"], "--json", files["json"], "--plot", files["png"]]
+    assert command.main([*CPU, "--seed", "7", *map(str, arguments)]) == 0
+    assert files["csv"].read_text() == capsys.readouterr().out.partition("\n\n")[2]
+    assert files["png"].read_bytes().startswith(b"\x89PNG")
+    document = json.loads(files["json"].read_text())
+    assert document["schema_version"] == 1
+    assert (document["size"], document["dtype"], document["seed"]) == (20000, "int32", 7)
+    assert document["gpu_name"] is None
+    assert document["date"].endswith("+00:00")
+    assert "--seed 7" in document["command"]
+    assert [(run["name"], run["threads"]) for run in document["runs"]] == [
+        ("threaded_sort", 1),
+        ("threaded_sort", 2),
+        ("np.sort", None),
+    ]
+    for run in document["runs"]:
+        assert len(run["repeat_seconds"]) == document["repeat"] == 2
+        assert min(run["repeat_seconds"]) <= run["median_seconds"] <= max(run["repeat_seconds"])
+        assert run["first_call_seconds"] > 0
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+
+
+def test_a_plot_can_be_svg(tmp_path: Path) -> None:
+    plot = tmp_path / "plot.svg"
+    assert command.main([*CPU, "--plot", str(plot)]) == 0
+    text = plot.read_text()
+    assert text.startswith("<?xml")
+    assert "</svg>" in text
+
+
+def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
+    target = tmp_path / "old"
+    target.write_text("old")
+    target.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    write_whole(str(link), b"new")
+    assert target.read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, target]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--size", "0"], "0 is below 1"),
+        (["--size", "many"], "'many' is not an integer"),
+        (["--threads", "1,0"], "0 is below 1"),
+        (["--threads", "1,,2"], "'' is not an integer"),
+        (["--threads", "1.5"], "'1.5' is not an integer"),
+        (["--repeat", "0"], "0 is below 1"),
+        (["--seed", "-1"], "-1 is below 0"),
+        (["--dtype", "int33"], "unknown dtype 'int33'"),
+        (["--dtype", "("], "unknown dtype '('"),
+        (["--dtype", "str"], "'str' is not numeric"),
+        (["--dtype", "object"], "'object' is not numeric"),
+        (["--dtype", "longdouble", "--device", "gpu"], "CuPy does not sort"),
+        (["--distribution", "normal"], "'normal' is none of uniform, sorted"),
+        (["--device", "tpu"], "invalid choice"),
+        (["--plot", "plot.pdf"], "does not end in .png or .svg"),
+        (["--csv", "x", "--json", "./x"], "a file each"),
+        (["--compare", "--csv", "x"], "belong to the table"),
+        (["--what"], "unrecognized arguments"),
+    ],
+)
+def test_a_bad_argument_is_one_line_and_exit_code_2(
+    capfd: pytest.CaptureFixture[str], arguments: list[str], text: str
+) -> None:
+    assert command.main(arguments) == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert_one_line(captured.err)
+    assert text in captured.err
+
+
+def test_a_bad_argument_ends_the_process_with_code_2() -> None:
+    done = cudamark("--dtype", "int33")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr)
+
+
+def test_a_gpu_asked_for_where_there_is_none_is_one_line_and_exit_code_1() -> None:
+    done = cudamark("--device", "gpu", *SMALL)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_one_line(done.stderr)
+    assert re.search("nvidia-smi|CUDA_VISIBLE_DEVICES|CuPy", done.stderr)
+
+
+@pytest.mark.parametrize("size", ["1000000000000", "1" + 30 * "0"])
+def test_a_size_beyond_memory_says_what_is_needed_and_free(size: str) -> None:
+    done = cudamark("--device", "cpu", "--size", size)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_one_line(done.stderr)
+    assert re.search(r"[\d,]+ bytes needed, [\d,]+ free", done.stderr)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json", "--plot"])
+@pytest.mark.parametrize("place", ["absent/out.png", "file/out.png", "folder.png"])
+def test_an_unwritable_file_is_found_out_before_anything_is_measured(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, place: str
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder.png").mkdir()
+    assert command.main([*CPU, option, str(tmp_path / place)]) == 1
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert_one_line(captured.err)
+    assert f"cannot write {tmp_path / place}: " in captured.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_line_and_exit_code_1() -> None:
+    done = cudamark(*CPU, "--quiet", "--csv", "/dev/full")
+    assert done.returncode == 1
+    assert_one_line(done.stderr)
+    assert "cannot write /dev/full: No space left on device" in done.stderr
+
+
+def test_a_wrong_result_is_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(suite, "threaded_sort", lambda keys, threads: keys)
+    assert command.main([*CPU, "--quiet"]) == 1
+    assert_one_line(capfd.readouterr().err)
+
+
+def test_ctrl_c_ends_with_one_line_and_leaves_no_file(tmp_path: Path) -> None:
+    arguments = ["--device", "cpu", "--size", "300000", "--repeat", "1000000", "--quiet"]
+    process = subprocess.Popen(
+        [*CUDAMARK, *arguments, "--csv", str(tmp_path / "out.csv")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        # A shell that runs the tests in the background has them ignore the signal.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("CPU cores: ")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (out, err) == ("", "cupy-compat cudamark: error: interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_standard_output_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [*CUDAMARK, *CPU, "--quiet"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert_one_line(process.stderr.read())
+    process.stderr.close()
+    assert process.wait(timeout=30) == 1
+
+
+# What it needs
+
+
+@pytest.mark.parametrize("package", ["numpy", "numba", "rich", "matplotlib"])
+def test_a_missing_package_names_the_extra(package: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from cupy_compat.cudamark.command import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *CPU, "--quiet", "--plot", "plot.png"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_one_line(done.stderr)
+    assert f"needs {package}" in done.stderr
+    assert 'pip install "cupy-compat[cudamark]"' in done.stderr
+
+
+@pytest.mark.parametrize("name", ["gpu_sort", "threaded_sort", "free_pinned_buffers"])
+def test_importing_the_package_loads_nothing_and_its_names_say_what_they_need(name: str) -> None:
+    code = (
+        "import sys, cupy_compat.cudamark, cupy_compat.cudamark.command\n"
+        "heavy = {'cupy', 'matplotlib', 'numba', 'numpy', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.modules['numpy'] = None\n"
+        "try:\n"
+        f"    cupy_compat.cudamark.{name}\n"
+        "except ModuleNotFoundError as error:\n"
+        "    assert error.name == 'numpy' and 'cupy-compat[cudamark]' in str(error), error\n"
+        "else:\n"
+        "    raise AssertionError('no error')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Measuring
+
+
+def test_a_timing_keeps_the_first_call_and_the_warm_up_apart() -> None:
+    expected = np.arange(3)
+    calls: list[int] = []
+
+    def sort() -> np.ndarray:
+        calls.append(1)
+        return expected.copy()
+
+    timing = time_sort(sort, expected, repeat=3, warm_up=2)
+    assert len(calls) == 6
+    assert len(timing.repeats) == 3
+    assert timing.first > 0
+
+
+@pytest.mark.parametrize(
+    "result", [np.array([1.0, 2.0]), np.array([1, 3]), np.array([1]), np.array([1, 2, 3])]
+)
+def test_a_result_of_other_keys_size_or_dtype_is_wrong(result: Any) -> None:
+    with pytest.raises(WrongResult):
+        check(result, np.array([1, 2]))
+
+
+def test_nan_equals_nan_in_a_result() -> None:
+    check(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint64", "float16", "float32", "longdouble", "complex64", "m8[ns]"]
+)
+def test_the_same_seed_gives_the_same_keys(distribution: str, dtype: str) -> None:
+    parsed = parse_dtype(dtype)
+    keys = make_input(distribution, 500, parsed, 3)
+    assert keys.shape == (500,)
+    assert keys.dtype == parsed
+    assert keys.flags.writeable
+    np.testing.assert_array_equal(keys, make_input(distribution, 500, parsed, 3))
+    if distribution == "sorted":
+        np.testing.assert_array_equal(keys, np.sort(keys))
+
+
+def test_uniform_keys_span_the_range_of_the_dtype() -> None:
+    keys = make_input("uniform", 10_000, np.dtype("int8"), 0)
+    assert (keys.min(), keys.max()) == (-128, 127)
+
+
+def test_available_memory_is_a_positive_number_or_unknown() -> None:
+    free = machine.available_memory()
+    assert free is None or free > 0
+
+
+# The comparison
+
+
+def test_compare_without_a_gpu_prints_the_cpus_rows_and_why() -> None:
+    done = cudamark("--compare", "--quiet", *SMALL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"np\.sort +│ +1 │", done.stdout)
+    assert "threaded_sort" in done.stdout
+    assert "gpu_sort" not in done.stdout
+    assert "The CPU's rows only: " in done.stdout
+
+
+def test_the_ratios_of_a_comparison_are_to_its_first_row() -> None:
+    rows = [
+        compare.Row(Run("np.sort", "cpu", 1, 0.5, (0.4, 0.4)), 0.1, "main memory"),
+        compare.Row(Run("other", "cpu", 2, 0.2, (0.1, 0.1)), 0.05, "main memory"),
+    ]
+    columns = compare.table(rows, 1000, "title", None).columns
+    assert list(columns[4].cells) == ["1.00x", "4.00x"]
+    assert list(columns[6].cells) == ["25%", "50%"]
+
+
+# On a GPU machine
+
+
+@on_gpu
+def test_the_gpu_is_chosen_where_there_is_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record, plot = tmp_path / "out.json", tmp_path / "out.png"
+    assert command.main([*SMALL, "--json", str(record), "--plot", str(plot)]) == 0
+    captured = capfd.readouterr()
+    assert TABLE.fullmatch(captured.out)
+    assert captured.err.startswith("Device: GPU: ")
+    document = json.loads(record.read_text())
+    assert document["device"] == "gpu"
+    assert document["gpu_name"]
+    assert document["gpu_floor_seconds"] > 0
+    measured = {(run["name"], run["threads"]) for run in document["runs"]}
+    assert {("gpu_sort", 2), ("threaded_sort", 2), ("np.sort", None)} <= measured
+
+
+@on_gpu
+def test_too_little_gpu_memory_is_one_line_with_both_figures_or_a_reason_for_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "free_bytes", lambda: 1000)
+    assert command.main(["--device", "gpu", *SMALL]) == 1
+    err = capfd.readouterr().err
+    assert_one_line(err)
+    assert "165,000 bytes needed, 1,000 free" in err
+    assert command.main(SMALL) == 0
+    assert re.search("^Device: CPU: .* needed, 1,000 free", capfd.readouterr().err)
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", ["int32", "float64", "datetime64[s]"])
+def test_compare_has_six_rows_on_a_gpu_machine(
+    capfd: pytest.CaptureFixture[str], dtype: str
+) -> None:
+    assert command.main([*SMALL, "--compare", "--dtype", dtype]) == 0
+    out = capfd.readouterr().out
+    names = re.findall(r"^│ (\S.*?) +│", out, re.MULTILINE)
+    assert names == [
+        "np.sort",
+        "threaded_sort",
+        "cp.sort",
+        "cp.sort, in place",
+        "cp.asnumpy(cp.sort(cp.array(a)))",
+        "gpu_sort",
+    ]

@@ -1,0 +1,279 @@
+"""`gpu_sort`: equal to ``np.sort``, safe with threads, clear about bad input.
+
+What needs a GPU is skipped where CuPy finds none; the rest runs anywhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import missing_gpu
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cupy_compat.cudamark import free_pinned_buffers, gpu_sort, staging
+from cupy_compat.cudamark.gpu import GpuUnavailable, load_cupy
+
+on_gpu = pytest.mark.gpu
+without_gpu = pytest.mark.skipif(not missing_gpu(), reason="there is a usable GPU")
+
+PIECE = staging._PIECE_BYTES
+SIZES = [0, 1, 2, 3, 1009, 2**10 - 1, 2**10, 2**10 + 1, 2**20 - 1, 2**20, 2**20 + 1, 9_999_991]
+DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16"]
+THREADS = [None, 1, 2, 3, 8, 128]
+
+
+def keys_of(dtype: str, size: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(dtype).kind
+    if kind == "c":
+        return (rng.standard_normal(size) + 1j * rng.standard_normal(size)).astype(dtype)
+    if kind == "f":
+        return rng.standard_normal(size).astype(dtype)
+    nbytes = size * np.dtype(dtype).itemsize
+    raw = rng.integers(0, 256, nbytes, dtype=np.uint8)
+    return raw.astype(bool)[:size] & (raw > 127)[:size] if kind == "b" else raw.view(dtype)
+
+
+def assert_sorted_as_numpy_does(a: np.ndarray, threads: int | None = None) -> None:
+    before = a.copy()
+    result = gpu_sort(a, threads)
+    expected = np.sort(np.asarray(a))
+    assert type(result) is np.ndarray
+    assert result.dtype == expected.dtype
+    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(a, before)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+@on_gpu
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("threads", THREADS)
+def test_every_size_is_sorted_with_every_number_of_threads(size: int, threads: int | None) -> None:
+    assert_sorted_as_numpy_does(keys_of("i4", size), threads)
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_is_sorted(dtype: str) -> None:
+    assert_sorted_as_numpy_does(keys_of(dtype, 3_000_017))
+
+
+@on_gpu
+@pytest.mark.parametrize("pieces", [1, 2, 3, 4, 7, 24, 25])
+@pytest.mark.parametrize("extra", [-4, 0, 4])
+def test_the_seams_between_pieces_lose_no_key(pieces: int, extra: int) -> None:
+    assert_sorted_as_numpy_does(keys_of("i4", (pieces * PIECE + extra) // 4), 3)
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_nan_of_either_sign_comes_last_and_no_signed_zero_is_lost(dtype: str) -> None:
+    special = np.array([np.nan, np.copysign(np.nan, -1), np.inf, -np.inf, 0.0, -0.0], dtype)
+    a = np.concatenate([np.repeat(special, 1000), keys_of(dtype, 1_500_000)])
+    np.random.default_rng(1).shuffle(a)
+    result = gpu_sort(a)
+    assert_sorted_as_numpy_does(a)
+    assert np.isnan(result[-2000:]).all()
+    assert np.sum(np.signbit(result[result == 0])) == np.sum(np.signbit(a[a == 0]))
+
+
+@on_gpu
+def test_complex_nans_come_in_numpys_order() -> None:
+    parts = [0.0, 1.0, -1.0, np.inf, np.nan]
+    a = np.array([complex(x, y) for x in parts for y in parts] * 50, np.complex128)
+    np.random.default_rng(2).shuffle(a)
+    expected = np.sort(a)
+    result = gpu_sort(a)
+    np.testing.assert_array_equal(result.real, expected.real)
+    np.testing.assert_array_equal(result.imag, expected.imag)
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[ns]", ">M8[us]"])
+def test_nat_comes_last(dtype: str) -> None:
+    bits = keys_of("i8", 1_200_000)
+    bits[::100] = np.iinfo(np.int64).min
+    bits[1::100] = np.iinfo(np.int64).max
+    bits[2::100] = np.iinfo(np.int64).min + 1
+    native = np.dtype(dtype).newbyteorder("=")
+    a = bits.view(native).astype(dtype)
+    assert_sorted_as_numpy_does(a)
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", [">i2", ">i4", ">u8", ">f4", ">f8", ">c16"])
+def test_big_endian_input_is_sorted_by_value_and_stays_big_endian(dtype: str) -> None:
+    assert_sorted_as_numpy_does(keys_of(dtype.replace(">", ""), 1_500_001).astype(dtype))
+
+
+@on_gpu
+@pytest.mark.parametrize("step", [2, 3, -1, -2])
+def test_strided_input_is_sorted(step: int) -> None:
+    assert_sorted_as_numpy_does(keys_of("i4", 6_000_000)[::step], 4)
+
+
+@on_gpu
+def test_unaligned_and_broadcast_input_is_sorted() -> None:
+    raw = np.zeros(4 * 2_000_000 + 1, np.uint8)
+    unaligned = raw[1:].view("i4")
+    unaligned[:] = keys_of("i4", 2_000_000)
+    assert_sorted_as_numpy_does(unaligned)
+    assert_sorted_as_numpy_does(np.broadcast_to(np.int32(7), 2_000_000))
+
+
+@on_gpu
+def test_read_only_input_is_sorted() -> None:
+    a = keys_of("f8", 1_000_000)
+    a.flags.writeable = False
+    assert_sorted_as_numpy_does(a)
+
+
+@on_gpu
+def test_a_memory_mapped_file_is_sorted_and_stays_as_it_is(tmp_path: Path) -> None:
+    keys = keys_of("i4", 3_000_000)
+    path = tmp_path / "keys"
+    keys.tofile(path)
+    mapped = np.memmap(path, dtype="i4", mode="r")
+    assert_sorted_as_numpy_does(mapped)
+    assert path.read_bytes() == keys.tobytes()
+
+
+@on_gpu
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(
+    dtype=st.sampled_from([*DTYPES[:-2], ">i4", ">f8", "M8[s]"]),
+    size=st.integers(0, 3000),
+    seed=st.integers(0, 2**32),
+    values=st.integers(1, 5000),
+    step=st.sampled_from([1, 2, -1]),
+    threads=st.sampled_from(THREADS),
+    small=st.booleans(),
+)
+def test_any_input_is_sorted_as_numpy_does(
+    dtype: str, size: int, seed: int, values: int, step: int, threads: int | None, small: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 256, 8 * max(size, 1), dtype=np.uint8)
+    native = np.dtype(dtype).newbyteorder("=")
+    pool = (bits > 127 if native.kind == "b" else bits.view(native))[:values]
+    a = pool[rng.integers(0, len(pool), size)].astype(dtype)[::step]
+    if not small:
+        assert_sorted_as_numpy_does(a, threads)
+        return
+    # Pieces of 4 KiB make many of them out of few keys. The slots are made in that size, too.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "_PIECE_BYTES", 4096)
+        free_pinned_buffers()
+        assert_sorted_as_numpy_does(a, threads)
+    free_pinned_buffers()
+
+
+@on_gpu
+def test_calls_from_several_threads_at_once_are_all_right() -> None:
+    arrays = [keys_of("i4", 2_000_000 + 17 * i, seed=i) for i in range(6)]
+    results: dict[int, np.ndarray] = {}
+
+    def work(index: int) -> None:
+        for _ in range(3):
+            results[index] = gpu_sort(arrays[index], 4)
+
+    callers = [threading.Thread(target=work, args=(index,)) for index in range(len(arrays))]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    for index, a in enumerate(arrays):
+        np.testing.assert_array_equal(results[index], np.sort(a))
+
+
+@on_gpu
+def test_freed_pinned_buffers_are_made_again() -> None:
+    a = keys_of("i4", 5_000_000)
+    gpu_sort(a)
+    free_pinned_buffers()
+    assert not staging._lanes
+    assert_sorted_as_numpy_does(a)
+
+
+@on_gpu
+def test_too_little_gpu_memory_is_said_with_both_figures() -> None:
+    pool = load_cupy().get_default_memory_pool()
+    pool.free_all_blocks()
+    before = pool.get_limit()
+    pool.set_limit(size=8 << 20)
+    try:
+        with pytest.raises(MemoryError, match=r"82,500,000 bytes needed, [\d,]+ free"):
+            gpu_sort(keys_of("i4", 10_000_000))
+    finally:
+        pool.set_limit(size=before)
+    assert_sorted_as_numpy_does(keys_of("i4", 10_000_000))
+
+
+@on_gpu
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["_send", "_sort", "_receive"])
+def test_a_failure_in_any_thread_reaches_the_caller_and_leaves_no_thread(
+    monkeypatch: pytest.MonkeyPatch, where: str, error: type[BaseException]
+) -> None:
+    a = keys_of("i4", 30_000_000)
+
+    def fail(self: object, *arguments: object) -> None:
+        raise error("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging._Call, where, fail)
+        with pytest.raises(error, match="planted"):
+            gpu_sort(a, 4)
+    assert_sorted_as_numpy_does(a, 4)
+
+
+@without_gpu
+def test_without_a_gpu_the_error_says_why_and_what_to_do() -> None:
+    with pytest.raises(GpuUnavailable, match=r"nvidia-smi|CuPy is not installed|CuPy cannot be"):
+        gpu_sort(np.zeros(3))
+
+
+def test_gpu_unavailable_is_a_runtime_error() -> None:
+    assert issubclass(GpuUnavailable, RuntimeError)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 2), (0, 3)])
+def test_anything_but_one_dimension_is_a_value_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="one-dimensional"):
+        gpu_sort(np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["O", "U3", "S3", "V4", [("x", "i4")], *(["g"] if np.dtype("g") != "f8" else [])]
+)
+def test_a_dtype_that_cupy_does_not_sort_is_a_type_error(dtype: object) -> None:
+    with pytest.raises(TypeError, match="cannot sort dtype"):
+        gpu_sort(np.zeros(3, dtype=dtype))
+
+
+def test_a_masked_array_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="masked"):
+        gpu_sort(np.ma.masked_array([2, 1], [True, False]))
+
+
+@pytest.mark.parametrize("threads", [0, -1, np.int64(0)])
+def test_fewer_threads_than_one_are_a_value_error(threads: int) -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        gpu_sort(np.zeros(3), threads)
+
+
+@pytest.mark.parametrize("threads", [1.0, "2", True, np.True_, [1]])
+def test_threads_that_are_no_integer_are_a_type_error(threads: object) -> None:
+    with pytest.raises(TypeError, match="must be an integer"):
+        gpu_sort(np.zeros(3), threads)
