@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent
 
 nox.needs_version = ">=2024.10"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "tests", "healthy"]
+nox.options.sessions = ["lint", "tests", "healthy", "bench"]
 
 
 def groups(*names: str) -> list[str]:
@@ -48,6 +48,24 @@ def healthy(session: nox.Session, cupy: str) -> None:
     """Run the tests of healthy CuPys."""
     session.install(".", *groups("test"))
     session.run("pytest", "tests/test_healthy_cupy.py", "-k", cupy, *session.posargs)
+
+
+@nox.session(python="3.13")
+def bench(session: nox.Session) -> None:
+    """Check the benchmarks, and run each of them once on the working tree."""
+    session.install(".[cudamark,cuda12x]", *groups("bench"))
+    session.run("asv", "machine", "--yes", silent=True)
+    session.run("asv", "check", "--python=same")
+    session.run("asv", "run", "--python=same", "--quick", "--strict", *session.posargs)
+
+
+@nox.session(python="3.13")
+def site(session: nox.Session) -> None:
+    """Make the site of all results in .asv/html; `nox -s site -- preview` serves it too."""
+    session.install(*groups("bench"))
+    session.run("asv", "publish")
+    if session.posargs:
+        session.run("asv", *session.posargs)
 
 
 @nox.session(python="3.13")
