@@ -70,7 +70,8 @@ def site(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def demo(session: nox.Session) -> None:
-    """Show a CuPy that is really broken fail, and import with ``cupy_compat``."""
+    """Show a broken CuPy fail, and import with ``cupy_compat``; then sort on what there is."""
+    session.install(".[cudamark,cuda12x]")
     testbed = ["python", "tests/testbed.py", "--python", "3.13"]
     session.log("making a CuPy 13.4.1 that is compiled with Cython 3.1.1, as a source build may be")
     built = session.run(*testbed, "--cupy", "13.4.1", "--cython", "3.1.1", silent=True)
@@ -82,6 +83,7 @@ def demo(session: nox.Session) -> None:
     session.run(python, "-c", "import cupy", external=True, success_codes=[1])
     session.log("with it, in the same interpreter:")
     session.run(python, "-c", DEMO, external=True, env={"PYTHONPATH": folder})
+    session.run("cupy-compat", "cudamark", "--size", "10000000", *session.posargs)
 
 
 DEMO = """

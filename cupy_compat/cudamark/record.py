@@ -11,8 +11,9 @@ The JSON is one flat object; ``schema_version`` changes when a key changes its m
 ``repeat``, ``warm_up``                 timed calls, and calls between the first and those
 ``compile_seconds``                     compiling for the CPU, outside all timed regions
 ``gpu_startup_seconds``                 loading CuPy and starting CUDA, outside all timed regions
-``cpu_*``, ``memory_bytes``,            the machine; ``cpu_usable`` is what the process may use
-``system``, ``*_version``
+``cpu_*``, ``memory_bytes``,            the machine; ``cpu_usable`` is what the process may use,
+``system``, ``*_version``               and the most threads that a CPU sort uses
+``gpu_most_threads``                    the most that ``gpu_sort`` uses for this array
 ``gpu_*``, ``driver_version``,          the GPU and its software, null if none was used
 ``cuda_driver_version``,
 ``cuda_runtime_version``
@@ -97,7 +98,7 @@ def json_text(
     Parameters
     ----------
     settings : mapping
-        The keys from ``date`` to ``compile_seconds``, and ``cpu_usable``.
+        The keys from ``date`` to ``compile_seconds``, ``cpu_usable`` and ``gpu_most_threads``.
     machine : Machine
         What it ran on.
     gpu : Gpu or None

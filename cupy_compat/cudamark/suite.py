@@ -125,9 +125,9 @@ class _Measurement:
         chosen = "gpu" if self._gpu else "cpu"
         if chosen == "cpu" or options.plot:
             self._compile()
-        most = most_threads(self._keys.nbytes)
-        if chosen == "gpu" and max(options.threads) > most:
-            self._chatter.say(f"gpu_sort starts no more than {most} threads for this array here")
+        most = most_threads(self._keys.nbytes) if self._gpu else usable_cpus()
+        if max(options.threads) > most:
+            self._chatter.say(f"More than {most} threads bring nothing here, so no more are used")
         print(f"CPU cores: {usable_cpus()}", flush=True)
         for threads in options.threads:
             run = self._measure(chosen, threads)
@@ -251,6 +251,7 @@ class _Measurement:
             "warm_up": _WARM_UP,
             "compile_seconds": self._compile_seconds,
             "cpu_usable": usable_cpus(),
+            "gpu_most_threads": most_threads(self._keys.nbytes) if self._gpu else None,
         }
         text = json_text(settings, self._machine, self._gpu, self._limits, self._runs)
         write_whole(options.json, text.encode())
