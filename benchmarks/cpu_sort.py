@@ -15,8 +15,9 @@ class NumpySort:
     params = (DTYPES, SIZES)
     param_names = ("dtype", "size")
     number = 1
-    repeat = 5
-    rounds = 1
+    # A few samples in each of several rounds, since what else a machine does changes by the minute.
+    repeat = 3
+    rounds = 4
     warmup_time = 0.0
 
     def setup(self, dtype, size):

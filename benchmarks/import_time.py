@@ -7,7 +7,8 @@ class ImportShim:
     """``import cupy_compat`` alone, where nothing else of CuPy is imported."""
 
     number = 1
-    repeat = 20
+    repeat = 10
+    rounds = 4
 
     def timeraw_off(self):
         """With ``CUPY_COMPAT=never``, and by default on Python 3.11 and 3.12."""
@@ -28,7 +29,8 @@ class ImportCupyPlain:
     """``import cupy`` as it is."""
 
     number = 1
-    repeat = 5
+    repeat = 3
+    rounds = 4
 
     def setup(self):
         if BROKEN:
@@ -44,7 +46,8 @@ class ImportCupyShimmed:
     """``import cupy`` under the armed shim, which repairs it where it is broken."""
 
     number = 1
-    repeat = 5
+    repeat = 3
+    rounds = 4
 
     def timeraw_shimmed(self):
         return "import cupy_compat, cupy"
