@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus, warm_up
 from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input
+from cupy_compat.cudamark.machine import cpu_name
 
 CONTENDERS = {
     "numpy": "numpy",
@@ -144,16 +145,6 @@ def limit_cpus(threads: int) -> None:
             os.sched_setaffinity(0, {cpus[i * len(cpus) // threads] for i in range(threads)})
 
 
-def processor() -> str:
-    """Return the name of the CPU as far as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def describe() -> str:
     """Return the machine, the versions and the command."""
     versions = [f"Python {platform.python_version()}"]
@@ -167,7 +158,7 @@ def describe() -> str:
     return "\n".join(
         [
             f"- date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
-            f"- machine: {processor()}, {usable_cpus()} usable CPUs, {platform.platform()}",
+            f"- machine: {cpu_name()}, {usable_cpus()} usable CPUs, {platform.platform()}",
             f"- versions: {', '.join(versions)}",
             f"- command: python {shlex.join(sys.argv)}",
         ]

@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import testbed  # noqa: E402
+
+from cupy_compat.cudamark.machine import cpu_name  # noqa: E402
 
 PYTHONS = ("3.11", "3.12", "3.13")
 
@@ -171,20 +173,12 @@ def row(
 
 def print_page(rows: list[tuple[str, str, str, str]]) -> None:
     """Print the table, with what was run and on what."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
     exact = [testbed._tag(testbed.interpreter(version)).removeprefix("cp") for version in PYTHONS]
     print("# What the shim costs\n")
     print(
         f"Measured on {datetime.date.today()} by `{shlex.join(['nox', '-s', 'cost'])}` on "
-        f"{os.cpu_count()} cores of {model}, {platform.system()} {platform.machine()}, CPython "
-        f"{', '.join(exact)}. Both sides of each line were measured alternately, in fresh "
+        f"{os.cpu_count()} cores of {cpu_name()}, {platform.system()} {platform.machine()}, "
+        f"CPython {', '.join(exact)}. Both sides of each line were measured alternately, in fresh "
         "interpreters; medians, and the medians of the differences and ratios of neighbours. "
         "Imports are timed with the garbage collector off.\n"
     )

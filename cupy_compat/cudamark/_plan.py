@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark._crew import Crew
-from cupy_compat.cudamark.cpu import usable_cpus
 
 GRAIN_SCALE = 1.0
 """What all limits of size are multiplied by."""
@@ -51,8 +50,7 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan:
     if is_for_numpy_alone(keys.dtype):
         from cupy_compat.cudamark import _partition
 
-        # Each doubling of the crew adds a pass over all keys, which idle CPUs must pay for.
-        return Plan(_crew_size(a, min(threads, usable_cpus()), 1 << 19, 1 << 18), _partition.sort)
+        return Plan(_crew_size(a, threads, 1 << 19, 1 << 18), _partition.sort)
     if keys.itemsize <= 2:
         from cupy_compat.cudamark import _counting
 

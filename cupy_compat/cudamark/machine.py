@@ -41,7 +41,7 @@ class Machine:
 def describe_machine() -> Machine:
     """Return what this process runs on."""
     return Machine(
-        cpu_name=_cpu_name(),
+        cpu_name=cpu_name(),
         cpu_count=os.cpu_count() or 1,
         memory_bytes=_meminfo("MemTotal"),
         system=platform.platform(),
@@ -62,7 +62,8 @@ def available_memory() -> int | None:
     return min(known, default=None)
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return the name of the processor, as it gives it itself."""
     for line in _read("/proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":
