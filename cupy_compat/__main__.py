@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from cupy_compat import __version__
+
+#: Each command, the module whose ``main(arguments)`` does it, and what it does in a line.
+COMMANDS = {
+    "cudamark": (
+        "cupy_compat.cudamark.command",
+        "sort one array with 1, 2, 4 ... threads, CPU or GPU",
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,16 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    # A command knows its own arguments, --help among them.
-    commands.add_parser(
-        "cudamark", add_help=False, help="sort one array with 1, 2, 4 ... threads, CPU or GPU"
-    )
+    for name, (_, summary) in COMMANDS.items():
+        # A command knows its own arguments, --help among them.
+        commands.add_parser(name, add_help=False, help=summary)
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Everything behind the command's name is the command's.
-    parser.parse_args(arguments[:1])
-    from cupy_compat.cudamark import command
-
-    return command.main(arguments[1:])
+    command = parser.parse_args(arguments[:1]).command
+    code: int = import_module(COMMANDS[command][0]).main(arguments[1:])
+    return code
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ class Interpreter:
         return subprocess.run(
             [str(self.python), "-W", "error::RuntimeWarning:cupy_compat", *program],
             env=inherited | environment,
+            # Python puts the working folder first on sys.path for -c: here it would be a checkout,
+            # whose cupy_compat is not the one under test.
+            cwd=self.shim.parent,
             capture_output=True,
             text=True,
             timeout=300,
