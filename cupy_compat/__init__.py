@@ -6,10 +6,11 @@ CuPy's own ``memoize``, and repairs it only if it fails.
 """
 
 # Everybody who depends on this package pays for what is imported here at every start of Python:
-# nothing but the smallest modules of our own, and not even ``__future__`` or ``typing``.
+# nothing but the smallest modules of our own, and not even ``__future__`` or ``typing``. They are
+# imported relatively, for those who vendor the package under another name.
 import sys
 
-from cupy_compat import _policy
+from . import _policy
 
 __version__ = "0.1.0"
 __all__ = ["Status", "install", "status", "uninstall"]
@@ -18,16 +19,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cupy_compat._status import Status
+    import cupy_compat
+
+    from ._status import Status
+else:
+    # So that hints can be evaluated, by people who have them checked while they run.
+    ModuleType = type(sys)
+    cupy_compat = sys.modules[__name__]
 
 _UTIL = "cupy._util"
 _PACKAGES = ("cupy", "cupy_backends", "cupyx")
 
+_uninstalled = False
+# A CuPy that was mended after its import had failed, and waits to be imported again: Python hands
+# out the same module then.
+_dropped: "ModuleType | None" = None
 
-def install(force: bool = False) -> "Status":
+
+def install(force: bool = False) -> "cupy_compat.Status":
     """Arm the repair, and mend a CuPy whose import has failed in this process already.
 
-    Importing ``cupy_compat`` does this by itself. Calling it again changes nothing more.
+    Importing ``cupy_compat`` does this by itself. Calling it again changes nothing more. While
+    another thread imports CuPy, it waits for the end of that.
 
     Parameters
     ----------
@@ -47,7 +60,7 @@ def install(force: bool = False) -> "Status":
     """
     decision = _policy.decide()
     if force or decision.arm:
-        _arm()
+        _install()
     return status()
 
 
@@ -56,53 +69,63 @@ def uninstall() -> None:
 
     Functions that were memoized meanwhile keep working. Without ``install()`` nothing happens.
     """
-    # What was never needed was never imported, and has nothing to undo.
-    hook = sys.modules.get("cupy_compat._hook")
-    if hook is not None:
-        hook.disarm(_UTIL)
-    repair = sys.modules.get("cupy_compat._repair")
-    if repair is not None:
-        repair.undo()
+    global _uninstalled
+    from . import _hook
+
+    _uninstalled = True
+    _hook.disarm(_UTIL)
+    util = _hook.executed(_UTIL) or _dropped
+    if util is not None:
+        from . import _repair
+
+        with _hook.ImportLock(_UTIL):
+            _repair.undo(util)
 
 
-def status() -> "Status":
-    """Return what the shim has done in this process so far, and why."""
-    from cupy_compat import _status
+def status() -> "cupy_compat.Status":
+    """Return what the shim has done in this process so far, and why.
 
-    return _status.report(_UTIL)
+    Nothing is imported for it, and nothing is changed.
+    """
+    from . import _hook, _status
 
-
-def _arm() -> None:
-    util = sys.modules.get(_UTIL)
-    if util is None:
-        from cupy_compat import _hook
-
-        _hook.arm(_UTIL, _examine)
-        return
-    _examine(util)
-    # A failed import of CuPy leaves some of its modules behind, and they keep the next one from
-    # succeeding. They are only dropped where that failure was the one mended here.
-    if "cupy" not in sys.modules and status().state == "repaired":
-        for name in list(sys.modules):
-            if name.partition(".")[0] in _PACKAGES:
-                del sys.modules[name]
-        _arm()
+    return _status.report(_UTIL, _hook.executed(_UTIL) or _dropped, _uninstalled)
 
 
-def _examine(util: "ModuleType") -> None:
-    from cupy_compat import _repair
+def _install() -> None:
+    global _dropped, _uninstalled
+    from . import _hook
+
+    _uninstalled = False
+    # First of all, for whoever imports CuPy at this moment and has not come as far.
+    _hook.arm(_UTIL, _examine)
+    with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
+        util = _hook.executed(_UTIL)
+        if util is None:
+            return
+        _examine(util)
+        # A failed import of CuPy leaves some of its modules behind, and they keep the next one from
+        # succeeding. They are only dropped where that failure was the one mended here.
+        if "cupy" not in sys.modules and status().state == "repaired":
+            _dropped = util
+            for name in list(sys.modules):
+                if name.partition(".")[0] in _PACKAGES:
+                    del sys.modules[name]
+
+
+def _examine(util: ModuleType) -> None:
+    from . import _repair
 
     _repair.examine(util)
 
 
 def __getattr__(name: str) -> object:
-    # Status is a dataclass, and dataclasses takes longer to import than all of this package.
     if name == "Status":
-        from cupy_compat._status import Status
+        from ._status import Status
 
         return Status
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if _policy.decide().arm:
-    _arm()
+    _install()

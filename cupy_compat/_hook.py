@@ -1,94 +1,226 @@
 """Call a function on a module between its execution and whatever is imported next.
 
-This module knows how modules are loaded, and nothing of CuPy. ``wrapt`` has post-import hooks too,
-but they fire once, cannot be taken away, and cost more to import than the rest of this package.
+This module knows how modules are loaded, and nothing of CuPy. It may be loaded more than once in a
+process (reloaded, vendored, imported afresh by a test), so what it leaves in ``sys.meta_path`` is
+recognized by an attribute and not by its class, and is taken over by whichever copy arms next.
+``wrapt`` has post-import hooks too, but they fire once, cannot be taken away, and cost more to
+import than all of this package.
 """
 
+import _frozen_importlib
 import sys
+from _frozen_importlib import ModuleSpec
+from _thread import RLock, get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from importlib.abc import Loader
-    from importlib.machinery import ModuleSpec
+    from collections.abc import Callable
     from types import ModuleType
-    from typing import Any
 
     Action = Callable[[ModuleType], None]
+else:
+    # Hints that can be evaluated, since some people have all imports checked by them while they
+    # run, and that need no import.
+    ModuleType = type(sys)
+    Action = object
 
 
-def arm(name: str, action: "Action") -> None:
+def arm(name: str, action: Action) -> None:
     """Have ``action(module)`` called whenever the module of that name has been executed."""
-    if not is_armed(name):
-        sys.meta_path.insert(0, _Finder(name, action))
+    # Two threads that look and then insert would leave two finders.
+    with ImportLock(name):
+        finder = _finder_of(name)
+        if finder is None:
+            finder = _Finder(name)
+            _set_meta_path([finder, *_meta_path()])
+        finder.action = action
 
 
 def disarm(name: str) -> None:
-    """Undo ``arm``; without it, nothing happens."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not _waits(finder, name)]
+    """Undo ``arm``, also for a module that has been found and not been executed yet."""
+    with ImportLock(name):
+        finder = _finder_of(name)
+        if finder is not None:
+            finder.action = None
+            _set_meta_path([other for other in _meta_path() if other is not finder])
 
 
 def is_armed(name: str) -> bool:
     """Tell whether a module of that name is waited for."""
-    return any(_waits(finder, name) for finder in sys.meta_path)
+    finder = _finder_of(name)
+    return finder is not None and finder.action is not None
 
 
-def _waits(finder: object, name: str) -> bool:
-    return isinstance(finder, _Finder) and finder.name == name
+def contents(name: str) -> "dict[str, object]":
+    """Return what the module of that name holds; nothing is loaded for it.
+
+    It is empty without such a module, and nearly so for one that ``importlib.util.LazyLoader``
+    loads when it is first asked for an attribute: it is not asked here.
+    """
+    try:
+        found: dict[str, object] = object.__getattribute__(sys.modules.get(name), "__dict__")
+    except AttributeError:
+        return {}
+    return found
+
+
+def executed(name: str) -> "ModuleType | None":
+    """Return the module of that name if it has been executed, to its end."""
+    module = sys.modules.get(name)
+    # A module of another class is one that waits to be loaded.
+    if type(module) is not type(sys) or is_executing(name):
+        return None
+    return module
+
+
+def is_executing(name: str) -> bool:
+    """Tell whether the module of that name is there and has not been executed to its end."""
+    return bool(getattr(contents(name).get("__spec__"), "_initializing", False))
+
+
+class _OwnLock:
+    """Stands in should Python's own vanish: it keeps out only those who ask for it."""
+
+    _lock = RLock()
+
+    def __init__(self, name: str) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+class ImportLock:
+    """The lock that Python itself holds while it imports the module of a name.
+
+    Who has it is sure that no other thread imports the module meanwhile. The thread that is
+    importing it gets it too.
+    """
+
+    # Private, but every import of Python goes through it.
+    _make = getattr(_frozen_importlib, "_ModuleLockManager", _OwnLock)
+
+    def __init__(self, name: str) -> None:
+        self._lock = ImportLock._make(name)
+        self._held = False
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.__enter__()
+        except RuntimeError:
+            # Two threads import each other's modules. Python then goes on without the lock.
+            return
+        self._held = True
+
+    def __exit__(self, *error: object) -> None:
+        if self._held:
+            self._lock.__exit__(*error)
+
+
+def _meta_path() -> "list[object]":
+    # None while the interpreter shuts down.
+    return list(sys.meta_path or ())
+
+
+def _set_meta_path(finders: "list[object]") -> None:
+    if isinstance(sys.meta_path, list):
+        sys.meta_path[:] = finders  # type: ignore[assignment]
+    else:
+        # Somebody replaced it by a tuple, which imports go through as well.
+        sys.meta_path = tuple(finders)
+
+
+def _finder_of(name: str) -> "_Finder | None":
+    for finder in _meta_path():
+        if _is_ours(finder) and finder.name == name:  # type: ignore[attr-defined]
+            return finder  # type: ignore[return-value]
+    return None
+
+
+def _is_ours(finder_or_loader: object) -> bool:
+    return getattr(type(finder_or_loader), "of_cupy_compat", False) is True
 
 
 class _Finder:
-    """Finds one module, through the other finders, and has its loader call the action."""
+    """Finds one module, through the finders behind it, and has its loader call the action."""
 
-    def __init__(self, name: str, action: "Action") -> None:
+    of_cupy_compat = True
+
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.action = action
+        self.action: Action | None = None
+        self._asking: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<cupy_compat: waits for {self.name}>"
 
     def find_spec(
-        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+        self, name: str, path: object = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
         # Every import of the process passes here: this comparison is all that it costs.
         if name != self.name:
             return None
-        for finder in sys.meta_path:
-            if finder is self or not hasattr(finder, "find_spec"):
-                continue
-            spec = finder.find_spec(name, path, target)
+        thread = get_ident()
+        # Finders behind this one may ask all finders again, and so this one.
+        if self.action is None or thread in self._asking:
+            return None
+        self._asking.add(thread)
+        try:
+            spec = self._ask_behind(name, path, target)
+        finally:
+            self._asking.discard(thread)
+        loader = getattr(spec, "loader", None)
+        if hasattr(loader, "exec_module") and not _is_ours(loader):
+            spec.loader = _Loader(loader, self)  # type: ignore
+        return spec
+
+    def _ask_behind(
+        self, name: str, path: object, target: "ModuleType | None"
+    ) -> "ModuleSpec | None":
+        # Those before it have been asked, and answered nothing.
+        finders = iter(_meta_path())
+        for finder in finders:
+            if finder is self:
+                break
+        for finder in finders:
+            find_spec = getattr(finder, "find_spec", None)
+            spec = None if find_spec is None else find_spec(name, path, target)
             if spec is not None:
-                loader = spec.loader
-                # A finder that asks all finders again, as wrapt's does, may have asked this one.
-                if hasattr(loader, "exec_module") and not isinstance(loader, _Loader):
-                    spec.loader = _Loader(loader, self.action)  # type: ignore[arg-type, assignment]
-                return spec
+                return spec  # type: ignore[no-any-return]
         return None
 
 
 class _Loader:
     """The module's real loader, until the module is executed."""
 
-    def __init__(self, real: "Loader", action: "Action") -> None:
-        self._real = real
-        self._action = action
+    of_cupy_compat = True
 
-    def __getattr__(self, name: str) -> "Any":
+    def __init__(self, real: object, finder: _Finder) -> None:
+        self._real = real
+        self._finder = finder
+
+    def __getattr__(self, name: str) -> object:
+        # A copy is asked for attributes before it has any.
+        if name == "_real":
+            raise AttributeError(name)
         return getattr(self._real, name)
 
-    def create_module(self, spec: "ModuleSpec") -> "ModuleType | None":
-        return self._real.create_module(spec)
-
-    def exec_module(self, module: "ModuleType") -> None:
+    def exec_module(self, module: ModuleType) -> None:
         # From here on nothing shows that the module was waited for.
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._real
-        module.__loader__ = self._real
+        if getattr(module.__spec__, "loader", None) is self:
+            module.__spec__.loader = self._real  # type: ignore
+        if getattr(module, "__loader__", None) is self:
+            module.__loader__ = self._real
         try:
-            self._real.exec_module(module)
+            self._real.exec_module(module)  # type: ignore[attr-defined]
         except BaseException as error:
             # A module that fails by itself does so without this frame in its traceback.
             if error.__traceback__ is not None:
                 error.__traceback__ = error.__traceback__.tb_next
             raise
-        self._action(module)
+        # Asked now, since the finder may have been taken away since it found the module.
+        if self._finder.action is not None:
+            self._finder.action(module)

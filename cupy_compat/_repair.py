@@ -4,10 +4,10 @@
 13.4 are compiled with Cython's ``binding=False``, and since Cython 3.1 that makes ``ret`` a plain
 built-in function, whose metadata cannot be written: ``wraps`` raises, although ``ret`` itself is
 fine. So the repair touches ``wraps`` alone: the module gets a ``functools`` whose ``wraps`` puts
-the metadata beside a function that does not take it. Cache, per-device keys and ``clear_memo``
-stay CuPy's own.
+the metadata beside the function. Cache, per-device keys and ``clear_memo`` stay CuPy's own.
 
-This module knows nothing of how modules are imported.
+This module knows nothing of how modules are imported. Whoever calls it sees to it that only one
+thread at a time does.
 """
 
 from __future__ import annotations
@@ -15,23 +15,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+Verdict = tuple[Literal["inactive", "healthy", "repaired"], str]
 
-class Outcome(NamedTuple):
-    """What was found in ``cupy._util``, and done."""
-
-    state: Literal["inactive", "healthy", "repaired"]
-    reason: str
-
-
-#: Of the latest examination, None before the first.
-outcome: Outcome | None = None
-_repaired: ModuleType | None = None
+# Of a CuPy that was left as it is, so that it need not be tried again. What was done to one is
+# read from that CuPy.
+_tried: tuple[ModuleType, Verdict] | None = None
 
 
 def examine(util: ModuleType) -> None:
-    """Try CuPy's own ``memoize``, repair it only if it fails to copy metadata, set ``outcome``.
+    """Try CuPy's own ``memoize``, and repair it only if it fails to copy metadata.
 
     Parameters
     ----------
@@ -39,41 +33,57 @@ def examine(util: ModuleType) -> None:
         ``cupy._util``, executed. It is left as it was if its ``memoize`` works, if it is not as
         this repair knows it, or if it is broken in a way that this repair does not cure.
     """
-    global outcome, _repaired
-    if isinstance(getattr(util, "functools", None), _CopingFunctools):
+    global _tried
+    if _is_repaired(util):
         return
     memoize = getattr(util, "memoize", None)
     if not callable(memoize):
-        outcome = Outcome("inactive", "CuPy is left alone: its cupy._util has no memoize.")
+        _tried = util, ("inactive", "CuPy is left alone: its cupy._util has no memoize.")
         return
     failure = _failure_of(memoize)
     if failure is None:
-        outcome = Outcome("healthy", "CuPy's own memoize works; nothing was changed.")
+        _tried = util, ("healthy", "CuPy's own memoize works; nothing was changed.")
         return
     told = f"{type(failure).__name__}: {failure}"
     if vars(util).get("functools") is functools:
-        util.functools = _CopingFunctools(util)  # type: ignore[attr-defined]
+        util.functools = _CopingFunctools(  # type: ignore[attr-defined]
+            util,
+            f"CuPy's memoize failed to copy a function's metadata ({told}); "
+            "cupy._util was given a functools whose wraps copes.",
+        )
         if _failure_of(memoize) is None:
-            _repaired = util
-            outcome = Outcome(
-                "repaired",
-                f"CuPy's memoize failed to copy a function's metadata ({told}); "
-                "cupy._util was given a functools whose wraps copes.",
-            )
             return
         util.functools = functools  # type: ignore[attr-defined]
-    outcome = Outcome(
-        "inactive",
-        f"CuPy is left alone: its memoize fails ({told}), but not over functools.wraps.",
+    _tried = (
+        util,
+        (
+            "inactive",
+            f"CuPy is left alone: its memoize fails ({told}), but not over functools.wraps.",
+        ),
     )
 
 
-def undo() -> None:
-    """Give a repaired ``cupy._util`` its own ``functools`` back, and forget the outcome."""
-    global outcome, _repaired
-    if _repaired is not None:
-        _repaired.functools = functools  # type: ignore[attr-defined]
-    outcome = _repaired = None
+def verdict(util: ModuleType) -> Verdict | None:
+    """Return what was done to a ``cupy._util`` and why, or None if nobody has examined it."""
+    if _is_repaired(util):
+        return "repaired", vars(util)["functools"].reason
+    if _tried is not None and _tried[0] is util:
+        return _tried[1]
+    return None
+
+
+def undo(util: ModuleType) -> None:
+    """Give a repaired ``cupy._util`` its own ``functools`` back, and forget what was tried."""
+    global _tried
+    _tried = None
+    if _is_repaired(util):
+        util.functools = functools  # type: ignore[attr-defined]
+
+
+def _is_repaired(util: ModuleType) -> bool:
+    # By an attribute, not by the class: another copy of this module may have done it.
+    found = vars(util).get("functools")
+    return getattr(type(found), "of_cupy_compat", False) is True
 
 
 def _failure_of(memoize: Callable[..., Any]) -> Exception | None:
@@ -93,8 +103,14 @@ def _failure_of(memoize: Callable[..., Any]) -> Exception | None:
 class _CopingFunctools:
     """``functools`` for one module, with a ``wraps`` for wrappers that refuse metadata."""
 
-    def __init__(self, module: ModuleType) -> None:
-        self._globals = vars(module)
+    of_cupy_compat = True
+
+    def __init__(self, module: ModuleType, reason: str) -> None:
+        # Imported here, because a healthy CuPy never needs it.
+        from ._memoized import MemoizedFunction
+
+        self._make = functools.partial(MemoizedFunction, module=vars(module))
+        self.reason = reason
 
     def __getattr__(self, name: str) -> Any:
         return getattr(functools, name)
@@ -105,16 +121,13 @@ class _CopingFunctools:
     def wraps(
         self, wrapped: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Do as ``functools.wraps``; where that raises, wrap the wrapper once more."""
+        """Do as ``functools.wraps``, with a wrapper that takes any metadata.
+
+        Every wrapper is replaced, not only one that refuses: with Cython 3.2.6 one that takes what
+        it is given now refuses the annotations that somebody else may give it later.
+        """
 
         def decorate(wrapper: Callable[..., Any]) -> Callable[..., Any]:
-            try:
-                return functools.update_wrapper(wrapper, wrapped, *args, **kwargs)
-            except Exception:
-                # wrapt is imported here, because a healthy CuPy never needs it.
-                from cupy_compat._memoized import MemoizedFunction
-
-                memoized = MemoizedFunction(wrapper, self._globals)
-                return functools.update_wrapper(memoized, wrapped, *args, **kwargs)
+            return functools.update_wrapper(self._make(wrapper), wrapped, *args, **kwargs)
 
         return decorate

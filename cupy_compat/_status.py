@@ -1,20 +1,24 @@
 """What the shim did, as a record for people and programs."""
 
-from __future__ import annotations
-
-import platform
 import sys
-from dataclasses import dataclass
-from typing import Literal
 
-from cupy_compat import _hook, _policy, _repair
+from . import _hook, _policy
 
-State = Literal["inactive", "armed", "healthy", "repaired"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Literal
+
+    State = Literal["inactive", "armed", "healthy", "repaired"]
+else:
+    # Nothing is imported for the sake of a hint: where every start of Python arms the shim, every
+    # start loads this module. For the same reason the record below is no dataclass.
+    ModuleType = type(sys)
+    State = str
 
 
-@dataclass(frozen=True)
 class Status:
-    """What ``cupy_compat`` has done in this process.
+    """What ``cupy_compat`` has done in this process. It cannot be changed.
 
     Attributes
     ----------
@@ -32,34 +36,97 @@ class Status:
         say.
     """
 
+    __slots__ = __match_args__ = ("state", "reason", "python", "cupy", "cython")
+
     state: State
     reason: str
     python: str
-    cupy: str | None
-    cython: str | None
+    cupy: "str | None"
+    cython: "str | None"
+
+    def __init__(
+        self,
+        state: State,
+        reason: str,
+        python: str,
+        cupy: "str | None" = None,
+        cython: "str | None" = None,
+    ) -> None:
+        for name, value in zip(self.__slots__, (state, reason, python, cupy, cython), strict=True):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Status cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Status cannot be changed: {name}")
+
+    def __reduce__(self) -> "tuple[type[Status], tuple[object, ...]]":
+        return type(self), self._values()
+
+    def __eq__(self, other: object) -> bool:
+        return self._values() == other._values() if isinstance(other, Status) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        fields = zip(self.__slots__, self._values(), strict=True)
+        return f"Status({', '.join(f'{name}={value!r}' for name, value in fields)})"
 
     def __str__(self) -> str:
         cupy = "not loaded" if self.cupy is None else self.cupy
         cython = "" if self.cython is None else f", compiled with Cython {self.cython}"
         return f"{self.state}: {self.reason} (Python {self.python}, CuPy {cupy}{cython})"
 
-
-def report(util_name: str) -> Status:
-    """Put together what policy, hook and repair know."""
-    # A CuPy that is still being imported has no version yet.
-    cupy = getattr(sys.modules.get("cupy"), "__version__", None)
-    util = sys.modules.get(util_name)
-    state, reason = _judge(cupy is not None and util is None, util_name)
-    cython = getattr(util, "cython_build_ver", None)
-    return Status(state, reason, platform.python_version(), cupy, cython)
+    def _values(self) -> "tuple[object, ...]":
+        return tuple(getattr(self, name) for name in self.__slots__)
 
 
-def _judge(unknown_cupy: bool, util_name: str) -> tuple[State, str]:
-    if _repair.outcome is not None:
-        return _repair.outcome
+def report(util_name: str, util: "ModuleType | None", uninstalled: bool) -> Status:
+    """Find out from CuPy itself, from the hook and from the policy what was done.
+
+    Parameters
+    ----------
+    util_name : str
+        ``cupy._util``.
+    util : module or None
+        The module of that name, if it has been executed.
+    uninstalled : bool
+        Whether ``uninstall()`` was called last.
+    """
+    state, reason = _judge(util_name, util, uninstalled)
+    cupy = _hook.contents("cupy").get("__version__")
+    cython = _hook.contents(util_name).get("cython_build_ver")
+    python = sys.version.partition(" ")[0]
+    return Status(state, reason, python, _text(cupy), _text(cython))
+
+
+def _judge(util_name: str, util: "ModuleType | None", uninstalled: bool) -> "tuple[State, str]":
+    if util is not None:
+        from . import _repair
+
+        verdict = _repair.verdict(util)
+        if verdict is not None:
+            return verdict
+    if uninstalled:
+        return "inactive", "uninstall() was called."
     if not _hook.is_armed(util_name):
         decision = _policy.decide()
-        return "inactive", "uninstall() was called." if decision.arm else decision.reason
-    if unknown_cupy:
+        if not decision.arm:
+            return "inactive", decision.reason
+        return "inactive", "The hook was taken out of sys.meta_path; install() puts it back."
+    if util is not None:
+        return "inactive", (
+            f"{util_name} was loaded by another finder, before the hook was asked; "
+            "install() examines it."
+        )
+    if _hook.is_executing(util_name):
+        return "armed", f"{util_name} is being imported."
+    if "__version__" in _hook.contents("cupy"):
         return "inactive", f"CuPy is left alone: it has no {util_name}."
     return "armed", f"{util_name} has not been imported yet."
+
+
+def _text(value: object) -> "str | None":
+    return None if value is None else str(value)

@@ -69,7 +69,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bare(shim: Path) -> Interpreter:
-    """Return this Python without any CuPy, and without wrapt."""
+    """Return this Python without any CuPy."""
     return Interpreter(Path(getattr(sys, "_base_executable", sys.executable)), shim)
 
 

@@ -6,7 +6,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
 from conftest import Interpreter, arming
 from testbed import healthy as healthy_environment
 
@@ -96,37 +95,6 @@ def test_a_repaired_function_answers_as_one_of_the_first_mended_cupy(
     script = Path(__file__).with_name("parity.py")
     expected = json.loads(reference.output(script, shim=False))
     assert json.loads(any_broken.output(script, **arming())) == expected
-
-
-@pytest.mark.parametrize("without_extension", ["", "1"])
-def test_the_oldest_wrapt_serves_too(
-    broken: Interpreter,
-    reference: Interpreter,
-    oldest_wrapt: Path,
-    without_extension: str,
-) -> None:
-    script = Path(__file__).with_name("parity.py")
-    environment = arming(PYTHONPATH=f"{broken.shim}:{oldest_wrapt}")
-    if without_extension:
-        environment["WRAPT_DISABLE_EXTENSIONS"] = without_extension
-    expected = json.loads(reference.output(script, shim=False))
-    assert json.loads(broken.output(script, **environment)) == expected
-    loaded = broken.output(
-        "import cupy_compat, cupy, wrapt, sys\n"
-        "print(wrapt.__version__, 'wrapt._wrappers' in sys.modules)",
-        **environment,
-    )
-    assert loaded.split() == ["1.17.0", str(not without_extension)]
-
-
-@pytest.fixture(scope="module")
-def oldest_wrapt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wrapt")
-    python = healthy_environment(sys.executable, "13.4.1")
-    subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--target", folder, "wrapt==1.17.0"], check=True
-    )
-    return folder
 
 
 def test_nothing_shows_in_spec_and_loader_after_the_repair(broken: Interpreter) -> None:

@@ -65,11 +65,11 @@ def interpreter(version: str) -> Path:
 
 
 def healthy(python: Path | str, cupy: str) -> Path:
-    """Return the interpreter of an environment that holds the published wheel of CuPy and wrapt."""
+    """Return the interpreter of an environment that holds the published wheel of CuPy."""
 
     def build(env: Path) -> None:
         _run([python, "-m", "venv", env])
-        _pip(_python(env), "install", f"cupy-cuda12x=={cupy}", "wrapt")
+        _pip(_python(env), "install", f"cupy-cuda12x=={cupy}")
 
     return _python(_once(f"{_tag(python)}-cupy{cupy}", build))
 

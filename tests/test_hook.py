@@ -1,0 +1,428 @@
+"""The hook, on modules of its own: it knows nothing of CuPy, so neither do its tests."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from cupy_compat import _hook
+
+NAME = "cupy_compat_awaited"
+
+
+@pytest.fixture(autouse=True)
+def awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Make a module to wait for, and leave imports as they were."""
+    source = tmp_path / f"{NAME}.py"
+    source.write_text("order = ['executed']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = sys.meta_path
+    monkeypatch.setattr(sys, "meta_path", list(before))
+    yield source
+    sys.modules.pop(NAME, None)
+
+
+def act(module: ModuleType) -> None:
+    module.order.append("acted")
+
+
+class Delegating:
+    """A finder of the form that many have: it asks all the others."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        for finder in sys.meta_path:
+            if finder is not self and hasattr(finder, "find_spec"):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+
+class Asking:
+    """A finder that asks all finders through importlib, as wrapt's does."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        if name in self.asked:
+            return None
+        self.asked.append(name)
+        try:
+            return importlib.util.find_spec(name)
+        finally:
+            self.asked.remove(name)
+
+
+class Silent:
+    """A finder that counts how often it is asked."""
+
+    count = 0
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        self.count += name == NAME
+
+
+def imported() -> list[str]:
+    order: list[str] = importlib.import_module(NAME).order
+    return order
+
+
+def finders() -> list[object]:
+    return [finder for finder in sys.meta_path if repr(finder).endswith(f"waits for {NAME}>")]
+
+
+def test_the_action_comes_once_right_after_the_execution() -> None:
+    _hook.arm(NAME, act)
+    assert _hook.is_armed(NAME)
+    assert imported() == ["executed", "acted"]
+    del sys.modules[NAME]
+    assert imported() == ["executed", "acted"]
+
+
+def test_arming_twice_leaves_one_finder_with_the_latest_action() -> None:
+    _hook.arm(NAME, lambda module: module.order.append("first"))
+    _hook.arm(NAME, act)
+    assert len(finders()) == 1
+    assert imported() == ["executed", "acted"]
+
+
+def test_after_disarming_nothing_is_left() -> None:
+    before = list(sys.meta_path)
+    _hook.arm(NAME, act)
+    assert sys.meta_path != before
+    _hook.disarm(NAME)
+    assert sys.meta_path == before
+    assert not _hook.is_armed(NAME)
+    assert imported() == ["executed"]
+
+
+def test_disarming_takes_away_the_finder_of_that_name_alone() -> None:
+    _hook.arm(NAME, act)
+    _hook.arm("another", act)
+    _hook.disarm("another")
+    assert _hook.is_armed(NAME)
+    assert not _hook.is_armed("another")
+
+
+def test_a_finder_that_is_put_back_after_disarming_does_nothing_until_it_is_armed() -> None:
+    _hook.arm(NAME, act)
+    kept = list(sys.meta_path)
+    _hook.disarm(NAME)
+    sys.meta_path[:] = kept
+    assert not _hook.is_armed(NAME)
+    assert imported() == ["executed"]
+    del sys.modules[NAME]
+    _hook.arm(NAME, act)
+    assert len(finders()) == 1
+    assert imported() == ["executed", "acted"]
+
+
+def test_copies_of_this_module_share_one_finder() -> None:
+    _hook.arm(NAME, lambda module: module.order.append("old"))
+    spec = importlib.util.find_spec("cupy_compat._hook")
+    assert spec is not None and spec.loader is not None
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    assert fresh.is_armed(NAME)
+    fresh.arm(NAME, act)
+    assert len(finders()) == 1
+    assert imported() == ["executed", "acted"]
+    fresh.disarm(NAME)
+    assert finders() == []
+
+
+def test_two_finders_all_the_same_act_once_and_end() -> None:
+    _hook.arm(NAME, act)
+    second = type(finders()[0])(NAME)  # type: ignore[call-arg]
+    second.action = act
+    sys.meta_path.insert(0, second)  # type: ignore[arg-type]
+    assert imported() == ["executed", "acted"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("foreign", [Delegating, Asking, Silent])
+def test_other_finders_may_delegate_before_and_after_ours(foreign: type, place: int) -> None:
+    _hook.arm(NAME, act)
+    finder = foreign()
+    sys.meta_path.insert(place, finder)
+    assert imported() == ["executed", "acted"]
+    if foreign is Silent:
+        assert finder.count == 1
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_error_of_another_finder_is_its_own_and_does_no_lasting_harm(place: int) -> None:
+    class Raising:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == NAME:
+                raise OSError("not now")
+
+    _hook.arm(NAME, act)
+    sys.meta_path.insert(place, Raising())  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="not now"):
+        imported()
+    del sys.meta_path[place]
+    assert imported() == ["executed", "acted"]
+
+
+def test_finders_without_find_spec_and_specs_without_a_loader_are_passed_over(
+    awaited: Path,
+) -> None:
+    _hook.arm(NAME, act)
+    sys.meta_path.insert(1, object())  # type: ignore[arg-type]
+    awaited.unlink()
+    (awaited.parent / NAME).mkdir()
+    assert importlib.import_module(NAME).__path__
+
+
+def test_a_loader_that_only_knows_load_module_is_left_alone() -> None:
+    class Old:
+        def load_module(self, name: str) -> None: ...
+
+    class Finder:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+            return importlib.machinery.ModuleSpec(name, Old()) if name == NAME else None  # type: ignore[arg-type]
+
+    _hook.arm(NAME, act)
+    sys.meta_path.insert(1, Finder())  # type: ignore[arg-type]
+    spec = importlib.util.find_spec(NAME)
+    assert spec is not None
+    assert type(spec.loader) is Old
+
+
+def test_a_module_that_is_not_there_is_not_found() -> None:
+    _hook.arm("cupy_compat_absent", act)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("cupy_compat_absent")
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_meta_path_of_any_kind_keeps_its_kind(kind: type) -> None:
+    sys.meta_path = kind(sys.meta_path)
+    before = sys.meta_path
+    _hook.arm(NAME, act)
+    assert type(sys.meta_path) is kind
+    assert (sys.meta_path is before) == (kind is list)
+    assert imported() == ["executed", "acted"]
+    _hook.disarm(NAME)
+    assert type(sys.meta_path) is kind
+    assert finders() == []
+
+
+def test_a_meta_path_that_is_gone_at_shutdown_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "meta_path", None)
+    assert not _hook.is_armed(NAME)
+    _hook.disarm(NAME)
+
+
+def test_disarming_between_finding_and_executing_counts() -> None:
+    _hook.arm(NAME, act)
+    spec = importlib.util.find_spec(NAME)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    _hook.disarm(NAME)
+    spec.loader.exec_module(module)
+    assert module.order == ["executed"]
+
+
+def test_the_loader_can_be_copied_and_asked_as_the_real_one() -> None:
+    _hook.arm(NAME, act)
+    spec = importlib.util.find_spec(NAME)
+    real = PathFinder.find_spec(NAME)
+    assert spec is not None and real is not None
+    for loader in (spec.loader, copy.copy(spec.loader), copy.deepcopy(spec.loader)):
+        assert loader.path == real.loader.path  # type: ignore[union-attr]
+        assert loader.get_source(NAME) == real.loader.get_source(NAME)  # type: ignore[union-attr]
+        assert not hasattr(loader, "no_such")
+    assert copy.deepcopy(spec).loader.name == NAME  # type: ignore[union-attr]
+
+
+def test_once_executed_a_module_shows_its_real_loader() -> None:
+    _hook.arm(NAME, act)
+    module = importlib.import_module(NAME)
+    real = PathFinder.find_spec(NAME)
+    assert real is not None
+    assert module.__spec__ is not None
+    assert type(module.__spec__.loader) is type(module.__loader__) is type(real.loader)
+
+
+def test_a_loader_that_somebody_put_around_ours_stays_in_the_spec() -> None:
+    class Around:
+        def __init__(self, inner: object) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.inner, name)
+
+    class Finder:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+            spec = finders()[0].find_spec(name, path)
+            if spec is not None:
+                spec.loader = Around(spec.loader)  # type: ignore[assignment]
+            return spec
+
+    _hook.arm(NAME, act)
+    sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    module = importlib.import_module(NAME)
+    assert module.order == ["executed", "acted"]
+    assert type(module.__loader__) is Around
+    assert type(module.__spec__.loader) is Around  # type: ignore[union-attr]
+
+
+def test_a_module_without_a_spec_is_executed_all_the_same() -> None:
+    _hook.arm(NAME, act)
+    spec = importlib.util.find_spec(NAME)
+    assert spec is not None and spec.loader is not None
+    module = ModuleType(NAME)
+    spec.loader.exec_module(module)
+    assert module.order == ["executed", "acted"]
+
+
+def test_a_module_that_fails_fails_as_without_the_hook_and_is_not_acted_on(awaited: Path) -> None:
+    acted: list[ModuleType] = []
+    awaited.write_text("1 / 0\n")
+    _hook.arm(NAME, acted.append)
+    with pytest.raises(ZeroDivisionError) as caught:
+        importlib.import_module(NAME)
+    assert all(str(entry.path) != _hook.__file__ for entry in caught.traceback)
+    assert acted == []
+
+
+def test_a_lazily_loaded_module_is_acted_on_when_it_wakes_and_is_not_woken() -> None:
+    _hook.arm(NAME, act)
+    spec = importlib.util.find_spec(NAME)
+    assert spec is not None and spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[NAME] = module
+    spec.loader.exec_module(module)
+    assert "order" not in _hook.contents(NAME)
+    assert _hook.executed(NAME) is None
+    assert object.__getattribute__(module, "__class__") is not ModuleType
+    assert module.order == ["executed", "acted"]
+    assert _hook.executed(NAME) is module
+    assert "order" in _hook.contents(NAME)
+
+
+@pytest.mark.parametrize("odd", [None, 1, object()])
+def test_what_is_no_module_holds_nothing_and_was_not_executed(
+    odd: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, NAME, odd)  # type: ignore[arg-type]
+    assert _hook.contents(NAME) == {}
+    assert _hook.executed(NAME) is None
+    assert _hook.contents("cupy_compat_absent") == {}
+
+
+def test_a_module_counts_as_executed_at_its_end_and_the_import_lock_waits_for_it(
+    awaited: Path,
+) -> None:
+    awaited.write_text("import sys\nsys.modules['cupy_compat_begin']()\nend = 1\n")
+    begun, go = threading.Event(), threading.Event()
+
+    def begin() -> None:
+        begun.set()
+        assert go.wait(20)
+
+    sys.modules["cupy_compat_begin"] = begin  # type: ignore[assignment]
+    try:
+        importer = threading.Thread(target=importlib.import_module, args=(NAME,))
+        importer.start()
+        assert begun.wait(20)
+        assert _hook.is_executing(NAME)
+        assert _hook.executed(NAME) is None
+        seen: list[bool] = []
+
+        def wait() -> None:
+            with _hook.ImportLock(NAME):
+                seen.append("end" in _hook.contents(NAME))
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        time.sleep(0.05)
+        assert seen == []
+        go.set()
+        waiter.join(20)
+        importer.join(20)
+        assert seen == [True]
+        assert not _hook.is_executing(NAME)
+        assert _hook.executed(NAME) is sys.modules[NAME]
+    finally:
+        go.set()
+        del sys.modules["cupy_compat_begin"]
+
+
+def test_the_import_lock_is_given_to_the_thread_that_has_it_and_to_one_at_a_time() -> None:
+    inside: list[str] = []
+
+    def enter() -> None:
+        with _hook.ImportLock(NAME):
+            inside.append("other")
+
+    with _hook.ImportLock(NAME), _hook.ImportLock(NAME):
+        other = threading.Thread(target=enter)
+        other.start()
+        time.sleep(0.05)
+        assert inside == []
+    other.join(20)
+    assert inside == ["other"]
+
+
+def test_without_the_lock_of_python_one_of_our_own_keeps_threads_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_hook.ImportLock, "_make", _hook._OwnLock)
+    test_the_import_lock_is_given_to_the_thread_that_has_it_and_to_one_at_a_time()
+
+
+def test_threads_that_would_wait_for_each_other_go_on_without_the_lock() -> None:
+    # Each holds one module's lock and wants the other's; Python breaks that up by an error.
+    barrier = threading.Barrier(2, timeout=20)
+    through: list[str] = []
+
+    def take(first: str, second: str) -> None:
+        with _hook.ImportLock(first):
+            barrier.wait()
+            with _hook.ImportLock(second):
+                through.append(first)
+
+    threads = [
+        threading.Thread(target=take, args=names)
+        for names in (("cupy_compat_a", "cupy_compat_b"), ("cupy_compat_b", "cupy_compat_a"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(through) == ["cupy_compat_a", "cupy_compat_b"]
+
+
+def test_threads_that_arm_at_once_leave_one_finder(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every look at the finders gives the other threads their turn.
+    looked = _hook._finder_of
+
+    def slowly(name: str) -> object:
+        found = looked(name)
+        time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(_hook, "_finder_of", slowly)
+    threads = [threading.Thread(target=_hook.arm, args=(NAME, act)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(finders()) == 1
