@@ -36,6 +36,15 @@ _uninstalled = False
 _dropped: "ModuleType | None" = None
 
 
+# Defined before what is annotated with Status: beartype for one reads hints as soon as it can.
+def __getattr__(name: str) -> object:
+    if name == "Status":
+        from ._status import Status
+
+        return Status
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def install(force: bool = False) -> "cupy_compat.Status":
     """Arm the repair, and mend a CuPy whose import has failed in this process already.
 
@@ -117,14 +126,6 @@ def _examine(util: ModuleType) -> None:
     from . import _repair
 
     _repair.examine(util)
-
-
-def __getattr__(name: str) -> object:
-    if name == "Status":
-        from ._status import Status
-
-        return Status
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if _policy.decide().arm:
