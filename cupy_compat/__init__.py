@@ -112,7 +112,9 @@ def _install() -> None:
         util = _hook.executed(_UTIL)
         if util is None:
             return
-        _examine(util)
+        # A healthy CuPy is not tried again and again, since each trial leaves a trace in it.
+        if status().state != "healthy":
+            _examine(util)
         # A failed import of CuPy leaves some of its modules behind, and they keep the next one from
         # succeeding. They are only dropped where that failure was the one mended here.
         if "cupy" not in sys.modules and status().state == "repaired":

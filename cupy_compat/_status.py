@@ -97,7 +97,7 @@ def report(util_name: str, util: "ModuleType | None", uninstalled: bool) -> Stat
     """
     state, reason = _judge(util_name, util, uninstalled)
     cupy = _hook.contents("cupy").get("__version__")
-    cython = _hook.contents(util_name).get("cython_build_ver")
+    cython = None if util is None else vars(util).get("cython_build_ver")
     python = sys.version.partition(" ")[0]
     return Status(state, reason, python, _text(cupy), _text(cython))
 
