@@ -67,6 +67,17 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def away(shim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this test's processes import the ``cupy_compat`` under test, wherever pytest began.
+
+    Python puts the working folder first on sys.path for ``-c`` and ``-m``, and that is often a
+    checkout; what is installed may be another copy than the one that pytest has imported.
+    """
+    monkeypatch.chdir(shim.parent)
+    monkeypatch.setenv("PYTHONPATH", str(shim))
+
+
 @pytest.fixture(scope="session")
 def bare(shim: Path) -> Interpreter:
     """Return this Python without any CuPy."""

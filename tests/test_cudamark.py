@@ -22,10 +22,9 @@ from cupy_compat.cudamark.measure import WrongResult, check, time_sort
 from cupy_compat.cudamark.record import Run, write_whole
 
 on_gpu = pytest.mark.gpu
+pytestmark = pytest.mark.usefixtures("away")
 
 CUDAMARK = [sys.executable, "-m", "cupy_compat", "cudamark"]
-# The cases of the CPU must not depend on what the machine has.
-ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
 SMALL = ["--size", "20000", "--threads", "1,2", "--repeat", "2"]
 CPU = ["--device", "cpu", *SMALL]
 TABLE = re.compile(
@@ -39,9 +38,14 @@ TABLE = re.compile(
 )
 
 
-def cudamark(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def without_gpu() -> dict[str, str]:
+    """Return the environment in which a case does not depend on what the machine has."""
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+
+
+def cudamark(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*CUDAMARK, *arguments], capture_output=True, text=True, env=ENVIRONMENT, **options
+        [*CUDAMARK, *arguments], capture_output=True, text=True, env=without_gpu()
     )
 
 
@@ -49,6 +53,14 @@ def assert_one_line(stderr: str) -> None:
     assert stderr.startswith("cupy-compat cudamark: error: ")
     assert stderr.count("\n") == 1
     assert stderr.endswith("\n")
+
+
+def test_processes_run_the_package_under_test() -> None:
+    code = "import cupy_compat; print(cupy_compat.__file__)"
+    for started in (["-c", code], ["-m", "timeit", "-n", "1", "-r", "1", "-s", code]):
+        done = subprocess.run([sys.executable, *started], capture_output=True, text=True)
+        ran = Path(done.stdout.splitlines()[0])
+        assert ran.samefile(Path(command.__file__).parents[1] / "__init__.py")
 
 
 # The table
@@ -240,7 +252,7 @@ def test_ctrl_c_ends_with_one_line_and_leaves_no_file(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env=without_gpu(),
         # A shell that runs the tests in the background has them ignore the signal.
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
@@ -259,7 +271,7 @@ def test_a_closed_standard_output_is_no_traceback() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env=without_gpu(),
     )
     assert process.stdout is not None
     process.stdout.close()
@@ -283,7 +295,7 @@ def test_a_missing_package_names_the_extra(package: str) -> None:
         [sys.executable, "-c", code, *CPU, "--quiet", "--plot", "plot.png"],
         capture_output=True,
         text=True,
-        env=ENVIRONMENT,
+        env=without_gpu(),
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert_one_line(done.stderr)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import re
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import _crew, _plan, cpu
+from cupy_compat.cudamark import _crew, _kernels, _plan, cpu
 from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus, warm_up
+
+pytestmark = pytest.mark.usefixtures("away")
 
 INTEGERS = [f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)]
 REALS = ["f2", "f4", "f8", "g"]
@@ -215,6 +220,287 @@ def test_several_threads_can_sort_at_once() -> None:
                 np.testing.assert_array_equal(result, np.sort(keys))
 
 
+# Who works
+
+
+@pytest.fixture
+def crews(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Have the threads of each crew meet before each work; return how many there were, and jobs.
+
+    Whoever comes to a meeting waits for all others, so fewer threads than that fail the test.
+    """
+    seen: list[tuple[int, int]] = []
+    share = _crew.Crew.share
+
+    def meeting_share(crew: _crew.Crew, work: Callable[[Any], object], jobs: Iterable[Any]) -> None:
+        listed = list(jobs)
+        expected = min(crew.workers, len(listed))
+        meeting = threading.Barrier(expected)
+        met: set[int] = set()
+
+        def meet(job: Any) -> None:
+            if threading.get_ident() not in met:
+                met.add(threading.get_ident())
+                meeting.wait(timeout=30)
+            work(job)
+
+        share(crew, meet, listed)
+        assert len(met) == expected
+        seen.append((expected, len(listed)))
+
+    monkeypatch.setattr(_crew.Crew, "share", meeting_share)
+    return seen
+
+
+@pytest.mark.usefixtures("parallel")
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", ">f8", "M8[s]", "c16"])
+def test_as_many_threads_work_at_once_as_are_asked_for(
+    dtype: str, crews: list[tuple[int, int]]
+) -> None:
+    assert_sorted_as_by_numpy(make("random", dtype, 3_000_000), 3)
+    assert crews
+    # The first cut of a quicksort is one thread's work, the second two threads'.
+    assert [threads for threads, jobs in crews] == (
+        [1, 2, 3] if dtype == "c16" else [3] * len(crews)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "threads", "expected"),
+    [
+        ("u1", 1 << 20, 4, 4),
+        ("f4", 1 << 22, 4, 4),
+        ("i8", 1 << 21, 4, 4),
+        ("M8[s]", 1 << 19, 2, 2),
+        ("c8", 1 << 19, 2, 2),
+        ("f8", 1 << 21, None, 4),
+    ],
+)
+def test_long_arrays_are_sorted_by_several_threads_without_any_adjustment(
+    monkeypatch: pytest.MonkeyPatch,
+    crews: list[tuple[int, int]],
+    dtype: str,
+    size: int,
+    threads: int | None,
+    expected: int,
+) -> None:
+    monkeypatch.setattr(cpu, "usable_cpus", lambda: 4)
+    assert_sorted_as_by_numpy(make("random", dtype, size), threads)
+    assert max(crews)[0] == expected
+
+
+def test_more_threads_than_cpus_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, crews: list[tuple[int, int]]
+) -> None:
+    monkeypatch.setattr(cpu, "usable_cpus", lambda: 2)
+    assert_sorted_as_by_numpy(make("random", "M8[s]", 1 << 20), 50)
+    assert max(crews)[0] == 2
+
+
+def ran_beside(work: Callable[[], object]) -> bool:
+    """Tell whether this thread has run while another was in the middle of some work.
+
+    Threads change over only where one gives the GIL away by itself, so work that keeps it is over
+    whenever this thread comes to look.
+    """
+    done: list[bool] = []
+
+    def whole() -> None:
+        begun.set()
+        work()
+        done.append(True)
+
+    begun = threading.Event()
+    worker = threading.Thread(target=whole)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)
+    try:
+        worker.start()
+        begun.wait()
+        return not done
+    finally:
+        sys.setswitchinterval(interval)
+        worker.join()
+
+
+def work_of(kernel: str) -> Callable[[], object]:
+    """Return a call of a kernel that takes some milliseconds, on arrays made for it."""
+    size = 1 << 21
+    keys = _kernels.read_only(make("random", "i4", size))
+    ids = np.zeros(size, np.uint8)
+    bits = keys.view(np.uint32).copy()
+    arguments: dict[str, tuple[Any, ...]] = {
+        "classify": (keys, np.zeros(64, np.int32), ids, np.zeros(65, np.uint64)),
+        "scatter": (keys, ids, np.zeros(1, np.uint64), np.empty(size, np.int32)),
+        "radix_sort": (bits, bits.copy(), *_kernels.masks(keys.dtype)),
+        "count_patterns": (_kernels.read_only(ids), np.zeros((2, 256), np.uint32)),
+        "fill_runs": (np.arange(256, dtype=np.uint8), np.full(256, size), 0, np.empty_like(ids)),
+    }
+    return functools.partial(getattr(_kernels, kernel), *arguments[kernel])
+
+
+def test_the_probe_of_the_gil_tells_who_keeps_it() -> None:
+    """A regular expression keeps it, NumPy's sort does not."""
+    text = "a" * 24
+    pattern = re.compile("(a|aa)*b")
+    assert not any(ran_beside(lambda: pattern.match(text)) for _ in range(5))
+    keys = make("random", "i8", 1 << 20)
+    assert any(ran_beside(keys.copy().sort) for _ in range(50))
+
+
+KERNELS = ["classify", "scatter", "radix_sort", "count_patterns", "fill_runs"]
+
+
+def test_all_compiled_kernels_are_probed() -> None:
+    compiled = [name for name, value in vars(_kernels).items() if hasattr(value, "py_func")]
+    assert compiled == KERNELS
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_no_kernel_holds_the_gil(kernel: str) -> None:
+    work_of(kernel)()  # compiled now, which gives the GIL away at times
+    assert any(ran_beside(work_of(kernel)) for _ in range(50))
+
+
+class Planted(Exception):
+    """Raised on purpose."""
+
+
+@pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
+def test_after_a_failure_in_the_callers_thread_no_further_job_is_begun(
+    error: type[BaseException],
+) -> None:
+    both = threading.Barrier(2)
+    reported = threading.Event()
+    begun: list[int] = []
+
+    def work(job: int) -> None:
+        begun.append(job)
+        both.wait(timeout=30)
+        if threading.current_thread() is caller:
+            raise error
+        assert reported.wait(timeout=30)
+
+    caller = threading.current_thread()
+    with _crew.Crew(2) as crew:
+        with pytest.raises(error):
+            crew.share(work, range(100))
+        reported.set()
+    assert sorted(begun) == [0, 1]
+
+
+@pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
+def test_after_a_failure_in_another_thread_no_further_job_is_begun(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    both = threading.Barrier(2)
+    helpers: list[Future[None]] = []
+    begun: list[int] = []
+
+    def work(job: int) -> None:
+        begun.append(job)
+        both.wait(timeout=30)
+        if threading.current_thread() is not caller:
+            raise error
+        wait(helpers, timeout=30)
+
+    caller = threading.current_thread()
+    with _crew.Crew(2) as crew:
+        submit = crew._pool.submit
+        monkeypatch.setattr(
+            crew._pool, "submit", lambda *task: helpers.append(submit(*task)) or helpers[-1]
+        )
+        with pytest.raises(error):
+            crew.share(work, range(100))
+    assert sorted(begun) == [0, 1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_after_a_failure_to_start_a_thread_no_further_job_is_begun(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    reported, at_work = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    def work(job: int) -> None:
+        begun.append(job)
+        at_work.set()
+        assert reported.wait(timeout=30)
+
+    with _crew.Crew(3) as crew:
+        submit = crew._pool.submit
+
+        def fail_at_the_second(*task: Any) -> Any:
+            if not at_work.is_set():
+                helper = submit(*task)
+                assert at_work.wait(timeout=30)
+                return helper
+            raise error("can't start new thread")
+
+        monkeypatch.setattr(crew._pool, "submit", fail_at_the_second)
+        with pytest.raises(error, match="can't start new thread"):
+            crew.share(work, range(100))
+        reported.set()
+    assert begun == [0]
+
+
+def test_what_the_callers_thread_raised_goes_before_what_another_did() -> None:
+    both = threading.Barrier(2)
+
+    def work(job: int) -> None:
+        both.wait(timeout=30)
+        raise Planted("caller" if threading.current_thread() is caller else "other")
+
+    caller = threading.current_thread()
+    with _crew.Crew(2) as crew, pytest.raises(Planted, match="caller"):
+        crew.share(work, range(2))
+
+
+def test_a_crew_does_every_job_once_and_may_have_fewer_jobs_than_workers() -> None:
+    for jobs in (0, 1, 2, 3, 50):
+        done: list[int] = []
+        with _crew.Crew(3) as crew:
+            crew.share(done.append, iter(range(jobs)))
+            assert sorted(done) == list(range(jobs))
+
+
+# What the kernels are given, and where they are kept
+
+
+@pytest.mark.usefixtures("parallel")
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", ">i4", "f8"])
+def test_kernels_get_aligned_contiguous_native_read_only_keys(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_to: set[str] = set()
+
+    def spy(name: str) -> Callable[..., object]:
+        kernel = getattr(_kernels, name)
+
+        def call(keys: NDArray[Any], *others: Any) -> object:
+            given_to.add(name)
+            assert keys.flags.aligned
+            assert keys.flags.c_contiguous
+            assert not keys.flags.writeable
+            assert keys.dtype.isnative
+            return kernel(keys, *others)
+
+        return call
+
+    for name in ("classify", "scatter", "count_patterns"):
+        monkeypatch.setattr(_kernels, name, spy(name))
+    keys = make("random", dtype, 3001)
+    unaligned = np.empty(3001, np.dtype([("pad", "u1"), ("key", dtype)]))["key"]
+    unaligned[:] = keys
+    packed = np.zeros(keys.nbytes + 1, np.uint8)[1:].view(dtype)
+    packed[:] = keys
+    assert keys.itemsize == 1 or not (unaligned.flags.aligned or packed.flags.aligned)
+    for array in (keys, keys[::-2], unaligned, packed):
+        assert_sorted_as_by_numpy(array)
+    short = keys.itemsize <= 2
+    assert given_to == ({"count_patterns"} if short else {"classify", "scatter"})
+
+
 FIRST_CALLS = """
 import threading
 import numpy as np
@@ -240,6 +526,40 @@ def test_the_very_first_calls_can_come_from_several_threads(
         [sys.executable, "-c", FIRST_CALLS], capture_output=True, text=True, check=True
     )
     assert done.stdout == "0\n"
+    # What was compiled is kept for the next process.
+    kept = " ".join(path.name for path in tmp_path.rglob("*.nbc"))
+    assert all(name in kept for name in ("classify", "scatter", "radix_sort"))
+
+
+WITHOUT_A_CACHE = """
+import sys
+import numpy as np
+from cupy_compat.cudamark import _kernels, _plan, cpu
+cpu._PARALLEL_FROM, _plan.GRAIN_SCALE = 2, 1e-7
+cpu.usable_cpus = lambda: 2
+keys = np.arange(200, dtype=np.uint8)[::-1].copy()
+assert np.array_equal(cpu.threaded_sort(keys), np.sort(keys))
+print(_kernels.__file__, _kernels.fill_runs.targetoptions)
+"""
+
+
+def test_where_no_cache_can_be_written_kernels_are_compiled_for_each_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(cpu.__file__).parents[1]
+    copied = tmp_path / "cupy_compat"
+    shutil.copytree(package, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    # Files in the way stop everybody, where missing permission does not stop root.
+    (copied / "cudamark" / "__pycache__").touch()
+    (tmp_path / "cache").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_CACHE], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"{copied / 'cudamark' / '_kernels.py'} ")
+    assert "'nogil': True" in done.stdout
 
 
 def test_numba_is_not_imported_for_short_arrays() -> None:
