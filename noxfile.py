@@ -108,3 +108,12 @@ def cost(session: nox.Session) -> None:
     """Measure what the shim costs and write docs/cost.md."""
     page = session.run("python", "tools/measure_cost.py", silent=True, stderr=None)
     (ROOT / "docs" / "cost.md").write_text(str(page))
+
+
+@nox.session(python="3.13")
+def mutants(session: nox.Session) -> None:
+    """Change the code place by place to see that a test notices: ``-- shim`` or ``-- measure``."""
+    session.install(".[cudamark]", *groups("test", "mutants"))
+    # The cache folder outlives the session's environment, so a run that was stopped goes on.
+    work = session.cache_dir / "mutants"
+    session.run("python", "tools/mutants.py", "--work", str(work), *session.posargs)

@@ -7,6 +7,7 @@ with a stand-in for CuPy that only counts calls; the tests on a GPU machine use 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import resource
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from cupy_compat.cudamark import command, compare, gpu, measure, plot, suite
 from cupy_compat.cudamark.gpu import Gpu, Limits
 from cupy_compat.cudamark.inputs import make_input
-from cupy_compat.cudamark.measure import WrongResult, check, copy_bandwidth, time_sort
+from cupy_compat.cudamark.measure import Timing, WrongResult, check, copy_bandwidth, time_sort
 from cupy_compat.cudamark.record import Run, csv_text, require_writable, write_whole
 
 Array = NDArray[Any]
@@ -241,6 +242,27 @@ def test_a_sort_that_is_wrong_in_one_call_ends_the_command_and_writes_nothing(
     assert captured.err == "cupy-compat cudamark: error: the result differs from np.sort's\n"
     assert "Time taken" not in captured.out
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(keys: Array, threads: int) -> Array:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "threaded_sort", interrupted)
+    assert command.main([*COMMAND, "--csv", str(tmp_path / "out.csv")]) == 130
+    assert capfd.readouterr().err == "cupy-compat cudamark: error: interrupted\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "made", [Timing(1.0, 1, (1.0,)), Run("a", "cpu", 1, 1.0, (1.0,)), Limits(1, 1.0, 1.0, 1.0, 1.0)]
+)
+def test_what_was_measured_cannot_be_changed(made: object) -> None:
+    for field in dataclasses.fields(made):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(made, field.name, None)
 
 
 # The limits

@@ -1,0 +1,175 @@
+"""How many threads a sort is worth, and which way of sorting: every limit, from both sides."""
+
+from __future__ import annotations
+
+import os
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark import _counting, _partition, _plan, _samplesort, cpu
+
+#: The measurement itself; `slow` puts its outcome in its place.
+numpy_is_slow = _plan.numpy_is_slow.__wrapped__
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["NumPy is fast", "NumPy is slow"])
+def slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Say whether NumPy is slow on this processor."""
+    monkeypatch.setattr(_plan, "numpy_is_slow", lambda key: request.param)
+    return bool(request.param)
+
+
+def varied(dtype: str, size: int) -> NDArray[Any]:
+    """Return an array whose samples are as varied as the dtype allows, at no cost of memory."""
+    keys = np.zeros(size, dtype)
+    step = -(-size // 512)
+    bits = np.arange(len(keys[::step]), dtype=np.int64)
+    keys[::step] = bits.astype(dtype)
+    return keys
+
+
+def plan(keys: NDArray[Any], threads: int) -> _plan.Plan:
+    return _plan.make(keys, keys.view(_plan.plain_key(keys.dtype)), threads)
+
+
+#: By dtype: the fewest keys for threads to be used at all, and the keys that keep one thread busy,
+#: where NumPy sorts the dtype fast and where it sorts it slowly.
+LIMITS = {
+    "c8": (1 << 19, 1 << 18, 1 << 19, 1 << 18),
+    "c16": (1 << 19, 1 << 18, 1 << 19, 1 << 18),
+    "u1": (1 << 20, 1 << 18, 1 << 20, 1 << 18),
+    "?": (1 << 20, 1 << 18, 1 << 20, 1 << 18),
+    "i2": (1 << 22, 1 << 20, 1 << 22, 1 << 20),
+    "i4": (1 << 22, 1 << 19, 1 << 19, 1 << 18),
+    "f8": (1 << 21, 1 << 19, 1 << 19, 1 << 18),
+    "M8[s]": (1 << 19, 1 << 18, 1 << 19, 1 << 18),
+}
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_threads_are_used_from_a_size_on_and_each_has_enough_to_do(dtype: str, slow: bool) -> None:
+    enough, grain = LIMITS[dtype][2 * slow : 2 * slow + 2]
+    assert plan(varied(dtype, enough - 1), 4).workers == 1
+    assert plan(varied(dtype, enough), 64).workers == enough // grain
+    larger = max(enough, 9 * grain)
+    assert plan(varied(dtype, larger), 64).workers == larger // grain
+    assert plan(varied(dtype, larger - 1), 64).workers == (larger - 1) // grain
+    assert plan(varied(dtype, larger), 3).workers == 3
+
+
+def test_two_threads_need_four_times_as_many_keys_where_numpy_is_fast(slow: bool) -> None:
+    for dtype, enough in (("i4", 1 << 24), ("f8", 1 << 23)):
+        assert plan(varied(dtype, enough), 2).workers == 2
+        assert plan(varied(dtype, enough - 1), 2).workers == (2 if slow else 1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sort"),
+    [
+        ("c8", _partition.sort),
+        ("c16", _partition.sort),
+        ("g", _partition.sort),
+        ("u1", _counting.sort),
+        ("f2", _counting.sort),
+        ("i4", _samplesort.sort),
+        ("f8", _samplesort.sort),
+        ("m8[s]", _samplesort.sort),
+    ],
+)
+def test_each_dtype_has_its_method(dtype: str, sort: object, slow: bool) -> None:
+    chosen: Any = plan(varied(dtype, 1 << 12), 2).sort
+    assert getattr(chosen, "func", chosen) is sort
+    if sort is _samplesort.sort:
+        assert chosen.keywords == {"nat_last": dtype == "m8[s]", "radix": slow}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number"),
+    [("M8[s]", "<i8"), (">m8[ns]", ">i8"), (">f4", ">f4"), ("u1", "|u1"), ("?", "|b1")],
+)
+def test_dates_and_durations_are_seen_as_whole_numbers(dtype: str, number: str) -> None:
+    assert _plan.plain_key(np.dtype(dtype)).str == number
+
+
+def few_valued(dtype: str, size: int, different: int) -> NDArray[Any]:
+    """Return an array in which a sample finds so many values, all equally often or nearly."""
+    keys = np.zeros(size, dtype)
+    step = -(-size // 512)
+    keys[::step] = np.arange(512) % different
+    return keys
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("i2", 1 << 22), ("i4", 1 << 22), ("f8", 1 << 22)])
+def test_keys_of_few_different_values_are_left_to_numpy(dtype: str, size: int, slow: bool) -> None:
+    assert plan(few_valued(dtype, size, 512), 4).workers == 4
+    slowly = slow and dtype != "i2"
+    # By the inverse of Simpson's index 512 ** 2 / (512 + 2 * 28) = 461 values, one pair more: 459.
+    for repeated, workers in ((28, 4), (29, 4 if slowly else 1)):
+        assert plan(few_valued(dtype, size, 512 - repeated), 4).workers == workers
+    assert plan(few_valued(dtype, size, 4), 4).workers == (4 if slowly else 1)
+    assert plan(few_valued(dtype, size, 3), 4).workers == 1
+
+
+@pytest.mark.parametrize("dtype", ["u1", "c8", "M8[s]"])
+def test_what_numpy_sorts_slowly_is_sorted_by_threads_however_few_its_values(dtype: str) -> None:
+    keys = np.zeros(1 << 20, "i8" if dtype == "M8[s]" else dtype)
+    assert plan(keys.view(dtype), 4).workers == 4
+
+
+def test_threads_are_considered_from_half_a_million_keys_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(cpu, "usable_cpus", lambda: 5)
+    monkeypatch.setattr(
+        cpu, "_sort_in_parallel", lambda a, threads: asked.append((a.size, threads))
+    )
+    half = 1 << 19
+    for size, threads in ((half - 1, 4), (half, 1), (half, 4), (half, 50), (half, None)):
+        keys = np.arange(size, dtype=np.int32)[::-1]
+        # What no method takes is left to NumPy.
+        np.testing.assert_array_equal(cpu.threaded_sort(keys, threads), keys[::-1])
+    assert asked == [(half, 4), (half, 5), (half, 5)]
+    cpu.threaded_sort(np.ones(half, np.int32), 4)
+    assert len(asked) == 3, "a constant array needs no threads"
+
+
+def test_only_arrays_that_are_equal_in_eight_places_look_constant() -> None:
+    for size in (80, 73):
+        assert cpu._looks_constant(np.zeros(size))
+        for place in range(0, size, 10):
+            keys = np.zeros(size)
+            keys[place] = 1
+            assert not cpu._looks_constant(keys)
+
+
+def test_the_cpus_that_this_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0: {4, 6}}[pid], raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert cpu.usable_cpus() == 3
+    monkeypatch.setattr(os, "process_cpu_count", lambda: None)
+    assert cpu.usable_cpus() == 1
+    monkeypatch.delattr(os, "process_cpu_count")
+    assert cpu.usable_cpus() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cpu.usable_cpus() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cpu.usable_cpus() == 1
+
+
+@pytest.mark.parametrize(("best", "verdict"), [(7.9e-9, False), (8.1e-9, True)])
+def test_numpy_is_slow_if_the_best_of_five_sorts_takes_more_than_8_ns_a_key(
+    monkeypatch: pytest.MonkeyPatch, best: float, verdict: bool
+) -> None:
+    readings: list[float] = []
+    for seconds in (1.0, 1.0, 8192 * best, 1.0, 1.0):
+        readings += [0.0, seconds]
+    clock = types.SimpleNamespace(perf_counter=lambda: readings.pop(0))
+    monkeypatch.setattr(_plan, "time", clock)
+    assert numpy_is_slow(np.dtype(">f4")) is verdict
+    assert not readings
