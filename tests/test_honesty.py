@@ -244,6 +244,26 @@ def test_a_sort_that_is_wrong_in_one_call_ends_the_command_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_numpy_that_sorts_wrongly_is_not_the_judge(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--device", "cpu", "--size", "1000", "--repeat", "1", "--threads", "1"]
+    monkeypatch.setattr(suite, "threaded_sort", lambda keys, threads: np.sort(keys, kind="stable"))
+    assert command.main(arguments) == 0
+    assert "np.sort leaves" not in capfd.readouterr().err
+    right = np.sort
+
+    def wrong(keys: Array, kind: str | None = None) -> Array:
+        result = right(keys, kind=kind)
+        if kind is None:
+            result[[0, -1]] = result[[-1, 0]]
+        return result
+
+    monkeypatch.setattr(np, "sort", wrong)
+    assert command.main(arguments) == 0
+    assert "np.sort leaves these keys unsorted here" in capfd.readouterr().err
+
+
 def test_ctrl_c_is_one_line_and_exit_code_130(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

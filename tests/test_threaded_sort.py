@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import _crew, _kernels, _plan, cpu
+from cupy_compat.cudamark import _counting, _crew, _kernels, _plan, cpu
 from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus, warm_up
 
 pytestmark = pytest.mark.usefixtures("away")
@@ -255,8 +255,9 @@ def crews(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 @pytest.mark.usefixtures("parallel")
 @pytest.mark.parametrize("dtype", ["u1", "i2", "i4", ">f8", "M8[s]", "c16"])
 def test_as_many_threads_work_at_once_as_are_asked_for(
-    dtype: str, crews: list[tuple[int, int]]
+    monkeypatch: pytest.MonkeyPatch, dtype: str, crews: list[tuple[int, int]]
 ) -> None:
+    monkeypatch.setattr(_counting, "_FILL", 1 << 14)
     assert_sorted_as_by_numpy(make("random", dtype, 200_000), 3)
     assert crews
     # The first cut of a quicksort is one thread's work, the second two threads'.

@@ -343,6 +343,8 @@ class Copy:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # Ctrl-C is for this program: the tests at work end, and what they say is kept.
+            start_new_session=True,
         )
 
     def close(self) -> None:
@@ -465,12 +467,10 @@ def run(group: str, only: list[str], jobs: int, work: Path) -> tuple[list[dict[s
 
     def prepare(copy: Copy) -> None:
         for tests in dict.fromkeys(tests for _, tests in open_):
-            # Twice, since the first run may compile what the others find on disk.
-            for _ in range(2):
-                start = time.monotonic()
-                outcome, by = copy.test(tests, None)
-                if outcome != "survived":
-                    raise RuntimeError(f"the tests fail without any mutant: {by}")
+            start = time.monotonic()
+            outcome, by = copy.test(tests, None)
+            if outcome != "survived":
+                raise RuntimeError(f"the tests fail without any mutant: {by}")
             seconds = time.monotonic() - start
             print(f"without a mutant {tests[0]} ... take {seconds:.0f} s", flush=True)
             limits[tests] = max(limits.get(tests, 0.0), 60 + 4 * seconds)
