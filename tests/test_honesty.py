@@ -170,6 +170,7 @@ def test_the_command_reports_what_the_clock_said(
     assert "Threads: 2, Time taken: 2.0000 seconds\nThreads: 1, Time taken: 20.0000 seconds" in out
     assert out.endswith("2,2.000000\n1,20.000000\n")
     document = json.loads(file.read_text())
+    assert file.read_text() == json.dumps(document, indent=2) + "\n"
     assert (document["repeat"], document["warm_up"], document["compile_seconds"]) == (3, 1, 5000.0)
     assert [
         (run["first_call_seconds"], run["repeat_seconds"], run["median_seconds"])
@@ -359,6 +360,35 @@ def test_a_row_of_the_cpu_is_held_against_one_pass_over_main_memory(
     assert measured == [(24, 1, 3), (24, 5, 3)]
     assert [row.limit_seconds for row in rows] == [48 / 1e9, 48 / 250e9]
     assert [row.limit for row in rows] == ["main memory, 1.0 GB/s", "main memory, 250 GB/s"]
+
+
+def test_speeds_are_shown_with_three_figures_or_whole() -> None:
+    shown = [compare._speed(speed) for speed in (1.04e9, 99.94e9, 100e9, 4321.4e9)]
+    assert shown == ["1.0 GB/s", "99.9 GB/s", "100 GB/s", "4,321 GB/s"]
+
+
+def test_the_comparison_shows_every_figure_of_a_run() -> None:
+    rows = [
+        compare.Row(Run("np.sort", "cpu", 1, 0.5, (0.1, 0.4, 0.9)), 0.1, "main memory"),
+        compare.Row(Run("cp.sort", "gpu", None, None, (0.0125,)), 0.00625, "GPU memory"),
+    ]
+    table = compare.table(iter(rows), 1000, "title", "caption")
+    assert (table.title, table.caption, table.caption_justify) == ("title", "caption", "left")
+    assert [list(column.cells) for column in table.columns] == [
+        ["np.sort", "cp.sort"],
+        ["1", ""],
+        ["400.000 ms", "12.500 ms"],
+        ["2.5e+03", "8e+04"],
+        ["1.00x", "32.00x"],
+        ["100.000 ms: main memory", "6.250 ms: GPU memory"],
+        ["25%", "50%"],
+    ]
+    assert [column.justify for column in table.columns] == [
+        "left",
+        *4 * ["right"],
+        "left",
+        "right",
+    ]
 
 
 def test_the_floor_of_a_gpu_sort_is_the_bus_up_the_sort_and_the_bus_down() -> None:
@@ -566,7 +596,10 @@ def test_who_reads_a_file_while_it_is_replaced_sees_the_old_one_whole(tmp_path: 
     assert target.read_text() == "new"
 
 
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+def test_a_pipe_is_written_to_and_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "touch", lambda path: pytest.fail("a file was made beside it"))
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     # Open at both ends, so that nobody waits for the other.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import _counting, _partition, _plan, _samplesort, cpu
+from cupy_compat.cudamark import _counting, _kernels, _partition, _plan, _samplesort, cpu
 
 #: The measurement itself; `slow` puts its outcome in its place.
 numpy_is_slow = _plan.numpy_is_slow.__wrapped__
@@ -173,3 +173,31 @@ def test_numpy_is_slow_if_the_best_of_five_sorts_takes_more_than_8_ns_a_key(
     monkeypatch.setattr(_plan, "time", clock)
     assert numpy_is_slow(np.dtype(">f4")) is verdict
     assert not readings
+
+
+@pytest.mark.parametrize(
+    ("dtype", "prepared"),
+    [
+        ("?", ["counting ?"]),
+        ("f2", ["counting e"]),
+        (">i4", ["split i", "speed i"]),
+        ("M8[s]", ["split l", "speed l"]),
+        ("c8", []),
+        ("g", []),
+    ],
+)
+def test_warming_up_prepares_what_a_dtype_needs_and_says_how_long_it_took(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, prepared: list[str]
+) -> None:
+    done: list[str] = []
+
+    def spy(what: str) -> Any:
+        return lambda key: done.append(f"{what} {key.char}")
+
+    monkeypatch.setattr(_counting, "prepare", spy("counting"))
+    monkeypatch.setattr(_kernels, "compile_split", spy("split"))
+    monkeypatch.setattr(_plan, "numpy_is_slow", spy("speed"))
+    readings = iter([100.0, 107.0])
+    monkeypatch.setattr(cpu, "time", types.SimpleNamespace(perf_counter=lambda: next(readings)))
+    assert cpu.warm_up(dtype) == (7.0 if prepared else 0.0)
+    assert done == prepared

@@ -457,12 +457,33 @@ def test_what_the_callers_thread_raised_goes_before_what_another_did() -> None:
         crew.share(work, range(2))
 
 
-def test_a_crew_does_every_job_once_and_may_have_fewer_jobs_than_workers() -> None:
-    for jobs in (0, 1, 2, 3, 50):
-        done: list[int] = []
-        with _crew.Crew(3) as crew:
-            crew.share(done.append, iter(range(jobs)))
-            assert sorted(done) == list(range(jobs))
+@pytest.mark.parametrize("jobs", [0, 1, 2, 3, 50])
+def test_a_crew_does_every_job_once_with_no_more_threads_than_jobs(
+    monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    done: list[int] = []
+    helpers: list[object] = []
+    with _crew.Crew(3) as crew:
+        submit = crew._pool.submit
+        monkeypatch.setattr(
+            crew._pool, "submit", lambda *task: helpers.append(task) or submit(*task)
+        )
+        crew.share(done.append, iter(range(jobs)))
+        assert sorted(done) == list(range(jobs))
+    assert len(helpers) == max(0, min(3, jobs) - 1)
+
+
+def test_the_threads_of_a_crew_are_named() -> None:
+    names: list[str] = []
+    both = threading.Barrier(2)
+
+    def work(job: int) -> None:
+        both.wait(timeout=30)
+        names.append(threading.current_thread().name)
+
+    with _crew.Crew(2) as crew:
+        crew.share(work, range(2))
+    assert sum(name.startswith("threaded_sort") for name in names) == 1
 
 
 # What the kernels are given, and where they are kept

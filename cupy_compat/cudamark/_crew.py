@@ -37,7 +37,7 @@ class Crew:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown()
 
     def share(self, work: Callable[[Job], object], jobs: Iterable[Job]) -> None:
         """Run ``work(job)`` for every job, in order of starting, and wait for the last.
