@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import _counting, _crew, _kernels, _plan, cpu
+from cupy_compat.cudamark import _counting, _crew, _kernels, _plan, _samplesort, cpu
 from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus, warm_up
 
 pytestmark = pytest.mark.usefixtures("away")
@@ -484,6 +484,79 @@ def test_the_threads_of_a_crew_are_named() -> None:
     with _crew.Crew(2) as crew:
         crew.share(work, range(2))
     assert sum(name.startswith("threaded_sort") for name in names) == 1
+
+
+# How the work is cut up
+
+
+@pytest.mark.parametrize("size", [1000, 100_000, 7_654_321])
+def test_a_sample_is_spread_evenly_over_the_keys(size: int) -> None:
+    drawn = _samplesort.draw(np.arange(size, dtype=np.int32)[::-1], 500)
+    assert len(drawn) == 500
+    gaps = np.diff([-1, *drawn.tolist(), size])
+    assert gaps.min() >= 0
+    assert gaps.max() <= 3 * size / 500
+
+
+def test_a_sample_leaves_out_nan_and_is_native() -> None:
+    keys = np.array([np.nan, 2.0, -np.nan, 1.0] * 10, ">f8")
+    drawn = _samplesort.draw(keys, 100)
+    assert drawn.dtype.isnative
+    assert set(drawn.tolist()) == {1.0, 2.0}
+    assert 30 < len(drawn) < 70
+
+
+def keys_in_buckets(keys: NDArray[Any], split: _samplesort.Split) -> NDArray[Any]:
+    buckets = np.searchsorted(split.splitters, keys, side="right")
+    return np.bincount(buckets, minlength=len(split.uniform))
+
+
+@pytest.mark.parametrize("buckets", [8, 30, 64])
+def test_varied_keys_fill_all_buckets_about_equally(buckets: int) -> None:
+    keys = make("random", "f8", 100_000)
+    split = _samplesort.choose_splitters(_samplesort.draw(keys, 8192), buckets, nat_first=False)
+    filled = keys_in_buckets(keys, split)
+    assert buckets <= np.count_nonzero(filled) <= buckets + 1
+    assert filled.max() < 1.5 * len(keys) / buckets
+    assert len(split.splitters) % 4 == 0
+    # What is repeated to make their number a multiple of four leaves empty buckets.
+    assert not split.uniform[filled > 0].any()
+    assert split.uniform[filled == 0].all()
+
+
+@pytest.mark.parametrize("value", [-5, 0, 2**31 - 1, -(2**31)])
+def test_a_value_that_recurs_has_a_bucket_of_its_own_which_needs_no_sorting(value: int) -> None:
+    keys = make("random", "i4", 100_000)
+    keys[::2] = value
+    split = _samplesort.choose_splitters(_samplesort.draw(keys, 8192), 16, nat_first=False)
+    filled = keys_in_buckets(keys, split)
+    (own,) = np.searchsorted(split.splitters, [value], side="right")
+    assert filled[own] >= 50_000
+    # Above the greatest value of all there is no other to cut it off from.
+    greatest = value == 2**31 - 1
+    assert split.uniform[own] == (not greatest)
+    others = np.flatnonzero(~split.uniform[: own + (not greatest)])
+    assert filled[others].max(initial=0) < 1.5 * len(keys) / 16
+    for bucket in np.flatnonzero(split.uniform):
+        inside = keys[np.searchsorted(split.splitters, keys, side="right") == bucket]
+        assert len(set(inside.tolist())) <= 1
+
+
+def test_nat_has_the_first_bucket_for_itself() -> None:
+    keys = make("random", "i8", 10_000)
+    nat = np.iinfo(np.int64).min
+    for some in (keys, np.where(np.arange(10_000) % 3, keys, nat), np.full(50, nat)):
+        split = _samplesort.choose_splitters(_samplesort.draw(some, 1000), 8, nat_first=True)
+        assert split.splitters[0] == nat + 1
+        assert split.uniform[0]
+        assert len(split.splitters) % 4 == 0
+
+
+def test_places_are_laid_out_bucket_by_bucket_and_chunk_by_chunk() -> None:
+    counts = np.array([[1, 2, 3], [4, 5, 6]], np.uint64)
+    places, bounds = _samplesort.lay_out(counts, np.array([1, 2, 0]))
+    assert bounds.tolist() == [0, 7, 16, 21]
+    assert places.tolist() == [[16, 0, 7], [17, 2, 10]]
 
 
 # What the kernels are given, and where they are kept
