@@ -278,7 +278,13 @@ def test_ctrl_c_is_one_line_and_exit_code_130(
 
 
 @pytest.mark.parametrize(
-    "made", [Timing(1.0, 1, (1.0,)), Run("a", "cpu", 1, 1.0, (1.0,)), Limits(1, 1.0, 1.0, 1.0, 1.0)]
+    "made",
+    [
+        Timing(1.0, 1, (1.0,)),
+        Run("a", "cpu", 1, 1.0, (1.0,)),
+        Limits(1, 1.0, 1.0, 1.0, 1.0),
+        compare.Row(Run("a", "cpu", 1, 1.0, (1.0,)), 1.0, "a"),
+    ],
 )
 def test_what_was_measured_cannot_be_changed(made: object) -> None:
     for field in dataclasses.fields(made):
