@@ -201,3 +201,9 @@ def test_warming_up_prepares_what_a_dtype_needs_and_says_how_long_it_took(
     monkeypatch.setattr(cpu, "time", types.SimpleNamespace(perf_counter=lambda: next(readings)))
     assert cpu.warm_up(dtype) == (7.0 if prepared else 0.0)
     assert done == prepared
+
+
+def test_what_the_threads_have_sorted_is_what_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = np.arange(3)
+    monkeypatch.setattr(cpu, "_sort_in_parallel", lambda a, threads: made)
+    assert cpu.threaded_sort(np.arange(1 << 19), 2) is made
