@@ -15,6 +15,7 @@ COMMANDS = {
         "cupy_compat.cudamark.command",
         "sort one array with 1, 2, 4 ... threads, CPU or GPU",
     ),
+    "doctor": ("cupy_compat.doctor.command", "say why CuPy does not import here, and what to do"),
 }
 
 

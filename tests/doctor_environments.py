@@ -1,0 +1,102 @@
+"""Environments in which CuPy really fails, each made by pip from what the index holds.
+
+Each is a recipe: the CuPy of the test bed that it starts from, and what pip is then told to do.
+What is made upon the test bed's own CuPys shares its files with them by links. All are kept in the
+test bed's store.
+
+Usage::
+
+    python tests/doctor_environments.py [NAME...]    # makes them, all by default
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import testbed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an environment is made: on a published CuPy, or on none; by which pip commands."""
+
+    base: str | None
+    commands: tuple[str, ...]
+
+
+RECIPES = {
+    # These three need nothing beyond what the default tests have loaded.
+    "no-fastrlock": Recipe("13.5.1", ("uninstall -y fastrlock",)),
+    "no-numpy": Recipe("13.5.1", ("uninstall -y numpy",)),
+    "no-cupy": Recipe("13.5.1", ("uninstall -y cupy-cuda12x",)),
+    "no-pathfinder": Recipe("14.2.0", ("uninstall -y cuda-pathfinder",)),
+    "numpy-1": Recipe("14.2.0", ("install numpy==1.26.4",)),
+    "two-distributions": Recipe("13.5.1", ("install cupy-cuda11x==13.5.1",)),
+    "one-of-two-removed": Recipe(
+        "13.5.1", ("install cupy-cuda11x==13.5.1", "uninstall -y cupy-cuda11x")
+    ),
+    "np.float_-13.0": Recipe(
+        None, ("install --no-deps cupy-cuda12x==13.0.0", "install numpy==2.0.2 fastrlock")
+    ),
+    "np.float_-13.1": Recipe(
+        None, ("install --no-deps cupy-cuda12x==13.1.0", "install numpy==2.0.2 fastrlock")
+    ),
+    "other-abi": Recipe(
+        None,
+        (
+            "install --no-deps --only-binary=:all: --python-version 3.11 --target {site} "
+            "cupy-cuda12x==13.5.1",
+            "install numpy==2.2.6 fastrlock",
+        ),
+    ),
+    "rocm-5": Recipe(None, ("install cupy-rocm-5-0==13.3.0 numpy<2.3",)),
+    "rocm-7": Recipe(None, ("install cupy-rocm-7-0==14.2.0",)),
+    "cupy-12": Recipe(None, ("install cupy-cuda12x==12.3.0 numpy<2",)),
+    "cupy-12-cuda11x": Recipe(None, ("install cupy-cuda11x==12.3.0 numpy<2",)),
+    "cuda13x": Recipe(None, ("install cupy-cuda13x==14.2.0",)),
+    "nvrtc": Recipe("13.5.1", ("install nvidia-cuda-nvrtc-cu12==12.9.86",)),
+    "toolkit": Recipe("14.2.0", ("install cupy-cuda12x[ctk]==14.2.0",)),
+    # A pandas that was compiled for NumPy 1, beside NumPy 2.
+    "old-pandas": Recipe(
+        None, ("install --no-deps pandas==2.1.4 numpy==2.0.2 python-dateutil pytz six tzdata",)
+    ),
+}
+
+
+def make(python: Path | str, name: str) -> Path:
+    """Return the interpreter of the environment of that name, made first if it is not there."""
+    recipe = RECIPES[name]
+
+    def build(env: Path) -> None:
+        if recipe.base is None:
+            testbed._run([python, "-m", "venv", env])
+        else:
+            copy(testbed.healthy(python, recipe.base), env)
+        inside = testbed._python(env)
+        site = testbed._site_packages(inside)
+        for command in recipe.commands:
+            testbed._pip(inside, *command.format(site=site).split())
+
+    return testbed._python(testbed._once(f"{testbed._tag(python)}-doctor-{name}", build))
+
+
+def copy(python: Path | str, env: Path) -> Path:
+    """Make a copy of an environment, by links, and return its interpreter."""
+    testbed._run([python, "-m", "venv", "--without-pip", env])
+    inside = testbed._python(env)
+    shutil.copytree(
+        testbed._site_packages(python),
+        testbed._site_packages(inside),
+        copy_function=os.link,
+        dirs_exist_ok=True,
+    )
+    return inside
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or RECIPES:
+        print(wanted, make(sys.executable, wanted), flush=True)
