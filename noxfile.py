@@ -42,7 +42,8 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests but those of healthy CuPys; the broken ones are made first, and kept."""
     session.install(".[cudamark,cuda12x]", *groups("test"))
-    session.run("pytest", "--deselect", "tests/test_healthy_cupy.py", *session.posargs)
+    elsewhere = ["tests/test_healthy_cupy.py", "tests/test_doctor_environments.py"]
+    session.run("pytest", *(f"--deselect={file}" for file in elsewhere), *session.posargs)
 
 
 @nox.session(python=PYTHONS)
@@ -51,6 +52,14 @@ def healthy(session: nox.Session, cupy: str) -> None:
     """Run the tests of healthy CuPys."""
     session.install(".", *groups("test"))
     session.run("pytest", "tests/test_healthy_cupy.py", "-k", cupy, *session.posargs)
+
+
+@nox.session(python="3.12")
+def doctor(session: nox.Session) -> None:
+    """Ask the doctor in every environment that its checks are for; loads 3 GB of wheels once."""
+    # NumPy 1 and the CuPys before 13.4 have no wheels for a later Python.
+    session.install(".", *groups("test"))
+    session.run("pytest", "tests/test_doctor_environments.py", *session.posargs)
 
 
 @nox.session(python="3.13")
