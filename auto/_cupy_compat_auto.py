@@ -1,0 +1,12 @@
+"""What ``cupy_compat_auto.pth`` calls at each start of Python, from the distribution's README."""
+
+
+def start():
+    """Arm ``cupy_compat`` by its policy; without a word where it is not installed any more."""
+    try:
+        # The name, because what an uninstallation leaves of a package may import as an empty one.
+        from cupy_compat import install
+    except ImportError:
+        return
+    # Called by name and not left to the import, which a Python with lazy imports may put off.
+    install()
