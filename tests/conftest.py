@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import testbed
+from environments import editables, installed, stranger, venv, wheels  # noqa: F401
 
 import cupy_compat
 

@@ -1,4 +1,7 @@
-"""What ``cupy_compat_auto.pth`` calls at each start of Python, from the distribution's README."""
+"""What ``cupy_compat_auto.pth`` calls at each start of Python.
+
+A package, because uv removes a package's bytecode with it, but leaves that of a single module.
+"""
 
 
 def start():

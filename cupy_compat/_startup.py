@@ -1,0 +1,173 @@
+"""The files by which each start of an environment's Python arms the shim, and their record.
+
+A start reads the ``.pth`` files in the root of ``site-packages``; from Python 3.18 on it reads
+``.start`` files instead. Ours calls a small module beside it, which is silent once ``cupy_compat``
+is gone. Both are entered in the RECORD of ``cupy_compat``, so what uninstalls that removes them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import site
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_MODULE = """\
+\"\"\"What each start of Python calls since `cupy-compat enable`, till `cupy-compat disable`.\"\"\"
+
+
+def start():
+    try:
+        # The name, because what an uninstallation leaves of a package may import as an empty one.
+        from cupy_compat import install
+    except ImportError:
+        return
+    # Called by name and not left to the import, which a Python with lazy imports may put off.
+    install(force=True)
+"""
+#: The first Python that calls nothing from a .pth any more. Its forerunners know both files, but
+#: a .start costs them several times as much, and silences the .pth of the same name.
+_FIRST_WITHOUT_PTH = (3, 18)
+_PTH = "import _cupy_compat_enabled; _cupy_compat_enabled.start()\n"
+_START = "_cupy_compat_enabled:start\n"
+# Sorted behind the .pth of an editable cupy_compat, which begins with an underscore.
+_NAMES = ("_cupy_compat_enabled.py", "cupy_compat_enabled.pth", "cupy_compat_enabled.start")
+# What Python writes by itself, as the record names it. uv removes nothing that is not recorded.
+_BYTECODE = tuple(
+    f"__pycache__/_cupy_compat_enabled.{sys.implementation.cache_tag}{level}.pyc"
+    for level in ("", ".opt-1", ".opt-2")
+)
+
+
+class StartupError(Exception):
+    """What was asked cannot be done; the message says why."""
+
+
+@dataclass(frozen=True)
+class Startup:
+    """Where ``cupy_compat`` is installed.
+
+    Attributes
+    ----------
+    record : Path
+        Its RECORD.
+    """
+
+    record: Path
+
+    @classmethod
+    def find(cls) -> Startup:
+        """Return that of this Python, if its start reads what is written there."""
+        try:
+            distribution = importlib.metadata.distribution("cupy-compat")
+        except importlib.metadata.PackageNotFoundError:
+            raise StartupError(
+                f"cupy-compat is not installed in {sys.prefix}; install it with pip or uv"
+            ) from None
+        listed = (file for file in distribution.files or () if file.name == "RECORD")
+        record = next(listed, None)
+        if record is None:
+            raise StartupError(
+                "the installed cupy-compat has no RECORD, without which no pip could remove "
+                "what is written now; install it with pip or uv"
+            )
+        found = cls(Path(str(record.locate())))
+        if os.path.realpath(found.folder) not in map(os.path.realpath, _site_folders()):
+            raise StartupError(
+                f"cupy-compat is installed in {found.folder}, which is no site-packages of "
+                f"{sys.prefix}; install it there with pip or uv"
+            )
+        return found
+
+    @property
+    def folder(self) -> Path:
+        """The ``site-packages`` folder."""
+        return self.record.parent.parent
+
+    def files(self, python: tuple[int, int] = sys.version_info[:2]) -> dict[Path, bytes]:
+        """Return the files that a start of that Python needs, the one it reads last."""
+        module, pth, start = (self.folder / name for name in _NAMES)
+        if python < _FIRST_WITHOUT_PTH:
+            return {module: _MODULE.encode(), pth: _PTH.encode()}
+        return {module: _MODULE.encode(), start: _START.encode()}
+
+    def is_enabled(self) -> bool:
+        """Tell whether the files are there, and recorded."""
+        files = self.files()
+        return self._record(files) == self.record.read_bytes() and all(
+            path.is_file() and path.read_bytes() == content for path, content in files.items()
+        )
+
+    def enable(self) -> list[Path]:
+        """Write the files, all or none, and return those written."""
+        if self.is_enabled():
+            return []
+        files = self.files()
+        # The record first: a file that it names too early harms nobody.
+        _write({self.record: self._record(files), **files}, mode_of=self.record)
+        return [*files, self.record]
+
+    def disable(self) -> list[Path]:
+        """Remove the files, restore the record, and return what was removed and written."""
+        module, pth, start = (self.folder / name for name in _NAMES)
+        # First what calls, then what is called.
+        there = [path for path in (pth, start, module) if path.exists()]
+        restored = self._record({})
+        if not there and restored == self.record.read_bytes():
+            return []
+        try:
+            for path in [*there, *(self.folder / name for name in _BYTECODE)]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StartupError(f"cannot remove {error.filename}: {error.strerror}") from None
+        _write({self.record: restored}, mode_of=self.record)
+        return [*there, self.record]
+
+    def _record(self, files: Mapping[Path, bytes]) -> bytes:
+        """Return the record with lines for these files and no other of ours."""
+        lines = self.record.read_bytes().splitlines(keepends=True)
+        ours = tuple(f"{name},".encode() for name in (*_NAMES, *_BYTECODE))
+        kept = [line for line in lines if not line.startswith(ours)]
+        end = b"\r\n" if kept and kept[-1].endswith(b"\r\n") else b"\n"
+        if files and kept and not kept[-1].endswith(b"\n"):
+            kept[-1] += end
+        for path, content in files.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+            kept.append(b"%s,sha256=%s,%d%s" % (path.name.encode(), digest, len(content), end))
+        kept += [name.encode() + b",," + end for name in _BYTECODE if files]
+        return b"".join(kept)
+
+
+def _site_folders() -> list[str]:
+    # In a virtual environment its own alone: what is written elsewhere would arm other ones.
+    if sys.prefix != sys.base_prefix:
+        return site.getsitepackages([sys.prefix])
+    user = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    return [*site.getsitepackages(), *user]
+
+
+def _write(files: Mapping[Path, bytes], mode_of: Path) -> None:
+    """Write the files in their order, each at once, and none if one of them cannot be written."""
+    fresh: dict[Path, Path] = {}
+    path = mode_of
+    try:
+        for path, content in files.items():
+            descriptor, name = tempfile.mkstemp(prefix=".cupy_compat-", dir=path.parent)
+            fresh[path] = Path(name)
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            shutil.copymode(mode_of, name)
+        for path, aside in fresh.items():
+            aside.replace(path)
+    except OSError as error:
+        raise StartupError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        for aside in fresh.values():
+            aside.unlink(missing_ok=True)

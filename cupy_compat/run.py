@@ -1,0 +1,103 @@
+"""The command ``cupy-compat run``: a program as ``python`` runs it, armed, and all its children.
+
+The process becomes that Python, so arguments, ``__main__``, exit status, signals and tracebacks
+are Python's own. A folder on ``PYTHONPATH`` arms it: whatever it starts inherits that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+#: The folder whose ``sitecustomize`` arms.
+START = os.path.join(_PACKAGE, "_start")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Become a Python that runs a program, armed on any version.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        What ``python`` would be given: a script, ``-m module``, ``-c code`` or ``-``, and then the
+        program's own arguments.
+
+    Returns
+    -------
+    int
+        The exit status, where there is anything to return to.
+    """
+    parser = argparse.ArgumentParser(
+        prog="cupy-compat run",
+        usage="cupy-compat run (SCRIPT | -m MODULE | -c CODE | -) [ARGUMENT ...]",
+        description="Run a program as python would, with its CuPy repaired if it is broken; in "
+        "every process that it starts, and on every Python.",
+        epilog="Python's own options come before: python -X dev -m cupy_compat run SCRIPT.",
+    )
+    program = list(argv)
+    if program[:1] in (["-h"], ["--help"]):
+        parser.print_help()
+        return 0
+    if not program:
+        parser.error("what is to be run?")
+    if program[0] != "-" and program[0].startswith("-") and program[0][:2] not in ("-m", "-c"):
+        parser.error(f"{program[0]}: options of python's own come before: python {program[0]} ...")
+    if sys.flags.ignore_environment or sys.flags.no_site:
+        parser.error("under python's -I, -E and -S nothing can be armed; leave them out")
+    if os.pathsep in START:
+        parser.error(f"no folder with {os.pathsep!r} in its name can be armed from: {START}")
+    python = [sys.executable, *own_options(sys.orig_argv[1:]), *program]
+    return _become(python, {**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())})
+
+
+def own_options(words: Iterable[str]) -> list[str]:
+    """Return the options of Python itself that a command line begins with.
+
+    Parameters
+    ----------
+    words : iterable of str
+        The command line without the interpreter's name: ``sys.orig_argv[1:]``.
+
+    Returns
+    -------
+    list of str
+        Those before the script, the module or the code.
+    """
+    rest = iter(words)
+    found: list[str] = []
+    for word in rest:
+        if word == "--check-hash-based-pycs":
+            found += [word, next(rest)]
+            continue
+        if word in ("-", "--") or not word.startswith("-"):
+            break
+        # Letters may share a word, up to the first that takes a value: -Bm module, -Wignore.
+        end = next((i for i, letter in enumerate(word) if letter in "cmWX"), len(word))
+        if word[end : end + 1] in ("c", "m"):
+            found += [word[:end]] if end > 1 else []
+            break
+        found.append(word)
+        if end == len(word) - 1:
+            found.append(next(rest))
+    return found
+
+
+def _search_path() -> list[str]:
+    inherited = os.environ.get("PYTHONPATH")
+    # A run within a run changes nothing.
+    folders = [folder for folder in (inherited or "").split(os.pathsep) if folder != START]
+    # The first entry belongs to the way this command was called, and the program has its own.
+    lasting = sys.path if sys.flags.safe_path else sys.path[1:]
+    home = os.path.dirname(_PACKAGE)
+    return [START, *(folders if inherited else []), *([] if home in lasting else [home])]
+
+
+def _become(command: list[str], environment: dict[str, str]) -> int:
+    if sys.platform == "win32":
+        # There exec returns to the shell while the program still runs.
+        return subprocess.run(command, env=environment, check=False).returncode
+    os.execve(command[0], command, environment)

@@ -1,0 +1,193 @@
+"""Virtual environments into which the package is installed as its users install it.
+
+Their CuPy is the broken one of the test bed, which a path file brings in: installing and
+uninstalling happens beside it, in folders of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import testbed
+
+ROOT = Path(__file__).parent.parent
+ORIGIN = Path(__file__).parent / "origin_script.py"
+BASE = Path(getattr(sys, "_base_executable", sys.executable))
+
+#: Builds what an installation from the folder it runs in would install.
+BUILD = "import sys, hatchling.build as b; getattr(b, sys.argv[1])(sys.argv[2])"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment of this Python."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
+
+    @property
+    def command(self) -> Path:
+        """Its ``cupy-compat``."""
+        return self.folder / "bin" / "cupy-compat"
+
+    @property
+    def site(self) -> Path:
+        """Its ``site-packages``."""
+        (site,) = self.folder.glob("lib/python*/site-packages")
+        return site
+
+    def start(
+        self,
+        *arguments: str | Path,
+        program: Path | None = None,
+        environment: Mapping[str, str] = {},
+        input: str = "",
+        cwd: Path | None = None,
+        **options: object,
+    ) -> subprocess.CompletedProcess[str]:
+        """Start its interpreter, or another of its programs, with those arguments."""
+        return subprocess.run(
+            [program or self.python, *arguments],
+            env=clean() | environment,
+            cwd=cwd or self.folder,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            **options,
+        )
+
+    def output(self, *arguments: str | Path, **options: object) -> str:
+        """Start it with arguments that must succeed in silence, and return what was printed."""
+        done = self.start(*arguments, **options)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def do(self, *arguments: str, **options: object) -> str:
+        """Run ``cupy-compat`` with arguments that must succeed, and return what it printed."""
+        return self.output(*arguments, program=self.command, **options)
+
+    def pip(self, *arguments: str | Path) -> None:
+        """Run the pip of this test's Python on it."""
+        run(sys.executable, "-m", "pip", "-q", "--python", self.python, *arguments)
+
+    def install(self, *wheels: Path) -> None:
+        """Install wheels."""
+        self.pip("install", "--no-index", "--no-deps", *wheels)
+
+    def uninstall(self, by: str, *names: str) -> None:
+        """Uninstall with ``pip`` or ``uv``."""
+        if by == "uv":
+            run(
+                sys.executable,
+                "-m",
+                "uv",
+                "-q",
+                "pip",
+                "uninstall",
+                "--python",
+                self.python,
+                *names,
+            )
+        else:
+            self.pip("uninstall", "-y", *names)
+
+    def listing(self) -> dict[str, bytes]:
+        """Return every file that an installation could leave, and what is in it."""
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for folder in (self.site, self.folder / "bin")
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+
+
+def clean() -> dict[str, str]:
+    """Return the environment of a user who knows nothing of this project."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CUPY", "WRAPT"))}
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> None:
+    """Run a command that must succeed."""
+    done = subprocess.run(command, env=clean(), cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def make(folder: Path, *options: str) -> Environment:
+    """Make an environment with the broken CuPy that is most often reported, and nothing else."""
+    run(BASE, "-m", "venv", "--without-pip", *options, folder)
+    made = Environment(folder)
+    cupy = testbed.broken(sys.executable, "13.4.1", "3.1.1")
+    (made.site / "broken_cupy.pth").write_text(f"{Environment(cupy.parent.parent).site}\n")
+    return made
+
+
+def copy_package(name: str, into: Environment) -> None:
+    """Copy a package of this test's Python."""
+    spec = find_spec(name)
+    assert spec is not None and spec.origin is not None
+    shutil.copytree(Path(spec.origin).parent, into.site / name)
+
+
+def build(hook: str, into: Path) -> list[Path]:
+    """Build both distributions, the main one first, by ``build_wheel`` or ``build_editable``."""
+    for folder in (ROOT, ROOT / "auto"):
+        run(sys.executable, "-c", BUILD, hook, into, cwd=folder)
+    return sorted(into.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return the wheels of ``cupy-compat`` and ``cupy-compat-auto``."""
+    return build("build_wheel", tmp_path_factory.mktemp("wheels"))
+
+
+@pytest.fixture(scope="session")
+def editables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return what pip makes and installs when it is asked for editable installations."""
+    return build("build_editable", tmp_path_factory.mktemp("editables"))
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Environment:
+    """Return a new environment with a broken CuPy, its name neither ASCII nor without spaces."""
+    return make(tmp_path / "ein Ort für CuPy")
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory, wheels: list[Path]) -> Environment:
+    """Return an environment with ``cupy-compat``, in which no test may change anything."""
+    made = make(tmp_path_factory.mktemp("installed") / "env")
+    made.install(wheels[0])
+    return made
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Return an environment without ``cupy-compat``, in which no test may change anything."""
+    return make(tmp_path_factory.mktemp("stranger") / "env")
+
+
+def passes_import(done: subprocess.CompletedProcess[str]) -> bool:
+    """Tell whether the origin script got past its first line, and as far as the machine lets it."""
+    if not done.stdout.startswith("imported CuPy 13.4.1\nthreads"):
+        return False
+    return done.returncode == 0 or "cudaErrorInsufficientDriver" in done.stderr.splitlines()[-1]
+
+
+def fails_import(done: subprocess.CompletedProcess[str]) -> bool:
+    """Tell whether the origin script died on its first line, of the failure in question."""
+    return "'__name__' of 'builtin_function_or_method' objects is not writable" in done.stderr

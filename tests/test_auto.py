@@ -1,0 +1,101 @@
+"""The second distribution, whose presence starts the shim."""
+
+import email
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from environments import ORIGIN, ROOT, Environment, fails_import, passes_import, run
+
+import cupy_compat
+
+#: What a start did, without importing cupy_compat where it did nothing.
+STATE = """
+import sys
+print(sys.modules["cupy_compat"].status().state if "cupy_compat" in sys.modules else "not loaded")
+"""
+AUTO = "armed" if sys.version_info >= (3, 13) else "inactive"
+
+
+def test_the_wheel_holds_two_files_and_what_describes_it(wheels: list[Path]) -> None:
+    with zipfile.ZipFile(wheels[1]) as wheel:
+        files = [name for name in wheel.namelist() if ".dist-info/" not in name]
+        (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+        metadata = email.message_from_bytes(wheel.read(name))
+    assert sorted(files) == ["_cupy_compat_auto/__init__.py", "cupy_compat_auto.pth"]
+    assert metadata["Version"] == cupy_compat.__version__
+    assert metadata.get_all("Requires-Dist") == ["cupy-compat"]
+    assert (ROOT / "auto" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_extra_brings_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"]["auto"] == ["cupy-compat-auto"]
+
+
+def test_its_source_distribution_builds_the_same_wheel(wheels: list[Path], tmp_path: Path) -> None:
+    build = "import hatchling.build as b; b.build_{}({!r})"
+    run(sys.executable, "-c", build.format("sdist", str(tmp_path)), cwd=ROOT / "auto")
+    run(sys.executable, "-m", "tarfile", "-e", next(tmp_path.glob("*.tar.gz")), tmp_path)
+    (source,) = tmp_path.glob("*/")
+    run(sys.executable, "-c", build.format("wheel", str(tmp_path)), cwd=source)
+    assert (tmp_path / wheels[1].name).read_bytes() == wheels[1].read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["wheels", "editables"])
+def test_each_start_is_armed_by_the_policy(
+    kind: str, venv: Environment, request: pytest.FixtureRequest
+) -> None:
+    assert fails_import(venv.start(ORIGIN))
+    venv.install(*request.getfixturevalue(kind))
+    by_policy = venv.start(ORIGIN)
+    assert passes_import(by_policy) if AUTO == "armed" else fails_import(by_policy)
+    assert passes_import(venv.start(ORIGIN, environment={"CUPY_COMPAT": "always"}))
+    assert fails_import(venv.start(ORIGIN, environment={"CUPY_COMPAT": "never"}))
+    for option in ("-I", "-E", "-s", "-P", "-O", "-Wd"):
+        assert venv.output(option, "-c", STATE).strip() == AUTO
+    assert venv.output("-S", "-c", STATE).strip() == "not loaded"
+
+
+@pytest.mark.parametrize("by", ["pip", "uv"])
+def test_uninstalling_leaves_a_silent_start_and_no_file(
+    by: str, venv: Environment, wheels: list[Path]
+) -> None:
+    before = venv.listing()
+    venv.install(*wheels)
+    venv.output("-c", "import cupy_compat")
+    venv.uninstall(by, "cupy-compat")
+    assert venv.output("-c", STATE).strip() == "not loaded"
+    # A file that was nobody's keeps the folder, and the folder imports as an empty package.
+    (venv.site / "cupy_compat").mkdir()
+    assert venv.output("-c", "import cupy_compat") == ""
+    (venv.site / "cupy_compat").rmdir()
+    venv.uninstall(by, "cupy-compat-auto")
+    assert venv.output("-c", STATE).strip() == "not loaded"
+    assert venv.listing() == before
+
+
+def test_an_upgrade_of_the_package_keeps_it(venv: Environment, wheels: list[Path]) -> None:
+    venv.install(*wheels)
+    venv.pip("install", "--no-index", "--no-deps", "--force-reinstall", wheels[0])
+    assert venv.output("-c", STATE).strip() == AUTO
+
+
+def test_an_environment_within_starts_without_it(
+    venv: Environment, wheels: list[Path], tmp_path: Path
+) -> None:
+    venv.install(*wheels)
+    inner = tmp_path / "inner"
+    venv.output("-m", "venv", "--without-pip", inner)
+    assert Environment(inner).output("-c", STATE).strip() == "not loaded"
+
+
+def test_a_meaningless_value_is_told_at_each_start_and_harms_none(
+    venv: Environment, wheels: list[Path]
+) -> None:
+    venv.install(*wheels)
+    done = venv.start("-c", "print('on')", environment={"CUPY_COMPAT": "perhaps"})
+    assert (done.returncode, done.stdout) == (0, "on\n")
+    assert done.stderr.count("RuntimeWarning") == 1

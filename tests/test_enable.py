@@ -1,0 +1,355 @@
+"""`cupy-compat enable` and `disable`: each start of an environment's Python is armed, or is not."""
+
+import csv
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from environments import (
+    BASE,
+    ORIGIN,
+    Environment,
+    clean,
+    fails_import,
+    make,
+    passes_import,
+    run,
+)
+
+from cupy_compat._startup import Startup
+
+#: What a start did, without importing cupy_compat where it did nothing.
+STATE = """
+import sys
+print(sys.modules["cupy_compat"].status().state if "cupy_compat" in sys.modules else "not loaded")
+"""
+PTH = "cupy_compat_enabled.pth"
+MODULE = "_cupy_compat_enabled.py"
+
+
+def state(venv: Environment, *options: str, **how: object) -> str:
+    return venv.output(*options, "-c", STATE, **how).strip()
+
+
+def installation(venv: Environment) -> dict[str, bytes]:
+    """Return what is installed, without the bytecode that Python adds to the package."""
+    files = venv.listing()
+    return {name: files[name] for name in files if "/cupy_compat/" not in name}
+
+
+def record(venv: Environment) -> Path:
+    (found,) = venv.site.glob("cupy_compat-*.dist-info/RECORD")
+    return found
+
+
+@pytest.mark.parametrize("kind", ["wheels", "editables"])
+def test_each_start_is_armed_on_any_python_until_disabled(
+    kind: str, venv: Environment, request: pytest.FixtureRequest
+) -> None:
+    venv.install(request.getfixturevalue(kind)[0])
+    before = installation(venv)
+    assert fails_import(venv.start(ORIGIN))
+
+    said = venv.do("enable")
+    for path in (venv.site / MODULE, venv.site / PTH, record(venv)):
+        assert f"wrote {path}\n" in said
+    for policy in ("auto", "never"):
+        assert passes_import(venv.start(ORIGIN, environment={"CUPY_COMPAT": policy}))
+    for option in ("-I", "-E", "-s", "-P", "-O", "-Wd"):
+        assert state(venv, option) == "armed"
+    assert state(venv, "-S") == "not loaded"
+    rows = list(csv.reader(record(venv).read_text().splitlines()))
+    assert {MODULE, PTH} < {row[0] for row in rows}
+
+    enabled = venv.listing()
+    said = venv.do("enable")
+    assert "wrote" not in said and "already" in said
+    assert venv.listing() == enabled
+
+    said = venv.do("disable")
+    for path in (venv.site / MODULE, venv.site / PTH):
+        assert f"removed {path}\n" in said
+    assert f"wrote {record(venv)}\n" in said
+    assert installation(venv) == before
+    assert fails_import(venv.start(ORIGIN))
+    assert venv.do("disable") == f"It was not enabled in {venv.site}.\n"
+
+
+def test_status_says_whether_it_is_enabled(venv: Environment, wheels: list[Path]) -> None:
+    venv.install(wheels[0])
+    ask = ("enable", "--status")
+    done = venv.start(*ask, program=venv.command)
+    assert (done.returncode, done.stdout) == (1, "not enabled\n")
+    venv.do("enable")
+    files = f"{venv.site / MODULE}\n{venv.site / PTH}\n"
+    assert venv.do(*ask) == f"{files}enabled\n"
+    venv.install(wheels[1])
+    assert venv.do(*ask).startswith(f"{files}enabled\ncupy-compat-auto 0.")
+    (venv.site / PTH).unlink()
+    done = venv.start(*ask, program=venv.command)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{venv.site / MODULE}\nnot enabled\n")
+    venv.do("enable")
+    assert venv.do(*ask).startswith(f"{files}enabled\n")
+
+
+@pytest.mark.parametrize("by", ["pip", "uv"])
+def test_uninstalling_takes_it_along(by: str, venv: Environment, wheels: list[Path]) -> None:
+    before = venv.listing()
+    venv.install(wheels[0])
+    venv.do("enable")
+    assert state(venv) == "armed"
+    venv.uninstall(by, "cupy-compat")
+    assert venv.listing() == before
+    assert state(venv) == "not loaded"
+
+
+def test_what_stays_behind_is_silent(venv: Environment, wheels: list[Path]) -> None:
+    venv.install(wheels[0])
+    venv.do("enable")
+    shutil.rmtree(venv.site / "cupy_compat")
+    assert state(venv) == "not loaded"
+    # What is left of a package may be a folder, which imports as an empty one.
+    (venv.site / "cupy_compat").mkdir()
+    assert venv.output("-c", "print('on')") == "on\n"
+
+
+def test_the_record_is_rewritten_byte_for_byte(venv: Environment, wheels: list[Path]) -> None:
+    venv.install(wheels[0])
+    for end in (b"\n", b"\r\n"):
+        lines = record(venv).read_bytes().splitlines()
+        record(venv).write_bytes(b"".join(line + end for line in lines))
+        record(venv).chmod(0o640)
+        before = record(venv).read_bytes()
+        venv.do("enable")
+        after = record(venv).read_bytes()
+        assert after.startswith(before)
+        assert after.count(end) == after.count(b"\n") == before.count(b"\n") + 5
+        for path in (record(venv), venv.site / PTH, venv.site / MODULE):
+            assert path.stat().st_mode & 0o777 == 0o640
+        venv.do("disable")
+        assert record(venv).read_bytes() == before
+
+
+def test_a_record_without_an_end_of_line_gets_one(venv: Environment, wheels: list[Path]) -> None:
+    venv.install(wheels[0])
+    record(venv).write_bytes(record(venv).read_bytes().rstrip())
+    venv.do("enable")
+    venv.uninstall("pip", "cupy-compat")
+    assert not list(venv.site.glob("*cupy_compat*"))
+
+
+def without_privilege() -> None:
+    """Have a folder's permissions bind this process, even if it is root's."""
+    if os.geteuid() == 0:
+        drop_from_bounding_set, override_permissions = 24, 1
+        assert ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions) == 0
+
+
+@pytest.mark.parametrize("command", ["enable", "disable"])
+@pytest.mark.parametrize("locked", ["site", "dist-info"])
+def test_where_it_may_not_write_it_refuses_in_a_line(
+    command: str, locked: str, venv: Environment, wheels: list[Path]
+) -> None:
+    venv.install(wheels[0])
+    venv.output("-m", "cupy_compat", "enable")
+    if command == "enable":
+        venv.output("-m", "cupy_compat", "disable")
+    before = venv.listing()
+    name = str(record(venv).relative_to(venv.folder))
+    folder = venv.site if locked == "site" else record(venv).parent
+    folder.chmod(0o555)
+    done = venv.start(command, program=venv.command, preexec_fn=without_privilege)
+    folder.chmod(0o755)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"cupy-compat {command}: cannot ")
+    assert line.endswith(": Permission denied")
+    after = venv.listing()
+    if command == "enable" or locked == "site":
+        assert after == before
+    else:
+        # The files are gone, and a record that names too much harms nobody.
+        assert {Path(name).name for name in before.keys() - after.keys()} >= {MODULE, PTH}
+        assert before[name] == after[name]
+
+
+def test_without_an_installation_it_refuses_in_a_line(
+    stranger: Environment, wheels: list[Path], tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "-q",
+        "install",
+        "--no-index",
+        "--no-deps",
+        "--target",
+        target,
+        wheels[0],
+    )
+    unrecorded = tmp_path / "unrecorded"
+    shutil.copytree(target, unrecorded)
+    (next(unrecorded.glob("*.dist-info")) / "RECORD").unlink()
+    alone = tmp_path / "alone"
+    shutil.copytree(target / "cupy_compat", alone / "cupy_compat")
+    for place, told in [
+        (alone, "cupy-compat is not installed in "),
+        (unrecorded, "the installed cupy-compat has no RECORD"),
+        (target, f"cupy-compat is installed in {target}, which is no site-packages of "),
+        (wheels[0], f"cupy-compat is installed in {wheels[0]}, which is no site-packages of "),
+    ]:
+        for command in ("enable", "disable"):
+            done = stranger.start(
+                "-m", "cupy_compat", command, environment={"PYTHONPATH": str(place)}
+            )
+            assert done.returncode == 1
+            (line,) = done.stderr.splitlines()
+            assert line.startswith(f"cupy-compat {command}: {told}")
+
+
+def test_an_environment_that_sees_anothers_installation_does_not_change_that(
+    venv: Environment, wheels: list[Path], tmp_path: Path
+) -> None:
+    # Any environment's start-up stands for a system's: the outer one is read through a path file.
+    venv.install(wheels[0])
+    before = installation(venv)
+    inner = make(tmp_path / "inner")
+    (inner.site / "outer.pth").write_text(f"{venv.site}\n")
+    done = inner.start("-m", "cupy_compat", "enable")
+    assert done.returncode == 1
+    assert (
+        f"is installed in {venv.site}, which is no site-packages of {inner.folder}" in done.stderr
+    )
+    assert venv.listing() == before
+
+
+def test_a_users_site_packages_are_enabled_for_that_user(
+    wheels: list[Path], tmp_path: Path
+) -> None:
+    user = {"PYTHONUSERBASE": str(tmp_path / "user base")}
+    done = subprocess.run(
+        [
+            BASE,
+            "-m",
+            "pip",
+            "-q",
+            "install",
+            "--user",
+            "--no-index",
+            "--no-deps",
+            "--no-warn-script-location",
+            wheels[0],
+        ],
+        env=clean() | user,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+    def ask(*words: str, **variables: str) -> str:
+        done = subprocess.run(
+            [BASE, *words], env=clean() | variables, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    ask("-m", "cupy_compat", "enable", **user)
+    assert ask("-c", STATE, **user) == "armed"
+    assert ask("-c", STATE) == ask("-s", "-c", STATE, **user) == "not loaded"
+    ask("-m", "cupy_compat", "disable", **user)
+    assert ask("-c", STATE, **user) == "not loaded"
+
+
+def test_all_ways_at_once_arm_once(venv: Environment, wheels: list[Path]) -> None:
+    venv.install(*wheels)
+    venv.do("enable")
+    code = """
+    import sys, cupy_compat
+    print(sum("cupy_compat" in repr(finder) for finder in sys.meta_path))
+    import cupy
+    print(cupy_compat.status().state)
+    """
+    code = "\n".join(line.strip() for line in code.splitlines())
+    assert venv.do("run", "-c", code) == "1\nrepaired\n"
+    venv.do("disable")
+    assert venv.do("run", "-c", code) == "1\nrepaired\n"
+    venv.do("enable")
+    venv.uninstall("pip", "cupy-compat-auto")
+    assert venv.output("-c", code) == "1\nrepaired\n"
+
+
+def test_a_start_endures_what_else_is_there(venv: Environment, wheels: list[Path]) -> None:
+    venv.install(*wheels)
+    venv.do("enable")
+    assert state(venv, "-X", "dev", "-W", "error") == "armed"
+    done = venv.start("-X", "importtime", "-c", STATE)
+    assert (done.returncode, done.stdout) == (0, "armed\n")
+    done = subprocess.run(
+        [venv.python, "-c", STATE], env={}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "armed\n", "")
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'exec "$0" -c "$1" <&- >&- 2>&-',
+            venv.python,
+            "import sys; sys.exit(sys.modules['cupy_compat'].status().state != 'armed')",
+        ],
+        env=clean(),
+        check=False,
+    )
+    assert done.returncode == 0
+    (venv.site / "sitecustomize.py").write_text("raise ValueError('mine')")
+    done = venv.start("-c", STATE)
+    assert (done.returncode, done.stdout) == (0, "armed\n")
+    assert done.stderr.endswith("\nValueError: mine\n")
+    (venv.site / "sitecustomize.py").unlink()
+    startup = venv.folder / "startup.py"
+    startup.write_text(STATE)
+    done = venv.start("-i", environment={"PYTHONSTARTUP": str(startup)}, input="exit()\n")
+    assert done.stdout.endswith("armed\n")
+    venv.site.chmod(0o555)
+    assert state(venv, preexec_fn=without_privilege) == "armed"
+    venv.site.chmod(0o755)
+
+
+def test_an_environment_within_starts_without_it(
+    venv: Environment, wheels: list[Path], tmp_path: Path
+) -> None:
+    venv.install(wheels[0])
+    venv.do("enable")
+    venv.output("-m", "venv", "--without-pip", tmp_path / "inner")
+    assert state(Environment(tmp_path / "inner")) == "not loaded"
+
+
+def test_python_3_18_is_given_the_file_that_it_reads(tmp_path: Path) -> None:
+    # A stand-in: no such Python is there yet. Entries are `module:callable`, one a line.
+    startup = Startup(tmp_path / "cupy_compat-1.dist-info" / "RECORD")
+    for python in ((3, 11), (3, 17)):
+        assert [path.name for path in startup.files(python)] == [MODULE, PTH]
+    files = startup.files((3, 18))
+    assert [path.name for path in files] == [MODULE, "cupy_compat_enabled.start"]
+    for path, content in files.items():
+        path.write_bytes(content)
+    (entry,) = (tmp_path / "cupy_compat_enabled.start").read_text().splitlines()
+    module, _, function = entry.partition(":")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import {module}; {module}.{function}()"
+    )
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [BASE, "-c", code + STATE],
+        env=clean() | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("armed\n", "")

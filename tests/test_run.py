@@ -1,0 +1,417 @@
+"""`cupy-compat run`: the same as ``python``, but armed, and so are all children."""
+
+import shutil
+import signal
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from environments import (
+    ORIGIN,
+    Environment,
+    clean,
+    copy_package,
+    fails_import,
+    make,
+    passes_import,
+)
+
+from cupy_compat.run import own_options
+
+#: Prints what a program can ask of the Python that runs it.
+PROBE = """
+import os, pickle, re, signal, sys
+class Point:
+    pass
+assert type(pickle.loads(pickle.dumps(Point()))) is Point
+print(sys.argv, sys.orig_argv, sys.path, sys.flags, sys.warnoptions, sys._xoptions, sep="\\n")
+main = sys.modules["__main__"]
+print({name: re.sub(" at 0x[0-9a-f]*", "", repr(value)) for name, value in vars(main).items()
+       if name.startswith("__") and name != "__builtins__"})
+print("sitecustomize" in sys.modules, "usercustomize" in sys.modules)
+print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)])
+print([os.path.exists(f"/proc/self/fd/{number}") for number in range(10)])
+print(sys.stdin is None, sys.stdout.encoding, sys.stdin and sys.stdin.read())
+"""
+
+#: Programs of one file, by name.
+FILES = {
+    "probe.py": PROBE,
+    "folder with spaces ü/probe.py": PROBE,
+    "package/__init__.py": "print('package', __name__, __file__)",
+    "package/__main__.py": PROBE,
+    "package/module.py": "from package import __path__\n" + PROBE,
+    "program/__main__.py": "import beside\n" + PROBE,
+    "program/beside.py": "print(__name__)",
+    "raises.py": "def f():\n    1 / 0\n\n\nf()\n",
+    "raises_itself.py": "import helper\n",
+    "helper.py": "raise ImportError('of my own')\n",
+    "syntax.py": "print('never')\nif:\n",
+    "thread.py": "import threading\nt = threading.Thread(target=print, args=[1])\nt.start()\n",
+    "atexit_.py": "import atexit\natexit.register(print, 'at exit')\n",
+}
+
+#: Command lines behind ``python`` and behind ``cupy-compat run``.
+SAME = {
+    "script": ["probe.py", "-c", "--help", "", "ä", "-m"],
+    "script elsewhere": ["folder with spaces ü/probe.py"],
+    "script by its full path": ["{}/probe.py"],
+    "module": ["-m", "probe", "-x"],
+    "module joined": ["-mprobe"],
+    "package": ["-m", "package", "1"],
+    "module in package": ["-m", "package.module"],
+    "folder": ["program", "1"],
+    "zip": ["program.zip"],
+    "code": ["-c", PROBE, "-c", "1"],
+    "standard input": ["-", "1"],
+    "missing script": ["nowhere.py"],
+    "missing module": ["-m", "nowhere"],
+    "no module": ["-m"],
+    "no code": ["-c"],
+    "traceback": ["raises.py"],
+    "traceback of a module": ["-m", "raises_itself"],
+    "syntax error": ["syntax.py"],
+    "thread": ["thread.py"],
+    "at exit": ["atexit_.py"],
+    "exit without a code": ["-c", "raise SystemExit"],
+    "exit with a code": ["-c", "raise SystemExit(3)"],
+    "exit with a large code": ["-c", "raise SystemExit(258)"],
+    "exit with a text": ["-c", "raise SystemExit('why')"],
+    "exit with an object": ["-c", "raise SystemExit(())"],
+    "exit at once": ["-c", "import os; os._exit(7)"],
+    "interrupted": ["-c", "raise KeyboardInterrupt"],
+    "killed": ["-c", "import os; os.kill(os.getpid(), 15)"],
+    "aborted": ["-c", "import os; os.abort()"],
+}
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("programs")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    with zipfile.ZipFile(folder / "program.zip", "w") as archive:
+        for name in ("__main__.py", "beside.py"):
+            archive.write(folder / "program" / name, name)
+    return folder
+
+
+def told(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    return done.returncode, done.stdout, done.stderr
+
+
+def both(
+    python: Environment, words: list[str], *options: str, **how: object
+) -> list[tuple[int, str, str]]:
+    """Return what ``python`` and ``run`` do with the same words."""
+    run = ["-m", "cupy_compat", "run"]
+    return [told(python.start(*options, *between, *words, **how)) for between in ([], run)]
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_a_program_runs_as_under_python(case: str, installed: Environment, programs: Path) -> None:
+    words = [word.replace("{}", str(programs)) for word in SAME[case]]
+    text = PROBE if case == "standard input" else "what comes in"
+    plain, ran = both(installed, words, cwd=programs, input=text)
+    assert ran == plain
+    command = installed.start("run", *words, program=installed.command, cwd=programs, input=text)
+    assert told(command) == plain
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-P"],
+        ["-s"],
+        ["-u"],
+        ["-bb"],
+        ["-OO"],
+        ["-dB"],
+        ["-X", "dev"],
+        ["-Xutf8", "-X", "int_max_str_digits=700"],
+        ["-W", "error", "-Wignore"],
+        ["--check-hash-based-pycs", "always"],
+    ],
+    ids=" ".join,
+)
+def test_options_of_python_stay(options: list[str], installed: Environment, programs: Path) -> None:
+    plain, ran = both(installed, ["probe.py"], *options, cwd=programs)
+    assert plain[0] == 0
+    assert ran == plain
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("-m cupy_compat run x", []),
+        ("-Bm cupy_compat run x", ["-B"]),
+        ("-mcupy_compat run x", []),
+        ("-W ignore -Xdev /bin/cupy-compat run -m x", ["-W", "ignore", "-Xdev"]),
+        ("-bX dev -um cupy_compat run", ["-bX", "dev", "-u"]),
+        ("--check-hash-based-pycs never - run", ["--check-hash-based-pycs", "never"]),
+        ("-B -- /bin/cupy-compat run", ["-B"]),
+        ("-c code run -B", []),
+    ],
+)
+def test_the_options_of_python_are_those_before_the_program(line: str, expected: list[str]) -> None:
+    assert own_options(line.split()) == expected
+
+
+def test_the_variables_of_python_work(installed: Environment, programs: Path) -> None:
+    variables = {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{programs}::/nowhere", "PYTHONUTF8": "1"}
+    words = ["-c", "import os; del os.environ['PYTHONPATH']\n" + PROBE]
+    plain, ran = both(installed, words, environment=variables)
+    assert plain[0] == 0
+    assert ran == plain
+    found = installed.do(
+        "run", "-c", "import os; print(os.environ['PYTHONPATH'])", environment=variables
+    )
+    assert found.endswith(f":{programs}::/nowhere\n")
+
+
+def test_closed_streams_stay_closed(installed: Environment, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    code = (
+        "import sys; from pathlib import Path; "
+        f"Path({str(told)!r}).write_text(str([sys.stdin, sys.stdout, sys.stderr]))"
+    )
+    for inserted in ([], ["-m", "cupy_compat", "run"]):
+        command = [installed.python, *inserted, "-c", code]
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], env=clean(), check=False
+        )
+        assert done.returncode == 0
+        assert told.read_text() == "[None, None, None]"
+        told.unlink()
+
+
+def test_an_empty_environment_is_enough(installed: Environment) -> None:
+    done = subprocess.run(
+        [installed.command, "run", ORIGIN], env={}, capture_output=True, text=True, check=False
+    )
+    assert passes_import(done), done.stderr
+
+
+def test_ctrl_c_ends_it_as_it_ends_python(installed: Environment) -> None:
+    ends = []
+    for inserted in ([], ["-m", "cupy_compat", "run"]):
+        code = "import time\nprint(1, flush=True)\ntime.sleep(60)"
+        with subprocess.Popen(
+            [installed.python, *inserted, "-c", code],
+            env=clean(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=30)
+            ends.append((process.returncode, error))
+    assert ends[0][0] == -signal.SIGINT
+    assert ends[1] == ends[0]
+
+
+def test_the_process_is_the_program(installed: Environment) -> None:
+    with subprocess.Popen(
+        [installed.command, "run", "-c", "import os; print(os.getpid())"],
+        env=clean(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert int(process.communicate()[0]) == process.pid
+
+
+CHILDREN = """
+import concurrent.futures, multiprocessing, os, subprocess, sys
+
+CODE = "import cupy, cupy_compat; print(cupy_compat.status().state)"
+
+class Question:  # pickled by its name in __main__
+    def __call__(self):
+        import cupy, cupy_compat
+        return cupy_compat.status().state
+
+def ask(queue):
+    queue.put(Question()())
+
+def answers():
+    for method in ("fork", "spawn", "forkserver"):
+        context = multiprocessing.get_context(method)
+        queue = context.Queue()
+        process = context.Process(target=ask, args=(queue,))
+        process.start()
+        yield method, queue.get(timeout=60)
+        process.join()
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        yield "pool", pool.submit(Question()).result(timeout=60)
+    import loky
+    with loky.ProcessPoolExecutor(1) as pool:
+        yield "loky", pool.submit(Question()).result(timeout=60)
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
+    yield "subprocess", done.stdout.strip()
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1"', sys.executable, CODE], capture_output=True, text=True
+    )
+    yield "shell", done.stdout.strip()
+
+if __name__ == "__main__":
+    print(dict(answers()))
+    print(Question()())
+"""
+
+
+@pytest.mark.parametrize("policy", ["auto", "never"])
+def test_all_children_are_armed_on_any_python(
+    policy: str, venv: Environment, wheels: list[Path]
+) -> None:
+    venv.install(wheels[0])
+    for package in ("loky", "cloudpickle"):
+        copy_package(package, venv)
+    script = venv.folder / "children.py"
+    script.write_text(CHILDREN)
+    printed = venv.do("run", script, environment={"CUPY_COMPAT": policy}).splitlines()
+    names = ("fork", "spawn", "forkserver", "pool", "loky", "subprocess", "shell")
+    assert printed == [str(dict.fromkeys(names, "repaired")), "repaired"]
+
+
+def test_the_origin_script_gets_past_its_import(installed: Environment) -> None:
+    assert fails_import(installed.start(ORIGIN))
+    assert passes_import(installed.start("run", ORIGIN, program=installed.command))
+    assert passes_import(installed.start("-m", "cupy_compat", "run", ORIGIN))
+    nested = ["run", "-m", "cupy_compat", "run", ORIGIN]
+    assert passes_import(installed.start(*nested, program=installed.command))
+
+
+def test_a_run_in_a_run_changes_nothing_more(installed: Environment) -> None:
+    code = "import os, sys; print(os.environ['PYTHONPATH'], sys.path)"
+    once = installed.do("run", "-c", code)
+    assert installed.do("run", "-m", "cupy_compat", "run", "-c", code) == once
+
+
+@pytest.fixture(scope="module")
+def with_user_site(tmp_path_factory: pytest.TempPathFactory, wheels: list[Path]) -> Environment:
+    # Others have Python import no usercustomize.
+    made = make(tmp_path_factory.mktemp("user") / "env", "--system-site-packages")
+    made.install(wheels[0])
+    return made
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print('mine', __name__, __file__)",
+        "raise ValueError('mine')",
+        "raise ImportError('mine')",
+        "import nowhere",
+        "import sys; sys.path.append('/mine')",
+        "import sys; sys.modules[__name__] = 'mine'",
+    ],
+)
+@pytest.mark.parametrize("name", ["sitecustomize", "usercustomize"])
+def test_what_the_user_has_python_start_with_is_run_as_ever(
+    name: str, text: str, with_user_site: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / f"{name}.py").write_text(text)
+    variables = {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    words = ["-c", f"import sys; print(sys.path, sys.modules.get({name!r}))"]
+    plain = with_user_site.start(*words, environment=variables)
+    assert ("mine" in plain.stdout + plain.stderr) or ("nowhere" in plain.stderr)
+    # The variables are set late, lest the Python of the command itself heeds them as well.
+    late = f"import sys, os; os.environ.update({variables})\n"
+    run = late + "from cupy_compat.run import main; main(sys.argv[1:])"
+    assert told(with_user_site.start("-c", run, *words)) == told(plain)
+
+
+def test_it_is_armed_before_the_users_sitecustomize(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import cupy")
+    variables = {"PYTHONPATH": str(tmp_path)}
+    printed = installed.start(
+        "run",
+        "-c",
+        "import cupy; print(cupy.__version__)",
+        program=installed.command,
+        environment=variables,
+    )
+    assert printed.stdout == "13.4.1\n"
+
+
+def test_a_python_of_another_environment_is_not_disturbed(
+    installed: Environment, stranger: Environment
+) -> None:
+    code = "import sys; print(sys.path, sorted(sys.modules), sys.meta_path)"
+    pythons = [str(stranger.python)]
+    # Old ones, where there are any: the file on PYTHONPATH must be theirs too.
+    for version in ("2.7", "3.6", "3.10"):
+        found = shutil.which(f"python{version}")
+        if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
+            pythons.append(found)
+    for python in pythons:
+        plain = stranger.start(
+            "-c", code.replace("sys.meta_path", "len(sys.meta_path)"), program=Path(python)
+        )
+        ask = f"import subprocess, sys; sys.exit(subprocess.call([{python!r}, '-c', sys.argv[1]]))"
+        ran = installed.start(
+            "run",
+            "-c",
+            ask,
+            code.replace("sys.meta_path", "len(sys.meta_path)"),
+            program=installed.command,
+            environment={"PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, plain.stdout, "")
+
+
+def test_it_runs_from_a_folder_and_a_zip_file_that_are_not_installed(
+    stranger: Environment, wheels: list[Path], tmp_path: Path
+) -> None:
+    shutil.unpack_archive(wheels[0], tmp_path / "ünpacked here", "zip")
+    words = ["-m", "cupy_compat", "run", ORIGIN]
+    assert passes_import(stranger.start(*words, cwd=tmp_path / "ünpacked here"))
+    for place in (tmp_path / "ünpacked here", wheels[0]):
+        done = stranger.start(*words, environment={"PYTHONPATH": str(place)})
+        assert passes_import(done), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "told"),
+    [
+        ([], [], "what is to be run?"),
+        ([], ["-X", "dev", "x.py"], "-X: options of python's own come before"),
+        (["-I"], ["x.py"], "under python's -I, -E and -S nothing can be armed"),
+        (["-E"], ["x.py"], "under python's -I, -E and -S nothing can be armed"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_a_line(
+    options: list[str], words: list[str], told: str, installed: Environment
+) -> None:
+    done = installed.start(*options, "-m", "cupy_compat", "run", *words)
+    assert done.returncode == 2
+    assert told in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_pythonpath_cannot_name_is_refused(
+    stranger: Environment, wheels: list[Path], tmp_path: Path
+) -> None:
+    shutil.unpack_archive(wheels[0], tmp_path / "a:b", "zip")
+    done = stranger.start("-m", "cupy_compat", "run", ORIGIN, cwd=tmp_path / "a:b")
+    assert done.returncode == 2
+    assert "no folder with ':' in its name can be armed from" in done.stderr
+
+
+def test_where_exec_leaves_the_shell_behind_the_status_is_handed_on(installed: Environment) -> None:
+    # A stand-in for Windows, which does not run here.
+    code = (
+        "import shutil, sys; from cupy_compat.run import main; sys.platform = 'win32'; "
+        "sys.exit(main(['-c', 'import sys; sys.exit(5)']))"
+    )
+    assert installed.start("-c", code).returncode == 5
+
+
+def test_help_tells_what_can_be_run(installed: Environment) -> None:
+    assert "SCRIPT" in installed.do("run", "--help")
