@@ -227,7 +227,7 @@ def test_an_environment_that_sees_anothers_installation_does_not_change_that(
     assert (
         f"is installed in {venv.site}, which is no site-packages of {inner.folder}" in done.stderr
     )
-    assert venv.listing() == before
+    assert installation(venv) == before
 
 
 def test_a_users_site_packages_are_enabled_for_that_user(

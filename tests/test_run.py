@@ -204,6 +204,8 @@ def test_ctrl_c_ends_it_as_it_ends_python(installed: Environment) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell has what it starts in the background ignore the signal.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             assert process.stdout is not None
             process.stdout.readline()

@@ -13,6 +13,7 @@ import datetime
 import os
 import platform
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,12 +21,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import testbed  # noqa: E402
 
+from cupy_compat._startup import Startup  # noqa: E402
 from cupy_compat.cudamark.machine import cpu_name  # noqa: E402
 
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -72,19 +75,27 @@ class Comparison:
 
 def seconds(python: Path, code: str, **environment: str) -> float:
     """Return what code prints in a fresh interpreter."""
+    return float(run(python, "-c", code, **environment))
+
+
+def start(python: Path, *arguments: str) -> float:
+    """Return what a fresh interpreter takes from its start to its end."""
+    begin = perf_counter()
+    run(python, *arguments)
+    return perf_counter() - begin
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    """Return what a command prints."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PYTHON", "CUPY_COMPAT"))
     }
     done = subprocess.run(
-        [python, "-c", code],
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        check=True,
+        command, env=inherited | environment, capture_output=True, text=True, check=True
     )
-    return float(done.stdout)
+    return done.stdout
 
 
 def compare(rounds: int, plain: Callable[[], float], shimmed: Callable[[], float]) -> Comparison:
@@ -102,7 +113,7 @@ def main() -> None:
         (path / "empty").mkdir()
         (path / "empty" / "__init__.py").touch()
         shim = {"PYTHONPATH": str(path)}
-        print_page(measure(shim))
+        print_page([*measure(shim), *measure_starts(path)])
 
 
 def measure(shim: dict[str, str]) -> list[tuple[str, str, str, str]]:
@@ -156,6 +167,46 @@ def measure(shim: dict[str, str]) -> list[tuple[str, str, str, str]]:
         what = f"a memoized call, repaired 13.4.1, and healthy {testbed.REFERENCE_CUPY}"
         rows.append(row(what, version, found, 1e9, "ns"))
     return rows
+
+
+def measure_starts(folder: Path) -> list[tuple[str, str, str, str]]:
+    """Return the rows on starts of Python, in environments made below that folder."""
+    rows = []
+    for version in PYTHONS:
+        plain, auto, enabled = (
+            environment(folder / version / kind, testbed.interpreter(version))
+            for kind in ("plain", "auto", "enabled")
+        )
+        site = testbed._site_packages(auto)
+        shutil.copy(ROOT / "auto" / "cupy_compat_auto.pth", site)
+        shutil.copytree(ROOT / "auto" / "_cupy_compat_auto", site / "_cupy_compat_auto")
+        record = testbed._site_packages(enabled) / "cupy_compat.dist-info" / "RECORD"
+        for path, content in Startup(record).files().items():
+            path.write_bytes(content)
+        state = "armed" if version == "3.13" else "inactive"
+        for what, python, arguments in (
+            (f"a start with `cupy-compat-auto` ({state}), without", auto, []),
+            ("a start after `cupy-compat enable` (armed), before", enabled, []),
+            ("a start by `cupy-compat run`, by `python`", plain, ["-m", "cupy_compat", "run"]),
+        ):
+            found = compare(
+                100,
+                lambda plain=plain: start(plain, "-c", "pass"),
+                lambda python=python, arguments=arguments: start(python, *arguments, "-c", "pass"),
+            )
+            rows.append(row(what, version, found, 1e3, "ms"))
+    return rows
+
+
+def environment(folder: Path, python: Path) -> Path:
+    """Make a virtual environment that holds ``cupy_compat`` alone, and return its interpreter."""
+    run(python, "-m", "venv", "--without-pip", folder)
+    made = folder / "bin" / "python"
+    package = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(
+        ROOT / "cupy_compat", testbed._site_packages(made) / "cupy_compat", ignore=package
+    )
+    return made
 
 
 def row(
