@@ -29,7 +29,6 @@ def start():
         from cupy_compat import install
     except ImportError:
         return
-    # Called by name and not left to the import, which a Python with lazy imports may put off.
     install(force=True)
 """
 #: The first Python that calls nothing from a .pth any more. Its forerunners know both files, but

@@ -54,6 +54,12 @@ def test_each_start_is_armed_by_the_policy(
     assert passes_import(by_policy) if AUTO == "armed" else fails_import(by_policy)
     assert passes_import(venv.start(ORIGIN, environment={"CUPY_COMPAT": "always"}))
     assert fails_import(venv.start(ORIGIN, environment={"CUPY_COMPAT": "never"}))
+    if AUTO == "inactive":
+        loaded = "print(*sorted(name for name in sys.modules if name.startswith('cupy')))"
+        assert venv.output("-c", "import sys; " + loaded).split() == [
+            "cupy_compat",
+            "cupy_compat._policy",
+        ]
     for option in ("-I", "-E", "-s", "-P", "-O", "-Wd"):
         assert venv.output(option, "-c", STATE).strip() == AUTO
     assert venv.output("-S", "-c", STATE).strip() == "not loaded"

@@ -6,10 +6,8 @@ A package, because uv removes a package's bytecode with it, but leaves that of a
 
 def start():
     """Arm ``cupy_compat`` by its policy; without a word where it is not installed any more."""
-    try:
-        # The name, because what an uninstallation leaves of a package may import as an empty one.
-        from cupy_compat import install
+    try:  # noqa: SIM105 - contextlib would cost more than all of this
+        # The import does it, and nothing more. Within a function no Python puts an import off.
+        import cupy_compat  # noqa: F401
     except ImportError:
-        return
-    # Called by name and not left to the import, which a Python with lazy imports may put off.
-    install()
+        pass
