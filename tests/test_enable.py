@@ -89,12 +89,18 @@ def test_status_says_whether_it_is_enabled(venv: Environment, wheels: list[Path]
     assert venv.do(*ask) == f"{files}enabled\n"
     venv.install(wheels[1])
     assert venv.do(*ask).startswith(f"{files}enabled\ncupy-compat-auto 0.")
-    (venv.site / PTH).unlink()
-    done = venv.start(*ask, program=venv.command)
-    assert done.returncode == 1
-    assert done.stdout.startswith(f"{venv.site / MODULE}\nnot enabled\n")
-    venv.do("enable")
-    assert venv.do(*ask).startswith(f"{files}enabled\n")
+    recorded = record(venv).read_bytes()
+    for path, harm, left in (
+        (venv.site / PTH, b"", files),
+        (record(venv), recorded.replace(PTH.encode(), b"other.pth"), files),
+        (venv.site / PTH, None, f"{venv.site / MODULE}\n"),
+    ):
+        path.unlink() if harm is None else path.write_bytes(harm)
+        done = venv.start(*ask, program=venv.command)
+        assert done.returncode == 1
+        assert done.stdout.startswith(f"{left}not enabled\n")
+        venv.do("enable")
+        assert venv.do(*ask).startswith(f"{files}enabled\n")
 
 
 @pytest.mark.parametrize("by", ["pip", "uv"])
@@ -214,22 +220,6 @@ def test_without_an_installation_it_refuses_in_a_line(
             assert line.startswith(f"cupy-compat {command}: {told}")
 
 
-def test_an_environment_that_sees_anothers_installation_does_not_change_that(
-    venv: Environment, wheels: list[Path], tmp_path: Path
-) -> None:
-    # Any environment's start-up stands for a system's: the outer one is read through a path file.
-    venv.install(wheels[0])
-    before = installation(venv)
-    inner = make(tmp_path / "inner")
-    (inner.site / "outer.pth").write_text(f"{venv.site}\n")
-    done = inner.start("-m", "cupy_compat", "enable")
-    assert done.returncode == 1
-    assert (
-        f"is installed in {venv.site}, which is no site-packages of {inner.folder}" in done.stderr
-    )
-    assert installation(venv) == before
-
-
 def test_a_users_site_packages_are_enabled_for_that_user(
     wheels: list[Path], tmp_path: Path
 ) -> None:
@@ -263,6 +253,11 @@ def test_a_users_site_packages_are_enabled_for_that_user(
     ask("-m", "cupy_compat", "enable", **user)
     assert ask("-c", STATE, **user) == "armed"
     assert ask("-c", STATE) == ask("-s", "-c", STATE, **user) == "not loaded"
+    # A virtual environment that sees them leaves them alone: others see them too.
+    inner = make(tmp_path / "inner", "--system-site-packages")
+    refused = inner.start("-m", "cupy_compat", "disable", environment=user)
+    assert refused.returncode == 1
+    assert f", which is no site-packages of {inner.folder}; install it" in refused.stderr
     ask("-m", "cupy_compat", "disable", **user)
     assert ask("-c", STATE, **user) == "not loaded"
 
