@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -98,6 +97,8 @@ def _search_path() -> list[str]:
 
 def _become(command: list[str], environment: dict[str, str]) -> int:
     if sys.platform == "win32":
+        import subprocess
+
         # There exec returns to the shell while the program still runs.
         return subprocess.run(command, env=environment, check=False).returncode
     os.execve(command[0], command, environment)
