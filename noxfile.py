@@ -36,6 +36,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
+    # As others see the types: the installed package's, from outside the checkout.
+    session.run("pytest", "tests/typing/check.py")
 
 
 @nox.session(python=PYTHONS)

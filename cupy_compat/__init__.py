@@ -27,6 +27,16 @@ else:
     ModuleType = type(sys)
     cupy_compat = sys.modules[__name__]
 
+    # Type checkers would take any name that this might answer. It is defined before what is
+    # annotated with Status, because beartype for one reads hints as soon as it can.
+    def __getattr__(name: str) -> object:
+        if name == "Status":
+            from ._status import Status
+
+            return Status
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 _UTIL = "cupy._util"
 _PACKAGES = ("cupy", "cupy_backends", "cupyx")
 
@@ -34,15 +44,6 @@ _uninstalled = False
 # A CuPy that was mended after its import had failed, and waits to be imported again: Python hands
 # out the same module then.
 _dropped: "ModuleType | None" = None
-
-
-# Defined before what is annotated with Status: beartype for one reads hints as soon as it can.
-def __getattr__(name: str) -> object:
-    if name == "Status":
-        from ._status import Status
-
-        return Status
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def install(force: bool = False) -> "cupy_compat.Status":

@@ -6,6 +6,7 @@ from . import _hook, _policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dataclasses import dataclass
     from types import ModuleType
     from typing import Literal
 
@@ -16,7 +17,11 @@ else:
     ModuleType = type(sys)
     State = str
 
+    def dataclass(*, frozen):
+        return lambda record: record
 
+
+@dataclass(frozen=True)  # for type checkers, who would let anybody change it otherwise
 class Status:
     """What ``cupy_compat`` has done in this process. It cannot be changed.
 

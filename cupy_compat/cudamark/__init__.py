@@ -1,9 +1,10 @@
 """The sort benchmark: one array sorted with 1, 2, 4 ... threads, on the CPU and through the GPU.
 
-``threaded_sort(a, threads=None)`` sorts on CPU threads, ``gpu_sort(a, threads=None)`` through the
-GPU, with threads that stage the array in pinned memory; ``free_pinned_buffers()`` gives that
-memory back. Each is loaded when it is first asked for, so importing this package costs nothing
-and needs nothing; using it needs the extra ``cupy-compat[cudamark]``.
+``threaded_sort(a, threads=None)`` sorts on CPU threads; ``warm_up(dtype)`` compiles what it needs
+for a dtype beforehand. ``gpu_sort(a, threads=None)`` sorts through the GPU, with threads that stage
+the array in pinned memory; ``free_pinned_buffers()`` gives that memory back. Each is loaded when
+it is first asked for, so importing this package costs nothing and needs nothing; using it needs
+the extra ``cupy-compat[cudamark]``.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cupy_compat.cudamark.cpu import threaded_sort
+    from cupy_compat.cudamark.cpu import threaded_sort, warm_up
     from cupy_compat.cudamark.staging import free_pinned_buffers, gpu_sort
 
-__all__ = ["free_pinned_buffers", "gpu_sort", "threaded_sort"]
+__all__ = ["free_pinned_buffers", "gpu_sort", "threaded_sort", "warm_up"]
 
-_HOME = {"threaded_sort": "cpu", "gpu_sort": "staging", "free_pinned_buffers": "staging"}
+_HOME = {
+    "free_pinned_buffers": "staging",
+    "gpu_sort": "staging",
+    "threaded_sort": "cpu",
+    "warm_up": "cpu",
+}
 _EXTRA = frozenset({"matplotlib", "numba", "numpy", "rich"})
 
 
@@ -43,12 +49,15 @@ def explain_missing(error: ModuleNotFoundError) -> ModuleNotFoundError:
     )
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+# A type checker would take any name that this function might answer: it reads the imports above.
+if not TYPE_CHECKING:
 
-    try:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    except ModuleNotFoundError as error:
-        raise explain_missing(error) from error
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        try:
+            return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        except ModuleNotFoundError as error:
+            raise explain_missing(error) from error

@@ -8,7 +8,7 @@ import time
 from typing import Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = ["threaded_sort", "usable_cpus", "warm_up"]
 
@@ -17,7 +17,7 @@ _KINDS = "biufcmM"
 _PARALLEL_FROM = 1 << 19
 
 
-def threaded_sort(a: NDArray[Any], threads: SupportsIndex | None = None) -> NDArray[Any]:
+def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray[Any]:
     """Return a sorted copy of a one-dimensional array, made by several threads.
 
     The result equals that of `numpy.sort`: ascending, NaN and NaT last. The order among keys that
@@ -29,7 +29,7 @@ def threaded_sort(a: NDArray[Any], threads: SupportsIndex | None = None) -> NDAr
 
     Parameters
     ----------
-    a : array, shape (n,)
+    a : array_like, shape (n,)
         Booleans, integers, real or complex numbers, dates or durations, in memory of the host. Any
         stride and byte order; it is not changed.
     threads : int, optional
@@ -99,7 +99,7 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def warm_up(dtype: np.typing.DTypeLike) -> float:
+def warm_up(dtype: DTypeLike) -> float:
     """Prepare for sorting keys of a dtype, so that no later call pays for it.
 
     What has to be compiled is kept on disk and only loaded the next time.
