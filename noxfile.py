@@ -6,21 +6,30 @@ they need. Where an interpreter is missing, nox says so; in CI that is a failure
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import sys
+import tarfile
 from pathlib import Path
 
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 ROOT = Path(__file__).parent
+DIST = ROOT / "dist"
+AUTO = sorted(ROOT.glob("auto/pyproject.toml"))
+PUBLISHED = ["cupy-compat", "cupy-compat-auto"]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from testbed import HEALTHY_CUPYS  # noqa: E402
 
-nox.needs_version = ">=2024.10"
+nox.needs_version = ">=2025.2.9"
+# Some sessions call pip, which an environment that uv makes does not hold.
+nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "tests", "healthy", "bench"]
+nox.options.sessions = ["lint", "tests", "healthy", "packages", "bench"]
 
 
 def groups(*names: str) -> list[str]:
@@ -62,6 +71,63 @@ def doctor(session: nox.Session) -> None:
     # NumPy 1 and the CuPys before 13.4 have no wheels for a later Python.
     session.install(".", *groups("test"))
     session.run("pytest", "tests/test_doctor_environments.py", *session.posargs)
+
+
+@nox.session(python="3.13")
+def build(session: nox.Session) -> None:
+    """Build into dist/ what is published, as wheels and source distributions, and check it."""
+    session.install(*groups("build"))
+    shutil.rmtree(DIST, ignore_errors=True)
+    for project in [ROOT, *(file.parent for file in AUTO)]:
+        session.run("python", "-m", "build", "--outdir", DIST, project, silent=True)
+    for archive in DIST.glob("*.tar.gz"):
+        with tarfile.open(archive) as source:
+            heavy = [name for name in source.getnames() if re.search(r"\.png$|/results/", name)]
+        if heavy:
+            session.error(f"{archive.name} holds {heavy}")
+    session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
+    session.run("check-wheel-contents", str(DIST))
+
+
+@nox.session(python=PYTHONS, requires=["build"])
+def packages(session: nox.Session) -> None:
+    """Install what was built beside a broken CuPy, as others would, and use it."""
+    python = str(Path(session.bin, "python"))
+    session.install("cupy-cuda12x==13.4.1", "pytest>=8")
+    session.run("python", "tests/testbed.py", "--into", python, "--cython", "3.1.1", silent=True)
+    # On every Python, as its users may ask for it, and without the checkout on the path.
+    always = {"CUPY_COMPAT": "always", "PYTHONSAFEPATH": "1"}
+    for kind in (".whl", ".tar.gz"):
+        session.install(*map(str, DIST.glob(f"cupy_compat-*{kind}")), "./examples/gpupoly")
+        session.run("pytest", "-q", "tests/installed.py", "--noconftest")
+        session.run("pytest", "-q", "examples/gpupoly", "--noconftest", env=always)
+        if AUTO:
+            # Last, since beside it the library would not have to do anything.
+            session.install(*map(str, DIST.glob(f"cupy_compat_auto-*{kind}")))
+            session.run("python", "-c", "import cupy", env=always)
+        session.run("pip", "uninstall", "-q", "-y", "gpupoly", *PUBLISHED)
+        left = list(Path(session.virtualenv.location).rglob("*cupy_compat*"))
+        if left:
+            session.error(f"pip uninstall left {left}")
+
+
+@nox.session(python="3.13")
+def audit(session: nox.Session) -> None:
+    """Look up everything that an extra brings for known vulnerabilities, which needs a network."""
+    session.install("pip-audit>=2.7")
+    extras = nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
+    folder = Path(session.create_tmp())
+    report = folder / "report.json"
+    dry = ["--dry-run", "--ignore-installed", "--quiet", "--report", str(report)]
+    # cupy-compat-auto may not be published yet; it is the neighbour's folder that is meant anyway.
+    projects = [f".[{','.join(extras)}]", *(f"./{file.parent.name}" for file in AUTO)]
+    session.run("python", "-m", "pip", "install", *dry, *projects)
+    found = [item for item in json.loads(report.read_text())["install"] if not item["is_direct"]]
+    pins = [f"{item['metadata']['name']}=={item['metadata']['version']}" for item in found]
+    (folder / "pins.txt").write_text("\n".join(pins))
+    # Strict, since what the service does not know would count as clean otherwise.
+    known = ["--strict", "--disable-pip", "--no-deps", "--requirement", str(folder / "pins.txt")]
+    session.run("pip-audit", *known, *session.posargs)
 
 
 @nox.session(python="3.13")

@@ -1,0 +1,36 @@
+"""Polynomials on the GPU, by one kernel for each degree."""
+
+import cupy_compat
+
+# A call, and not the import alone: sorters of imports put nothing above it that stands below, and
+# on Python 3.15 it also runs where imports are lazy.
+cupy_compat.install()
+
+import cupy  # noqa: E402
+
+__all__ = ["evaluate", "source"]
+
+
+@cupy.memoize()
+def source(degree: int) -> str:
+    """Return the body of the kernel for polynomials of a degree, by Horner's rule."""
+    steps = "".join(f" y = y * x + c[{power}];" for power in reversed(range(degree)))
+    return f"y = c[{degree}];{steps}"
+
+
+@cupy.memoize(for_each_device=True)
+def _kernel(degree: int) -> cupy.ElementwiseKernel:
+    return cupy.ElementwiseKernel("raw T c, T x", "T y", source(degree), f"polynomial_{degree}")
+
+
+def evaluate(coefficients: list[float], x: cupy.ndarray) -> cupy.ndarray:
+    """Return the polynomial's values.
+
+    Parameters
+    ----------
+    coefficients : list of float
+        Of the powers of x, the constant first.
+    x : cupy.ndarray
+        Where it is evaluated, of a floating dtype.
+    """
+    return _kernel(len(coefficients) - 1)(cupy.asarray(coefficients, dtype=x.dtype), x)
