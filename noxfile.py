@@ -29,7 +29,7 @@ nox.needs_version = ">=2025.2.9"
 # Some sessions call pip, which an environment that uv makes does not hold.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "tests", "healthy", "packages", "bench"]
+nox.options.sessions = ["lint", "docs", "tests", "healthy", "packages", "bench"]
 
 
 def groups(*names: str) -> list[str]:
@@ -47,6 +47,20 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     # As others see the types: the installed package's, from outside the checkout.
     session.run("pytest", "tests/typing/check.py")
+
+
+@nox.session(python="3.13")
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build/html; any warning or broken link is a failure.
+
+    `nox -s docs -- linkcheck` follows the links that lead out, too, which needs a network.
+    """
+    session.install(".[cudamark]", *groups("docs"))
+    strict = ["--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env"]
+    session.run("sphinx-build", *strict, "docs", "docs/_build/html")
+    session.run("python", "tools/check_site.py", "docs/_build/html")
+    for builder in session.posargs:
+        session.run("sphinx-build", *strict, "-b", builder, "docs", f"docs/_build/{builder}")
 
 
 @nox.session(python=PYTHONS)

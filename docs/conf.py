@@ -1,0 +1,55 @@
+"""How Sphinx makes the site; ``nox -s docs`` runs it."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+_project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+
+project = _project["name"]
+author = _project["authors"][0]["name"]
+copyright = author
+
+extensions = [
+    "command_help",
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "written_pages",
+]
+exclude_patterns = ["_build"]
+
+myst_heading_anchors = 3
+# Docstrings say `name` in single quotes of this kind, as NumPy's do, and mean code.
+default_role = "code"
+highlight_language = "none"
+# Types stand in the docstrings, in words; to link those of other projects would take a network.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = project
+html_copy_source = False
+html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+# These are sections of one page, and have nothing to list there.
+html_sidebars = {"index": [], "start": [], "api": []}
+html_theme_options = {
+    "icon_links": [
+        {
+            "name": "Source",
+            "url": _project["urls"]["Source"],
+            "icon": "fa-brands fa-github",
+        }
+    ],
+    "header_links_before_dropdown": 6,
+    "navbar_persistent": ["search-button"],
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+}

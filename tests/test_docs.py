@@ -1,0 +1,185 @@
+"""What the README and the pages say, run where it can be, and looked up where it cannot.
+
+A block marked ``python`` is run by itself in a fresh interpreter: one whose CuPy is really broken,
+as a reader's is, or this one where the block needs the extra ``cudamark``. A block marked ``text``
+right below it is what it prints, with ``...`` for what differs from machine to machine. Comments
+above a block change that: ``<!-- gpu -->``, it needs a GPU; ``<!-- not run: REASON -->``.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib.metadata
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from conftest import Interpreter, arming
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from cupy_compat.__main__ import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
+#: In a shell's block, what is one command of ours up to the end of the line.
+COMMAND = re.compile(r"^\s*(?:\$ )?(?:cupy-compat|python -m cupy_compat) +([^#|>]+)", re.MULTILINE)
+SESSION = re.compile(r"\bnox -s (\w+)")
+EXTRA = re.compile(r"cupy-compat\[([\w,]+)\]")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of Python in a page."""
+
+    page: Path
+    line: int
+    code: str
+    comment: str
+    prints: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def tokens_of(page: Path) -> list[Token]:
+    """Return the page as CommonMark reads it."""
+    return MarkdownIt().parse(page.read_text())
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the Python of a page, with what stands right above and right below it."""
+    found = []
+    tokens = tokens_of(page)
+    for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
+        if token.type == "fence" and token.info == "python":
+            assert token.map is not None
+            comment = before.content if before is not None and before.type == "html_block" else ""
+            told = after is not None and after.type == "fence" and after.info == "text"
+            prints = after.content if after is not None and told else None
+            found.append(Block(page, token.map[0] + 1, token.content, comment, prints))
+    return found
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the places that a link may name: headings as GitHub names them, and labels."""
+    text = page.read_text()
+    headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    return {*plain, *re.findall(r"^\(([\w-]+)\)=$", text, re.MULTILINE)}
+
+
+def help_of(command: str) -> str:
+    """Return what the command's ``--help`` prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cupy_compat", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+RUN = [block for block in BLOCKS if "not run:" not in block.comment]
+
+
+def needs_gpu(block: Block) -> bool:
+    return "<!-- gpu -->" in block.comment
+
+
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(block, marks=pytest.mark.gpu) if needs_gpu(block) else block for block in RUN],
+    ids=str,
+)
+def test_python_in_the_documentation_runs_and_prints_what_it_says(
+    block: Block, broken: Interpreter, tmp_path: Path
+) -> None:
+    if "cupy_compat.cudamark" in block.code:
+        done = subprocess.run(
+            [sys.executable, "-c", block.code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        printed = done.stdout
+    else:
+        printed = broken.output(block.code, **arming())
+    if block.prints is not None:
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        matches = doctest.OutputChecker().check_output(block.prints, printed, flags)
+        assert matches, f"it prints\n{printed}"
+
+
+def test_the_readme_and_the_first_pages_are_among_what_is_run() -> None:
+    run = {block.page.relative_to(ROOT).as_posix() for block in RUN}
+    assert run >= {"README.md", "docs/start.md", "docs/how.md", "docs/libraries.md"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
+def test_the_error_comes_first_and_is_the_one_that_a_broken_cupy_gives(
+    name: str, broken: Interpreter
+) -> None:
+    shown = next(token.content for token in tokens_of(ROOT / name) if token.type == "fence")
+    # The place in Python's own file differs from version to version.
+    shown = re.sub(r'(functools.py", line )\d+', r"\1...", shown)
+    given = broken.run("import cupy", shim=False).stderr
+    # Python 3.13 marks the place in a line; CuPy's own files are named with their folder.
+    given = "\n".join(line for line in given.splitlines() if set(line) - set(" ^~")) + "\n"
+    checker = doctest.OutputChecker()
+    assert checker.check_output(
+        "..." + shown, given, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    )
+
+
+def test_every_command_in_the_documentation_exists_and_has_its_options() -> None:
+    helps: dict[str, str] = {}
+    for page in PAGES:
+        text = page.read_text()
+        spans = re.findall(r"`(cupy-compat [^`]+)`", text)
+        fences = [token.content for token in tokens_of(page) if token.type == "fence"]
+        for words in COMMAND.findall("\n".join([*spans, *fences])):
+            name, *rest = words.split()
+            if name.startswith("-"):
+                continue
+            assert name in COMMANDS, f"{page.name}: cupy-compat {name}"
+            helps.setdefault(name, help_of(name))
+            for option in (word for word in rest if word.startswith("--")):
+                known = re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", helps[name])
+                assert known, f"{page.name}: cupy-compat {name} {option}"
+    assert helps
+
+
+def test_every_session_of_nox_in_the_documentation_exists() -> None:
+    sessions = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.M))
+    named = {name for page in PAGES for name in SESSION.findall(page.read_text())}
+    assert named
+    assert named <= sessions
+
+
+def test_every_extra_in_the_documentation_exists() -> None:
+    extras = set(importlib.metadata.metadata("cupy-compat").get_all("Provides-Extra") or [])
+    found = [names for page in PAGES for names in EXTRA.findall(page.read_text())]
+    assert found
+    assert {name for names in found for name in names.split(",")} <= extras
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_place_of_the_repository(page: Path) -> None:
+    inline = [child for token in tokens_of(page) for child in token.children or []]
+    links = [str(token.attrs.get("href") or token.attrs.get("src") or "") for token in inline]
+    for link in filter(None, links):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors_of(target), link
