@@ -208,3 +208,9 @@ def mutants(session: nox.Session) -> None:
     # The cache folder outlives the session's environment, so a run that was stopped goes on.
     work = session.cache_dir / "mutants"
     session.run("python", "tools/mutants.py", "--work", str(work), *session.posargs)
+
+
+@nox.session(python="3.13")
+def matrix(session: nox.Session) -> None:
+    """Build every CuPy with every Cython on every Python, look at each, write docs/matrix.md."""
+    session.run("python", "tests/matrix.py")

@@ -15,13 +15,15 @@ Usage::
     python tests/testbed.py --python 3.13 --cupy 13.4.1 --cython 3.1.8   # broken
     python tests/testbed.py --python 3.13 --cupy 13.6.0                  # healthy
     python tests/testbed.py --into ENV/bin/python --cython 3.1.8         # breaks the CuPy in ENV
+    python tests/testbed.py --python 3.13 --cupy 13.4.1 --source         # its source distribution
 
-It prints the path of the environment's interpreter.
+It prints the path of the environment's interpreter, or of the source's folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import shutil
 import subprocess
@@ -74,8 +76,8 @@ def healthy(python: Path | str, cupy: str) -> Path:
     return _python(_once(f"{_tag(python)}-cupy{cupy}", build))
 
 
-def broken(python: Path | str, cupy: str, cython: str) -> Path:
-    """Return the interpreter of an environment whose CuPy that Cython broke."""
+def compiled(python: Path | str, cupy: str, cython: str) -> Path:
+    """Return the interpreter of an environment whose ``cupy._util`` that Cython compiled."""
     origin = _site_packages(healthy(python, cupy))
 
     def build(env: Path) -> None:
@@ -87,6 +89,10 @@ def broken(python: Path | str, cupy: str, cython: str) -> Path:
         break_cupy(_python(env), cython)
 
     return _python(_once(f"{_tag(python)}-cupy{cupy}-cython{cython}", build))
+
+
+#: The same, where what matters of such an environment is that it is broken.
+broken = compiled
 
 
 def break_cupy(python: Path | str, cython: str) -> None:
@@ -110,18 +116,11 @@ def _compile_util(python: Path | str, cupy: str, cython: str, into: Path) -> Non
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         raise TestBedError("no C++ compiler (g++ or c++) is on the PATH; install one")
-    source = _once(f"source-cupy{cupy}", lambda folder: _fetch_source(python, cupy, folder))
-    tool = _once(
-        f"{_tag(python)}-tool-cython{cython}",
-        lambda folder: _pip(python, "install", "--target", str(folder), f"Cython=={cython}"),
-    )
-    # The directives and constants of CuPy's own install/cupy_builder/_command.py.
-    directives = {
-        "binding": False,
-        "embedsignature": True,
-        "c_api_binop_methods": True,
-        "legacy_implicit_noexcept": True,
-    }
+    source = source_of(python, cupy)
+    tool = _cython(python, cython)
+    unknown = unknown_directives(python, cupy, cython)
+    directives = {k: v for k, v in _directives(source).items() if k not in unknown}
+    # The constants of CuPy's own install/cupy_builder/_command.py, for a build without CUDA.
     constants = {
         "CUPY_USE_CUDA_PYTHON": False,
         "CUPY_CUFFT_STATIC": False,
@@ -141,6 +140,46 @@ def _compile_util(python: Path | str, cupy: str, cython: str, into: Path) -> Non
     folders = [f"-I{include}", f"-I{source}", f"-I{source / 'cupy' / '_core' / 'include'}"]
     _run([compiler, *flags, *folders, into / "u.cpp", "-o", into / f"_util{suffix}"])
     (into / "u.cpp").unlink()
+
+
+def source_of(python: Path | str, cupy: str) -> Path:
+    """Return the folder of CuPy's unpacked source distribution."""
+    return _once(f"source-cupy{cupy}", lambda folder: _fetch_source(python, cupy, folder))
+
+
+def unknown_directives(python: Path | str, cupy: str, cython: str) -> list[str]:
+    """Return the directives of CuPy's builder that Cython does not know, and that are left out.
+
+    Where there are any, CuPy's own build stops: that Cython is too old for it.
+    """
+    asked = "from Cython.Compiler.Options import get_directive_defaults as d; print(*d())"
+    known = _run([python, "-c", asked], env={"PYTHONPATH": str(_cython(python, cython))}).stdout
+    return sorted(_directives(source_of(python, cupy)).keys() - set(known.split()))
+
+
+def _directives(source: Path) -> dict[str, bool]:
+    """Return the directives that CuPy's own builder gives to Cython, but for its debugging ones."""
+    builder = ast.parse((source / "install" / "cupy_builder" / "_command.py").read_text())
+    (table,) = (
+        node.value
+        for node in ast.walk(builder)
+        if isinstance(node, ast.Assign)
+        and ast.unparse(node.targets[0]) == "compiler_directives"
+        and isinstance(node.value, ast.Dict)
+    )
+    # Those that are no constants (linetrace, profile) are read from the builder's command line.
+    return {
+        ast.literal_eval(key): value.value
+        for key, value in zip(table.keys, table.values, strict=True)
+        if key is not None and isinstance(value, ast.Constant)
+    }
+
+
+def _cython(python: Path | str, cython: str) -> Path:
+    return _once(
+        f"{_tag(python)}-tool-cython{cython}",
+        lambda folder: _pip(python, "install", "--target", str(folder), f"Cython=={cython}"),
+    )
 
 
 def _fetch_source(python: Path | str, cupy: str, folder: Path) -> None:
@@ -227,6 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     where.add_argument("--into", metavar="PYTHON", help="an existing environment's interpreter")
     parser.add_argument("--cupy", metavar="VERSION", help="with --python: which CuPy")
     parser.add_argument("--cython", metavar="VERSION", help="the Cython that breaks it")
+    parser.add_argument("--source", action="store_true", help="its source distribution alone")
     options = parser.parse_args(arguments)
     if options.into and (options.cupy or not options.cython):
         parser.error("--into takes --cython and no --cupy")
@@ -236,6 +276,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.into:
             break_cupy(options.into, options.cython)
             print(options.into)
+        elif options.source:
+            print(source_of(interpreter(options.python), options.cupy))
         elif options.cython:
             print(broken(interpreter(options.python), options.cupy, options.cython))
         else:
