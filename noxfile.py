@@ -214,3 +214,34 @@ def mutants(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Build every CuPy with every Cython on every Python, look at each, write docs/matrix.md."""
     session.run("python", "tests/matrix.py")
+
+
+@nox.session(python="3.13", name="cupy-tests")
+def cupy_tests(session: nox.Session) -> None:
+    """Run CuPy's own tests, those in the files or folders named, or all; write docs/cupy-tests.md.
+
+    CuPy's wheel and a broken build of it with the shim are compared. All of it takes an hour.
+    """
+    session.install(*groups("cupy-tests"))
+    testbed = ["python", "tests/testbed.py", "--python", "3.13", "--cupy", "13.4.1"]
+    wheel = str(session.run(*testbed, silent=True)).splitlines()[-1]
+    broken = str(session.run(*testbed, "--cython", "3.1.1", silent=True)).splitlines()[-1]
+    source = str(session.run(*testbed, "--source", silent=True)).splitlines()[-1]
+    asked = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    tools = str(session.run("python", "-c", asked, silent=True)).strip()
+    folder = Path(session.create_tmp())
+    shim, work = folder / "shim", folder / "work"
+    session.run(
+        "python", "-m", "pip", "install", "-q", "--upgrade", "--no-deps", "--target", shim, "."
+    )
+    shutil.rmtree(work, ignore_errors=True)
+    # A part of the tests must not take the place of the figures of all of them.
+    kept = (folder if session.posargs else ROOT / "docs" / "_data") / "cupy-tests.json"
+    try:
+        session.run(
+            *("python", "tools/cupy_suite.py", "run", "--source", source, "--shim", shim),
+            *("--wheel", f"{wheel}:{tools}", "--broken", f"{broken}:{tools}"),
+            *("--work", work, "--json", kept, "--command", "nox -s cupy-tests", *session.posargs),
+        )
+    finally:
+        session.run("python", "tools/cupy_suite.py", "page")
