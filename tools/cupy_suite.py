@@ -71,6 +71,9 @@ class Side:
             # Bytecode is kept, but beside nobody's installation.
             "PYTHONPYCACHEPREFIX": str(scratch / "bytecode"),
             "CUPY_CACHE_DIR": str(scratch / "kernels"),
+            # Else the tests try a random part of all combinations of types, in the order of a set
+            # of types: what they fail over first is chance, under the same CuPy as well.
+            "CUPY_TEST_FULL_COMBINATION": "1",
             # So that files that run side by side do not take each other's cores.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
