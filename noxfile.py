@@ -29,7 +29,7 @@ nox.needs_version = ">=2025.2.9"
 # Some sessions call pip, which an environment that uv makes does not hold.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "docs", "tests", "healthy", "packages", "bench"]
+nox.options.sessions = ["lint", "docs", "tests", "healthy", "packages", "engines", "bench"]
 
 
 def groups(*names: str) -> list[str]:
@@ -85,6 +85,26 @@ def doctor(session: nox.Session) -> None:
     # NumPy 1 and the CuPys before 13.4 have no wheels for a later Python.
     session.install(".", *groups("test"))
     session.run("pytest", "tests/test_doctor_environments.py", *session.posargs)
+
+
+@nox.session(python="3.13")
+def engines(session: nox.Session) -> None:
+    """Cure the workers of Dask, Ray, joblib, multiprocessing and MPI, each by its own option."""
+    session.install(".", *groups("test"))
+    if shutil.which("mpirun") is None:
+        install_debian(session, "openmpi-bin")
+    session.run("pytest", "tests/engines.py", *session.posargs)
+
+
+def install_debian(session: nox.Session, package: str) -> None:
+    """Install a package of Debian and its like, as root or by sudo."""
+    apt = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if not all(map(shutil.which, [*apt[:1], "apt-get"])):
+        session.error(f"install {package}: it is missing, and neither root nor sudo has apt-get")
+    apt += ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
+    session.run(*apt, "update", external=True, silent=True)
+    install = ["install", "--yes", "--no-install-recommends", package]
+    session.run(*apt, *install, external=True, silent=True)
 
 
 @nox.session(python="3.13")

@@ -27,7 +27,7 @@ from cupy_compat.__main__ import COMMANDS
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 #: In a shell's block, what is one command of ours up to the end of the line.
-COMMAND = re.compile(r"^\s*(?:\$ )?(?:cupy-compat|python -m cupy_compat) +([^#|>]+)", re.MULTILINE)
+COMMAND = re.compile(r"^\s*(?:\$ )?(?:python -m cupy_compat|cupy-compat) +([^#|>\n]+)", re.M)
 SESSION = re.compile(r"\bnox -s (\w+)")
 EXTRA = re.compile(r"cupy-compat\[([\w,]+)\]")
 
@@ -76,7 +76,7 @@ def anchors_of(page: Path) -> set[str]:
 def help_of(command: str) -> str:
     """Return what the command's ``--help`` prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "cupy_compat", command, "--help"],
+        [sys.executable, "-P", "-m", "cupy_compat", command, "--help"],
         capture_output=True,
         text=True,
         check=True,
@@ -85,7 +85,8 @@ def help_of(command: str) -> str:
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-RUN = [block for block in BLOCKS if "not run:" not in block.comment]
+# Those of the engines run in a session of their own, see tests/engines.py.
+RUN = [block for block in BLOCKS if not re.search(r"not run:|engines:", block.comment)]
 
 
 def needs_gpu(block: Block) -> bool:
