@@ -265,3 +265,23 @@ def cupy_tests(session: nox.Session) -> None:
         )
     finally:
         session.run("python", "tools/cupy_suite.py", "page")
+
+
+@nox.session(python=PYTHONS)
+def stress(session: nox.Session) -> None:
+    """Try the shim with 300 processes of 32 threads, 100 walks on real CuPys, 2,000 modelled."""
+    session.install(".[cudamark]", *groups("test"))
+    much = {"STRESS_PROCESSES": "300", "MODEL_SEQUENCES": "2000", "MODEL_WALKS": "50"}
+    session.run("pytest", "tests/test_stress.py", "tests/test_model.py", *session.posargs, env=much)
+
+
+@nox.session(python="3.13")
+def load(session: nox.Session) -> None:
+    """Repair ten thousand times, call a million times, sort ten thousand; docs/_data/load.json."""
+    session.install(".[cudamark]")
+    testbed = ["python", "tests/testbed.py", "--python", "3.13"]
+    built = session.run(*testbed, "--cupy", "13.4.1", "--cython", "3.1.1", silent=True)
+    folder = session.create_tmp()
+    session.run("python", "-m", "pip", "install", "-q", "--upgrade", "--target", folder, ".")
+    target = ROOT / "docs" / "_data" / "load.json"
+    session.run("python", "tools/load.py", "all", str(target), str(built).splitlines()[-1], folder)

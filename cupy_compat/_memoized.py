@@ -19,15 +19,24 @@ class _Metadata:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
+        # Kept here and not in this module, which may be loaded again while functions live.
+        self._slot = vars(owner)["_function"]
+
+    def function_of(self, instance: MemoizedFunction) -> FunctionType:
+        function: FunctionType = self._slot.__get__(instance)
+        return function
+
+    def set_function(self, instance: MemoizedFunction, function: FunctionType) -> None:
+        self._slot.__set__(instance, function)
 
     def __get__(self, instance: MemoizedFunction | None, owner: type | None = None) -> Any:
-        return self if instance is None else getattr(_function_of(instance), self._name)
+        return self if instance is None else getattr(self.function_of(instance), self._name)
 
     def __set__(self, instance: MemoizedFunction, value: Any) -> None:
-        setattr(_function_of(instance), self._name, value)
+        setattr(self.function_of(instance), self._name, value)
 
     def __delete__(self, instance: MemoizedFunction) -> None:
-        delattr(_function_of(instance), self._name)
+        delattr(self.function_of(instance), self._name)
 
 
 class _ModuleName(_Metadata, str):
@@ -60,23 +69,23 @@ class MemoizedFunction:
         # Named as Cython names it: where no such file is, the memoized function's source is found.
         file = f"{module['__name__'].replace('.', '/')}.pyx"
         code = _template.__code__.replace(co_name=name, co_filename=file)
-        _set_function(self, FunctionType(code, module))
+        type(self).__code__.set_function(self, FunctionType(code, module))
         self.__call__ = native
         self.__qualname__ = f"memoize.<locals>.decorator.<locals>.{name}"
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
 
-    # A class cannot hold a descriptor for __qualname__, so it is a slot that these two guard. And a
-    # function's __dict__ cannot be deleted.
+    # A class cannot hold a descriptor for __qualname__, so it is a slot that these two guard, with
+    # the help of another attribute's descriptor. And a function's __dict__ cannot be deleted.
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "__qualname__":
-            setattr(_function_of(self), name, value)
+            setattr(type(self).__code__.function_of(self), name, value)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         if name in ("__qualname__", "__dict__"):
-            delattr(_function_of(self), name)
+            delattr(type(self).__code__.function_of(self), name)
         object.__delattr__(self, name)
 
     def __reduce__(self) -> str:
@@ -88,10 +97,6 @@ class MemoizedFunction:
 
 
 # Who looks at a memoized function sees no more than at one of Cython's.
-_function_of: Callable[[MemoizedFunction], FunctionType] = vars(MemoizedFunction)[
-    "_function"
-].__get__
-_set_function = vars(MemoizedFunction)["_function"].__set__
 for _name in ("_function", "__slots__", "__weakref__", "__firstlineno__", "__static_attributes__"):
     if _name in vars(MemoizedFunction):
         delattr(MemoizedFunction, _name)

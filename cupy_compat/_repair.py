@@ -65,10 +65,12 @@ def examine(util: ModuleType) -> None:
 
 def verdict(util: ModuleType) -> Verdict | None:
     """Return what was done to a ``cupy._util`` and why, or None if nobody has examined it."""
-    if _is_repaired(util):
-        return "repaired", vars(util)["functools"].reason
-    if _tried is not None and _tried[0] is util:
-        return _tried[1]
+    # Each is read once: status() takes no lock, and another thread may undo the repair meanwhile.
+    found, tried = vars(util).get("functools"), _tried
+    if _copes(found):
+        return "repaired", found.reason  # type: ignore[union-attr]
+    if tried is not None and tried[0] is util:
+        return tried[1]
     return None
 
 
@@ -81,8 +83,11 @@ def undo(util: ModuleType) -> None:
 
 
 def _is_repaired(util: ModuleType) -> bool:
+    return _copes(vars(util).get("functools"))
+
+
+def _copes(found: object) -> bool:
     # By an attribute, not by the class: another copy of this module may have done it.
-    found = vars(util).get("functools")
     return getattr(type(found), "of_cupy_compat", False) is True
 
 

@@ -114,17 +114,19 @@ def _judge(util_name: str, util: "ModuleType | None", uninstalled: bool) -> "tup
         verdict = _repair.verdict(util)
         if verdict is not None:
             return verdict
-    if uninstalled:
-        return "inactive", "uninstall() was called."
+    # Asked first: where this package is loaded twice, another copy may have armed meanwhile.
     if not _hook.is_armed(util_name):
+        if uninstalled:
+            return "inactive", "uninstall() was called."
         decision = _policy.decide()
         if not decision.arm:
             return "inactive", decision.reason
-        return "inactive", "The hook was taken out of sys.meta_path; install() puts it back."
-    if util is not None:
+        return "inactive", "The hook is not in sys.meta_path; install() puts it there."
+    # Not so one that was mended after its import had failed, and was given up by uninstall() since.
+    if _hook.executed(util_name) is not None:
         return "inactive", (
-            f"{util_name} was loaded by another finder, before the hook was asked; "
-            "install() examines it."
+            f"{util_name} was loaded by another finder before the hook was asked, or examined by "
+            "another copy of this package; install(force=True) examines it."
         )
     if _hook.is_executing(util_name):
         return "armed", f"{util_name} is being imported."

@@ -1,0 +1,592 @@
+"""What else lives in the processes that the shim runs in, as one table of cases.
+
+Each case runs a program in fresh processes: on a genuinely broken CuPy with the shim, on the same
+without it, and on a healthy one with it. What is found goes to a file, because some cases have no
+streams to print to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import typing
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Interpreter
+
+import cupy_compat
+
+ROOT = Path(__file__).resolve().parents[1]
+#: What stands beside the shim in a process. The environments of the CuPys hold nothing but CuPy.
+PACKAGES = (
+    *("_pytest", "beartype", "coverage", "iniconfig", "lazy_loader", "packaging", "pluggy"),
+    *("py", "pygments", "pytest", "typeguard", "typing_extensions", "wrapt"),
+)
+FAILURE = "AttributeError: attribute '__name__' of 'builtin_function_or_method' objects is not"
+
+PROGRAM = """
+import sys
+sys.path[:0] = {first!r}
+sys.path += {last!r}
+{before}
+{shim}
+{after}
+import cupy
+import functools, json
+named = cupy.memoize()(len)
+found = {{"named": [named.__name__, named("abc")]}}
+found["functools"] = cupy._util.functools is functools
+found["loader"] = type(cupy._util.__spec__.loader).__name__
+found["finders"] = sum("waits for cupy._util" in repr(one) for one in sys.meta_path)
+if {shim!r}:
+    status = cupy_compat.status()
+    found["status"] = [status.state, status.cupy]
+{assertions}
+with open({result!r}, "w") as file:
+    json.dump(found, file)
+"""
+
+DELEGATING = """
+class Delegating:
+    def find_spec(self, name, path=None, target=None):
+        for finder in sys.meta_path:
+            if finder is not self and hasattr(finder, "find_spec"):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+"""
+RAISING = """
+class Raising:
+    tired = False
+    def find_spec(self, name, path=None, target=None):
+        if name == "cupy._util" and not self.tired:
+            self.tired = True
+            raise OSError("not now")
+def fail_once():
+    try:
+        import cupy
+    except OSError as error:
+        assert str(error) == "not now"
+    else:
+        raise AssertionError("nobody asked the raising finder")
+"""
+WRAPT = """
+import wrapt
+called = []
+for name in ("cupy", "cupy._util"):
+    wrapt.register_post_import_hook(lambda module: called.append(module.__name__), name)
+"""
+# All that comes by way of CuPy is excepted: beartype_all() ends in an endless recursion while NumPy
+# is imported, without the shim as well (beartype 0.23.1).
+BEARTYPE = """
+import ctypes, ctypes.util, importlib.metadata, json, tempfile
+from beartype import BeartypeConf
+from beartype.claw import beartype_all, beartype_package
+"""
+TYPEGUARD = "import typeguard; typeguard.install_import_hook(['cupy_compat', 'cupy'])"
+EVERY_MODULE = """
+import cupy_compat._hook, cupy_compat._memoized, cupy_compat._policy
+import cupy_compat._repair, cupy_compat._status
+"""
+SHIM = "import cupy_compat; cupy_compat.install(force=True)"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One neighbour: ``code`` brings it in, before the shim and, in another process, after it.
+
+    ``then`` comes last before CuPy, in both, and ``must`` at the end.
+    """
+
+    name: str
+    code: str
+    then: str = ""
+    must: str = ""
+    error: str = FAILURE
+
+
+CASES = (
+    Case("coverage", "import coverage\ncoverage.Coverage(data_file=None).start()"),
+    Case(
+        "beartype_package",
+        BEARTYPE + "beartype_package('cupy_compat')",
+        # Type-checked: what the package promises about its arguments now raises.
+        must="""
+            from beartype.roar import BeartypeCallHintViolation
+            checked = "before" in marks
+            try:
+                cupy_compat.install(force="yes")
+            except BeartypeCallHintViolation:
+                assert checked
+            else:
+                assert not checked
+        """,
+    ),
+    Case(
+        "beartype_all",
+        BEARTYPE + "hooks = sys.path_hooks[:]\nbeartype_all()",
+        then=EVERY_MODULE + "sys.path_hooks[:] = hooks\nsys.path_importer_cache.clear()",
+    ),
+    Case("typeguard", TYPEGUARD, must="typeguard.check_type(cupy_compat.status().state, str)"),
+    Case("wrapt", WRAPT, must='assert called == ["cupy._util", "cupy"], called'),
+    Case(
+        "lazy_loader",
+        "import lazy_loader\nlazy = lazy_loader.load('cupy')",
+        then="assert 'cupy._util' not in sys.modules",
+        must="assert lazy.memoize is cupy.memoize",
+        # The failure is an AttributeError, and so is lost where "import" looks at a lazy module.
+        error="AttributeError: module 'cupy' has no attribute 'memoize'",
+    ),
+    Case(
+        "LazyLoader",
+        """
+        import importlib.util
+        spec = importlib.util.find_spec("cupy")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules["cupy"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["cupy"])
+        """,
+        then="assert 'cupy._util' not in sys.modules",
+        error="AttributeError: module 'cupy' has no attribute 'memoize'",
+    ),
+    Case("delegating, first", DELEGATING + "sys.meta_path.insert(0, Delegating())"),
+    Case("delegating, last", DELEGATING + "sys.meta_path.append(Delegating())"),
+    Case("raising, first", RAISING + "sys.meta_path.insert(0, Raising())", "fail_once()"),
+    Case(
+        "pytest's rewriting",
+        """
+        import _pytest.assertion, _pytest.config
+        config = _pytest.config.get_config(["-p", "no:cacheprovider"])
+        config.parse(["-p", "no:cacheprovider"])
+        hook = _pytest.assertion.install_importhook(config)
+        hook.mark_rewrite(*{"cupy", "cupy_compat"} - set(sys.modules))
+        """,
+        must="assert hook in sys.meta_path",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program found, or what it said when it failed."""
+
+    found: dict[str, Any] | None
+    said: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where programs run: two CuPys, the shim, its neighbours, and a folder for the results."""
+
+    broken: Path
+    healthy: Path
+    shim: Path
+    neighbours: Path
+    folder: Path
+
+    def run(
+        self,
+        python: Path,
+        *options: str,
+        before: str = "",
+        shim: str = SHIM,
+        after: str = "",
+        must: str = "",
+        environment: dict[str, str] | None = None,
+        through: tuple[str, ...] = (),
+        with_shim: str | None = None,
+        **more: Any,
+    ) -> Run:
+        """Run the program; ``through`` is a command that starts it, ``with_shim`` its folder."""
+        result = self.folder / "result.json"
+        result.unlink(missing_ok=True)
+        program = PROGRAM.format(
+            first=[with_shim or str(self.shim), str(self.neighbours)],
+            # Known to Python already unless it was started with -S.
+            last=[str(site_packages(python))],
+            before=textwrap.dedent(before),
+            shim=textwrap.dedent(shim),
+            after=textwrap.dedent(after),
+            assertions=textwrap.dedent(must) if shim else "",
+            result=str(result),
+        )
+        done = subprocess.run(
+            [*through, str(python), *options, "-c", program],
+            env=environment if environment is not None else plain_environment(),
+            cwd=more.pop("cwd", self.folder),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            **more,
+        )
+        found = json.loads(result.read_text()) if result.exists() else None
+        return Run(found, done.stderr)
+
+    def assert_mends(self, **how: Any) -> None:
+        run = self.run(self.broken, *how.pop("options", ()), **how)
+        assert run.found is not None, run.said
+        assert run.found == {
+            "named": ["len", 3],
+            "functools": False,
+            "loader": "ExtensionFileLoader",
+            "finders": 1,
+            "status": ["repaired", "13.4.1"],
+        }
+
+    def assert_fails_without(self, error: str = FAILURE, **how: Any) -> None:
+        run = self.run(self.broken, *how.pop("options", ()), shim="", **how)
+        assert run.found is None
+        assert error in run.said, run.said
+
+    def assert_leaves_alone(self, state: str = "healthy", **how: Any) -> None:
+        run = self.run(self.healthy, *how.pop("options", ()), **how)
+        assert run.found is not None, run.said
+        assert run.found == {
+            "named": ["len", 3],
+            "functools": True,
+            "loader": "ExtensionFileLoader",
+            "finders": 1,
+            "status": [state, "13.5.1"],
+        }
+
+
+def plain_environment() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "CUPY", "WRAPT", "COV", "PYTEST"))
+    }
+
+
+def site_packages(python: Path) -> Path:
+    (found,) = python.parent.parent.glob("lib/python*/site-packages")
+    return found
+
+
+@pytest.fixture(scope="session")
+def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("neighbours")
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None, name
+        origin = Path(spec.origin)
+        linked = origin.parent if origin.name.startswith("__init__") else origin
+        (folder / linked.name).symlink_to(linked)
+    return folder
+
+
+@pytest.fixture
+def place(broken: Interpreter, reference: Interpreter, neighbours: Path, tmp_path: Path) -> Place:
+    return Place(broken.python, reference.python, broken.shim, neighbours, tmp_path)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_neighbour_neither_disturbs_nor_is_disturbed(place: Place, case: Case) -> None:
+    code, then = textwrap.dedent(case.code), textwrap.dedent(case.then)
+    first = {
+        "before": "marks = ['before']\n" + code,
+        "after": then,
+        "must": case.must,
+    }
+    last = {
+        "before": "marks = ['after']",
+        "after": code + "\n" + then,
+        "must": case.must,
+    }
+    place.assert_mends(**first)
+    place.assert_mends(**last)
+    place.assert_leaves_alone(**first)
+    place.assert_leaves_alone(**last)
+    without = then if "cupy_compat" not in then else ""
+    place.assert_fails_without(before=code, after=without, error=case.error)
+
+
+SWITCHES = (
+    ("-I",),
+    ("-S",),
+    ("-E",),
+    ("-O",),
+    ("-OO",),
+    ("-P",),
+    ("-I", "-S", "-E", "-OO", "-P"),
+    ("-W", "error"),
+    ("-X", "dev"),
+    ("-X", "importtime"),
+)
+
+
+@pytest.mark.parametrize("options", SWITCHES, ids=" ".join)
+def test_switches_of_python_make_no_difference(place: Place, options: tuple[str, ...]) -> None:
+    place.assert_mends(options=options)
+    place.assert_fails_without(options=options)
+    if len(options) != 1:
+        place.assert_leaves_alone(options=options)
+
+
+#: Starts a command with its three streams closed.
+CLOSED = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "closed")
+
+
+def without_rights() -> None:
+    """Make the process keep to the permissions of files, also where the superuser starts it."""
+    # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE; refused to all others, who have no such right to lose.
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("python", ["broken", "healthy"])
+def test_closed_streams_are_no_obstacle(place: Place, python: str) -> None:
+    run = place.assert_mends if python == "broken" else place.assert_leaves_alone
+    run(through=CLOSED, must="assert sys.stdout is None and sys.stderr is None")
+    if python == "broken":
+        place.assert_fails_without(through=CLOSED, error="")
+
+
+@pytest.mark.parametrize("environment", [{}, {"HOME": "/nonexistent", "PATH": os.defpath}])
+def test_an_empty_environment_and_a_missing_home_are_no_obstacle(
+    place: Place, environment: dict[str, str]
+) -> None:
+    place.assert_mends(environment=environment)
+    place.assert_fails_without(environment=environment)
+    place.assert_leaves_alone(environment=environment)
+
+
+def test_folders_that_nobody_may_write_to_are_no_obstacle(place: Place) -> None:
+    folder = place.folder / "read-only"
+    shutil.copytree(ROOT / "cupy_compat", folder / "cupy_compat", ignore=ignored)
+    for each in (folder, *folder.rglob("*")):
+        each.chmod(0o555 if each.is_dir() else 0o444)
+    check = f"""
+        try:
+            open({str(folder / "new")!r}, "w")
+        except PermissionError:
+            pass
+        else:
+            raise AssertionError("this process may write to it")
+        assert cupy_compat.__file__.startswith({str(folder)!r})
+    """
+    how: dict[str, Any] = {
+        "with_shim": str(folder),
+        "must": check,
+        "cwd": folder,
+        "preexec_fn": without_rights,
+    }
+    try:
+        place.assert_mends(**how)
+        place.assert_fails_without(**how)
+        place.assert_leaves_alone(**how)
+    finally:
+        for each in (folder, folder / "cupy_compat"):
+            each.chmod(0o755)
+
+
+ignored = shutil.ignore_patterns("__pycache__", "cudamark")
+
+
+def test_an_editable_install_works(place: Place) -> None:
+    prefix = place.folder / "prefix"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
+    subprocess.run(
+        [*pip, "--no-deps", "--ignore-installed", "--prefix", str(prefix), "-e", str(ROOT)],
+        check=True,
+        capture_output=True,
+        env=plain_environment(),
+    )
+    (site,) = prefix.glob("lib/python*/site-packages")
+    assert not (site / "cupy_compat").exists()
+    how = {
+        "with_shim": str(place.folder),
+        "before": f"import site; site.addsitedir({str(site)!r})",
+        "must": f"assert cupy_compat.__file__.startswith({str(ROOT)!r})",
+    }
+    place.assert_mends(**how)
+    place.assert_leaves_alone(**how)
+
+
+def test_an_import_from_a_zip_file_works(place: Place) -> None:
+    archive = place.folder / "shim.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for source in (ROOT / "cupy_compat").glob("*.py"):
+            file.write(source, f"cupy_compat/{source.name}")
+    how = {
+        "with_shim": str(archive),
+        "must": "assert type(cupy_compat.__loader__).__name__ == 'zipimporter'",
+    }
+    place.assert_mends(**how)
+    place.assert_leaves_alone(**how)
+
+
+VENDORED = "from mypkg._vendor import cupy_compat; cupy_compat.install(force=True)"
+BESIDE = "import cupy_compat as real; real.install(force=True)"
+AGREE = """
+    assert real is not cupy_compat
+    # Nothing is written on a healthy CuPy, so only the copy that tried it knows that it is healthy.
+    told = {copy.status().state for copy in (real, cupy_compat)}
+    assert told in ({"repaired"}, {"healthy", "inactive"}), told
+    cupy_compat.uninstall()
+    assert cupy._util.functools is functools
+    assert not any("waits for" in repr(one) for one in sys.meta_path)
+    # What was tried and found healthy stays so for the other copy.
+    assert cupy_compat.status().state == "inactive", cupy_compat.status()
+    assert real.status().state in {"inactive", *told - {"repaired"}}, real.status()
+"""
+
+
+@pytest.mark.parametrize("beside", ["alone", "after the real one", "before the real one"])
+def test_a_vendored_copy_works(place: Place, beside: str) -> None:
+    vendor = place.folder / "mypkg" / "_vendor"
+    shutil.copytree(ROOT / "cupy_compat", vendor / "cupy_compat", ignore=ignored)
+    for package in (vendor, vendor.parent):
+        (package / "__init__.py").touch()
+    found = f"assert cupy_compat.__file__.startswith({str(vendor)!r})\n"
+    how = {
+        "before": f"sys.path.insert(0, {str(place.folder)!r})\n"
+        + (BESIDE if beside == "after the real one" else ""),
+        "shim": VENDORED,
+        "after": BESIDE if beside == "before the real one" else "",
+        "must": found + ("" if beside == "alone" else textwrap.dedent(AGREE)),
+    }
+    if beside == "alone":
+        how["before"] += "\nsys.path.remove(" + repr(str(place.shim)) + ")"
+    place.assert_mends(**how)
+    # The copy that armed last is the one that tried CuPy.
+    tried = beside != "before the real one"
+    place.assert_leaves_alone(state="healthy" if tried else "inactive", **how)
+
+
+CHILDREN = """
+import cupy_compat
+cupy_compat.install(force=True)
+
+def work(number):
+    import cupy
+    return cupy.memoize()(len)("abc"), cupy_compat.status().state
+
+if __name__ == "__main__":
+    import multiprocessing, sys
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        print(pool.map(work, range(2)), cupy_compat.status().state)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_processes_of_multiprocessing_inherit_it(
+    broken: Interpreter, tmp_path: Path, method: str
+) -> None:
+    script = tmp_path / "children.py"
+
+    def start(code: str) -> subprocess.CompletedProcess[str]:
+        script.write_text(code)
+        return subprocess.run(
+            [str(broken.python), str(script), method],
+            env=plain_environment() | {"PYTHONPATH": str(broken.shim)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    done = start(CHILDREN)
+    assert done.stdout.strip() == "[(3, 'repaired'), (3, 'repaired')] armed", done.stderr
+    assert (
+        FAILURE
+        in start(
+            CHILDREN.replace("force=True", "").replace(
+                "import cupy_compat\n",
+                "import os\nos.environ['CUPY_COMPAT'] = 'never'\nimport cupy_compat\n",
+                1,
+            )
+        ).stderr
+    )
+
+
+FROZEN = """
+import sys
+sys.path.append(sys.argv[1])
+if sys.argv[2] == "shim":
+    import cupy_compat
+    cupy_compat.install(force=True)
+import cupy
+print(cupy.memoize()(len)("abc"), sys.frozen, cupy_compat.status().state)
+print(type(cupy_compat.__loader__).__name__)
+"""
+
+
+def test_a_program_that_pyinstaller_froze_works(place: Place) -> None:
+    # CuPy and NumPy stay outside, where the program finds them as it runs: freezing them takes
+    # minutes and 300 MB. The part of the standard library that they need has to be named therefore.
+    needed = subprocess.run(
+        [str(place.healthy), "-c", "import cupy, sys; print(*sys.modules)"],
+        env=plain_environment(),
+        cwd=place.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    hidden = [name for name in needed if name.partition(".")[0] in sys.stdlib_module_names]
+    script = place.folder / "frozen.py"
+    script.write_text(FROZEN)
+    built = subprocess.run(
+        [
+            *(sys.executable, "-m", "PyInstaller", "--onedir", "--noconfirm", "--log-level=WARN"),
+            *("--exclude-module=cupy", "--exclude-module=numpy", f"--paths={place.shim}"),
+            *(f"--hidden-import={name}" for name in hidden if name != "__main__"),
+            str(script),
+        ],
+        cwd=place.folder,
+        env=plain_environment() | {"PYINSTALLER_CONFIG_DIR": str(place.folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+
+    def start(shim: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [place.folder / "dist/frozen/frozen", site_packages(place.broken), shim],
+            env=plain_environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    done = start("shim")
+    assert done.stdout.splitlines()[:1] == ["3 True repaired"], done.stderr
+    assert "Pyi" in done.stdout.splitlines()[1]
+    assert FAILURE in start("none").stderr
+
+
+def public() -> dict[str, Callable[..., Any]]:
+    """Return every public name, and what a class of them has that can carry hints."""
+    names = {name: getattr(cupy_compat, name) for name in cupy_compat.__all__}
+    methods = {
+        f"Status.{name}": value
+        for name, value in vars(cupy_compat.Status).items()
+        if callable(value)
+    }
+    return names | methods
+
+
+@pytest.mark.parametrize("name", public())
+def test_hints_of_every_public_name_can_be_evaluated(name: str) -> None:
+    typing.get_type_hints(public()[name])
+
+
+def test_the_hints_say_what_is_returned() -> None:
+    assert typing.get_type_hints(cupy_compat.install)["return"] is cupy_compat.Status
+    assert set(typing.get_type_hints(cupy_compat.Status)) == {
+        *("state", "reason", "python", "cupy", "cython")
+    }

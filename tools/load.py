@@ -1,0 +1,167 @@
+"""Do what the package does ten thousand times over, and tell what memory and threads are left.
+
+Run it by ``nox -s load``, which writes docs/_data/load.json, or one load by itself::
+
+    python tools/load.py repairs 10000     # on the interpreter of a broken CuPy
+    python tools/load.py calls 1000000     # on the same
+    python tools/load.py sorts 10000       # where cupy_compat[cudamark] is installed
+    python tools/load.py all FILE BROKEN_PYTHON FOLDER_OF_THE_PACKAGE
+
+Each prints one JSON object. Memory is what Python has allocated (tracemalloc), in bytes a round,
+and the resident set of the process, in KiB, after a tenth of the rounds and after all.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LOADS = {"repairs": 10_000, "calls": 1_000_000, "sorts": 10_000}
+SORTERS = 8
+#: The fewest keys that threaded_sort gives to several threads.
+KEYS = 1 << 19
+
+
+def resident() -> int:
+    """Return the resident set of this process in KiB; Linux tells it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    raise RuntimeError("/proc/self/status names no VmRSS")
+
+
+def watched(rounds: int, work: Callable[[int], object]) -> dict[str, Any]:
+    """Do the work for a number of rounds and return what memory and threads it left."""
+    first = max(rounds // 10, 1)
+    threads = threading.active_count()
+    tracemalloc.start()
+    start = time.perf_counter()
+    work(first)
+    gc.collect()
+    before, resident_before = tracemalloc.get_traced_memory()[0], resident()
+    work(rounds - first)
+    gc.collect()
+    after, resident_after = tracemalloc.get_traced_memory()[0], resident()
+    seconds = time.perf_counter() - start
+    tracemalloc.stop()
+    return {
+        "rounds": rounds,
+        "seconds": round(seconds, 2),
+        "bytes a round": round((after - before) / max(rounds - first, 1), 2),
+        "resident KiB after a tenth": resident_before,
+        "resident KiB after all": resident_after,
+        "threads left": threading.active_count() - threads,
+    }
+
+
+def repairs(rounds: int) -> dict[str, Any]:
+    """Repair a broken CuPy and take the repair back again.
+
+    Each round tries CuPy's memoize twice, and CuPy keeps a dictionary with one entry of each.
+    """
+    import cupy_compat
+
+    cupy_compat.install(force=True)
+    import cupy
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            cupy_compat.uninstall()
+            assert cupy_compat.install(force=True).state == "repaired"
+
+    found = watched(rounds, work)
+    found["finders"] = sum("waits for cupy._util" in repr(one) for one in sys.meta_path)
+    return found | versions(cupy)
+
+
+def calls(rounds: int) -> dict[str, Any]:
+    """Call a repaired function, with arguments from its cache."""
+    import cupy_compat
+
+    cupy_compat.install(force=True)
+    import cupy
+
+    @cupy.memoize()
+    def f(x: int, y: int = 0) -> int:
+        return x + y
+
+    def work(count: int) -> None:
+        for number in range(count):
+            assert f(number & 15, y=1) == (number & 15) + 1
+
+    return watched(rounds, work) | versions(cupy)
+
+
+def sorts(rounds: int) -> dict[str, Any]:
+    """Sort from eight threads at once, each call with threads of its own."""
+    import numpy as np
+
+    from cupy_compat.cudamark import threaded_sort
+
+    keys = np.random.default_rng(1).integers(0, 1 << 30, KEYS, dtype=np.int32)
+    expected = np.sort(keys)
+    threaded_sort(keys, 2)
+    wrong: list[int] = []
+
+    def sort(count: int) -> None:
+        for _ in range(count):
+            if not np.array_equal(threaded_sort(keys, 2), expected):
+                wrong.append(1)
+
+    def work(count: int) -> None:
+        shares = [count // SORTERS + (one < count % SORTERS) for one in range(SORTERS)]
+        threads = [threading.Thread(target=sort, args=(share,)) for share in shares]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    found = watched(rounds, work)
+    return found | {"keys": KEYS, "sorting threads": SORTERS, "wrong": len(wrong)}
+
+
+def versions(cupy: Any) -> dict[str, str]:
+    """Name the CuPy that was repaired."""
+    return {"cupy": cupy.__version__, "cython": cupy._util.cython_build_ver}
+
+
+def everything(target: Path, broken: str, package: str) -> None:
+    """Run each load in a process of its own and write what came of them."""
+    started = {}
+    for name, rounds in LOADS.items():
+        python = sys.executable if name == "sorts" else broken
+        environment = dict(os.environ) if name == "sorts" else {**os.environ, "PYTHONPATH": package}
+        print(f"{rounds} {name} ...", file=sys.stderr)
+        done = subprocess.run(
+            [python, __file__, name, str(rounds)], env=environment, stdout=-1, text=True, check=True
+        )
+        started[name] = json.loads(done.stdout)
+    started["page-locked memory"] = "not measured: it needs a GPU"
+    record = {
+        "command": "nox -s load",
+        "date": datetime.date.today().isoformat(),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "loads": started,
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "all":
+        everything(Path(sys.argv[2]), sys.argv[3], sys.argv[4])
+    else:
+        chosen = {"repairs": repairs, "calls": calls, "sorts": sorts}[sys.argv[1]]
+        print(json.dumps(chosen(int(sys.argv[2]))))
