@@ -68,7 +68,9 @@ def tests(session: nox.Session) -> None:
     """Run all tests but those of healthy CuPys; the broken ones are made first, and kept."""
     session.install(".[cudamark,cuda12x]", *groups("test"))
     elsewhere = ["tests/test_healthy_cupy.py", "tests/test_doctor_environments.py"]
-    session.run("pytest", *(f"--deselect={file}" for file in elsewhere), *session.posargs)
+    session.run(
+        "pytest", "-n", "auto", *(f"--deselect={file}" for file in elsewhere), *session.posargs
+    )
 
 
 @nox.session(python=PYTHONS)
