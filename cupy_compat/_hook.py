@@ -30,10 +30,16 @@ def arm(name: str, action: Action) -> None:
     # Two threads that look and then insert would leave two finders.
     with ImportLock(name):
         finder = _finder_of(name)
-        if finder is None:
-            finder = _Finder(name)
-            _set_meta_path([finder, *_meta_path()])
+        if finder is not None:
+            finder.action = action
+            return
+        finder = _Finder(name)
         finder.action = action
+        if isinstance(sys.meta_path, list):
+            sys.meta_path.insert(0, finder)
+        else:
+            # Somebody replaced it by a tuple, which imports go through as well.
+            sys.meta_path = (finder, *sys.meta_path)
 
 
 def disarm(name: str) -> None:
@@ -42,7 +48,10 @@ def disarm(name: str) -> None:
         finder = _finder_of(name)
         if finder is not None:
             finder.action = None
-            _set_meta_path([other for other in _meta_path() if other is not finder])
+            # A new list, since other threads may be going through the old one: what is taken out of
+            # that makes them miss a finder, and so a module that is there.
+            rest = [other for other in _meta_path() if other is not finder]
+            sys.meta_path = type(sys.meta_path)(rest)  # type: ignore[arg-type]
 
 
 def is_armed(name: str) -> bool:
@@ -123,14 +132,6 @@ class ImportLock:
 def _meta_path() -> "list[object]":
     # None while the interpreter shuts down.
     return list(sys.meta_path or ())
-
-
-def _set_meta_path(finders: "list[object]") -> None:
-    if isinstance(sys.meta_path, list):
-        sys.meta_path[:] = finders  # type: ignore[assignment]
-    else:
-        # Somebody replaced it by a tuple, which imports go through as well.
-        sys.meta_path = tuple(finders)
 
 
 def _finder_of(name: str) -> "_Finder | None":

@@ -228,6 +228,21 @@ def test_a_meta_path_that_is_gone_at_shutdown_is_no_error(
     _hook.disarm(NAME)
 
 
+def test_who_is_going_through_the_finders_misses_none_while_ours_comes_or_goes() -> None:
+    others = list(sys.meta_path)
+    asked = []
+    for finder in sys.meta_path:
+        asked.append(finder)
+        _hook.arm(NAME, act)
+    # The first one is asked again, as ours has come before it.
+    assert asked == [others[0], *others]
+    asked = []
+    for finder in sys.meta_path:
+        asked.append(finder)
+        _hook.disarm(NAME)
+    assert asked[1:] == others
+
+
 def test_disarming_between_finding_and_executing_counts() -> None:
     _hook.arm(NAME, act)
     spec = importlib.util.find_spec(NAME)
