@@ -7,19 +7,20 @@ import numpy as np
 from benchmarks.environment import require_gpu
 
 DTYPES = ["int32", "float64"]
-SIZES = [10_000_000, 50_000_000]
+SIZES = [50_000_000, 10_000_000]
 THREADS = [1, 2, 4, 8]
 
 
 class OnDevice:
     """Keys that are on the GPU already: GPU time between two events around the sort."""
 
-    params = (DTYPES, SIZES)
-    param_names = ("dtype", "size")
+    params = (["cp.sort", "in place"], DTYPES, SIZES)
+    param_names = ("sort", "dtype", "size")
+    version = "1"
     unit = "seconds"
     timeout = 120
 
-    def setup(self, dtype, size):
+    def setup(self, sort, dtype, size):
         require_gpu()
         from cupy_compat.cudamark.gpu import sort_times
         from cupy_compat.cudamark.inputs import make_input
@@ -27,61 +28,30 @@ class OnDevice:
         self.keys = make_input("uniform", size, np.dtype(dtype), seed=0)
         self.times = sort_times
 
-    def track_sort(self, dtype, size):
-        return median(self.times(self.keys, repeat=10, in_place=False))
+    def track_sort(self, sort, dtype, size):
+        return median(self.times(self.keys, repeat=20, in_place=sort == "in place"))
 
-    track_sort.pretty_name = "cp.sort, GPU time"
-
-    def track_sort_in_place(self, dtype, size):
-        return median(self.times(self.keys, repeat=10, in_place=True))
-
-    track_sort_in_place.pretty_name = "cp.ndarray.sort in place, GPU time"
+    track_sort.pretty_name = "sort of keys on the GPU, GPU time"
 
 
-class HostToHost:
-    """From ordinary memory to ordinary memory, by the clock: the result is there at the end."""
-
-    number = 1
-    repeat = 5
-    rounds = 1
-    warmup_time = 0.1
-    timeout = 120
-
-    def make_keys(self, dtype, size):
-        require_gpu()
-        from cupy_compat.cudamark.inputs import make_input
-
-        self.keys = make_input("uniform", size, np.dtype(dtype), seed=0)
-
-
-class UsualScript(HostToHost):
-    """The script that everybody has, with two copies through pageable memory."""
-
-    params = (DTYPES, SIZES)
-    param_names = ("dtype", "size")
-
-    def setup(self, dtype, size):
-        self.make_keys(dtype, size)
-        from cupy_compat.cudamark.gpu import naive_sort
-
-        self.sort = naive_sort
-
-    def time_naive(self, dtype, size):
-        self.sort(self.keys)
-
-    time_naive.pretty_name = "cp.asnumpy(cp.sort(cp.array(a)))"
-
-
-class StagedByThreads(HostToHost):
-    """``gpu_sort``, whose threads stage the keys in pinned memory."""
+class StagedByThreads:
+    """``gpu_sort``, from ordinary memory to ordinary memory: its threads stage the keys."""
 
     params = (THREADS, DTYPES, SIZES)
     param_names = ("threads", "dtype", "size")
+    version = "1"
+    number = 1
+    repeat = 5
+    rounds = 2
+    warmup_time = 0.1
+    timeout = 120
 
     def setup(self, threads, dtype, size):
-        self.make_keys(dtype, size)
+        require_gpu()
         from cupy_compat.cudamark import gpu_sort
+        from cupy_compat.cudamark.inputs import make_input
 
+        self.keys = make_input("uniform", size, np.dtype(dtype), seed=0)
         self.sort = gpu_sort
 
     def time_gpu_sort(self, threads, dtype, size):

@@ -1,56 +1,34 @@
 """What ``import`` takes, each sample in a fresh interpreter."""
 
-from benchmarks.environment import BROKEN
+from benchmarks.environment import REPAIRED
+
+#: What is imported, and ``CUPY_COMPAT`` meanwhile.
+IMPORTS = {
+    "cupy_compat, off": ("import cupy_compat", "never"),
+    "cupy_compat, armed": ("import cupy_compat", "always"),
+    "cupy": ("import cupy", "never"),
+    "cupy, shim armed": ("import cupy_compat, cupy", "always"),
+}
 
 
-class ImportShim:
-    """``import cupy_compat`` alone, where nothing else of CuPy is imported."""
+class Import:
+    """The shim alone, and CuPy without and with it; where CuPy is broken, it is repaired."""
 
+    params = list(IMPORTS)
+    param_names = ("import",)
+    version = "1"
     number = 1
-    repeat = 10
+    # A few samples in each of several rounds, since what else a machine does changes by the minute.
     rounds = 4
 
-    def timeraw_off(self):
-        """With ``CUPY_COMPAT=never``, and by default on Python 3.11 and 3.12."""
-        return "import cupy_compat"
-
-    timeraw_off.env = {"CUPY_COMPAT": "never"}
-    timeraw_off.pretty_name = "import cupy_compat, inactive"
-
-    def timeraw_armed(self):
-        """With ``CUPY_COMPAT=always``, and by default from Python 3.13 on."""
-        return "import cupy_compat"
-
-    timeraw_armed.env = {"CUPY_COMPAT": "always"}
-    timeraw_armed.pretty_name = "import cupy_compat, armed"
-
-
-class ImportCupyPlain:
-    """``import cupy`` as it is."""
-
-    number = 1
-    repeat = 3
-    rounds = 4
-
-    def setup(self):
-        if BROKEN:
+    def setup(self, what):
+        if REPAIRED and what == "cupy":
             raise NotImplementedError("this CuPy does not import without cupy_compat")
+        # The shim takes half a millisecond, of which any other process takes a good part.
+        self.repeat = 5 if what.startswith("cupy,") or what == "cupy" else 20
 
-    def timeraw_plain(self):
-        return "import cupy"
+    def timeraw_import(self, what):
+        statement, compat = IMPORTS[what]
+        return statement, f"import os; os.environ['CUPY_COMPAT'] = {compat!r}"
 
-    timeraw_plain.pretty_name = "import cupy, without the shim"
-
-
-class ImportCupyShimmed:
-    """``import cupy`` under the armed shim, which repairs it where it is broken."""
-
-    number = 1
-    repeat = 3
-    rounds = 4
-
-    def timeraw_shimmed(self):
-        return "import cupy_compat, cupy"
-
-    timeraw_shimmed.env = {"CUPY_COMPAT": "always"}
-    timeraw_shimmed.pretty_name = "import cupy_compat, cupy (13.4.1: repaired)"
+    timeraw_import.pretty_name = "import"

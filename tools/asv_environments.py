@@ -1,0 +1,100 @@
+"""A plugin of airspeed velocity: environments whose results say what was measured.
+
+asv labels a result with what its configuration asked for. Here what is asked for reads as people
+say it (``cupy: 13.4.1``, ``build: Cython 3.1.1, repaired``), and each benchmark process is told it
+in ``ASV_LABELS``, so that ``benchmarks/environment.py`` can refuse an environment that is another.
+The environment type ``installed`` measures the interpreter that is there, with nothing asked for,
+and is labelled with what is found in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from asv import util
+from asv.environment import ExistingEnvironment
+from asv.plugins.virtualenv import Virtualenv
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import testbed  # noqa: E402
+
+from benchmarks.labels import PUBLISHED  # noqa: E402
+
+
+def _name(tool: str, labels: dict[str, str]) -> str:
+    """Return a name for files and for ``asv run -E NAME``, without blanks."""
+    build = labels["build"].replace(",", "").replace(" ", "-").lower()
+    return f"{tool}-py{labels['python']}-cupy{labels['cupy']}-{build}-numpy{labels['numpy']}"
+
+
+class Matrix(Virtualenv):  # type: ignore[misc]
+    """A virtualenv that holds the CuPy of its labels, broken by the Cython that they name."""
+
+    tool_name = "matrix"
+
+    def __init__(self, conf: Any, python: str, requirements: Any, tagged_env_vars: Any) -> None:
+        self._labels = {"python": python, **requirements}
+        super().__init__(conf, python, requirements, tagged_env_vars)
+        self._global_env_vars["ASV_LABELS"] = json.dumps(self._labels)
+
+    @property
+    def name(self) -> str:
+        """The labels, in one word."""
+        return _name(self.tool_name, self._labels)
+
+    def _install_requirements(self) -> None:
+        asked = self._requirements
+        self._requirements = {"cupy-cuda12x": asked["cupy"], "numpy": asked["numpy"]}
+        try:
+            super()._install_requirements()
+        finally:
+            self._requirements = asked
+        if asked["build"] != PUBLISHED:
+            cython = asked["build"].removeprefix("Cython ").partition(",")[0]
+            testbed.break_cupy(self.find_executable("python"), cython)
+
+
+class Installed(ExistingEnvironment):  # type: ignore[misc]
+    """The interpreter that is there, labelled with what it holds."""
+
+    tool_name = "installed"
+
+    def __init__(self, conf: Any, executable: str, requirements: Any, tagged_env_vars: Any) -> None:
+        if requirements or tagged_env_vars:
+            raise util.UserError(
+                "what is installed has no matrix: add --config asv.installed.conf.json"
+            )
+        executable = sys.executable if executable == "same" else executable
+        self._labels = self._found(executable)
+        super().__init__(conf, executable, {}, {})
+        self._requirements = dict(self._labels)
+        # asv would label the results with the interpreter's path.
+        self._python = self._requirements.pop("python")
+
+    @staticmethod
+    def _found(executable: str) -> dict[str, str]:
+        command = [executable, str(ROOT / "benchmarks" / "labels.py")]
+        try:
+            asked = subprocess.run(command, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = getattr(error, "stderr", "") or error
+            raise util.UserError(f"{executable} cannot be labelled: {reason}") from error
+        return dict(json.loads(asked.stdout))
+
+    @property
+    def name(self) -> str:
+        """The labels, in one word."""
+        return _name(self.tool_name, self._labels)
+
+    def run(self, args: list[str], **kwargs: Any) -> Any:
+        """Run the interpreter, and tell it its labels."""
+        told = {"ASV_LABELS": json.dumps(self._labels), "ASV_ENV_TYPE": self.tool_name}
+        kwargs["env"] = {**kwargs.get("env", os.environ), **told}
+        return super().run(args, **kwargs)
