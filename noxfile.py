@@ -168,18 +168,22 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def bench(session: nox.Session) -> None:
-    """Check the benchmarks, and run each of them once on the working tree."""
+    """Run each benchmark once on the working tree; or, `-- compare A B`, tell what changed."""
+    if session.posargs[:1] == ["compare"]:
+        session.run("python", "-m", "tools.history.compare", *session.posargs[1:])
+        return
     session.install(".[cudamark,cuda12x]", *groups("bench"))
     session.run("asv", "machine", "--yes", silent=True)
-    session.run("asv", "check", "--python=same")
-    session.run("asv", "run", "--python=same", "--quick", *session.posargs)
+    installed = ["--config", "asv.installed.conf.json"]
+    session.run("asv", "check", *installed)
+    session.run("asv", "run", "--quick", *installed, *session.posargs)
 
 
 @nox.session(python="3.13")
 def site(session: nox.Session) -> None:
-    """Make the site of all results in .asv/html; `nox -s site -- preview` serves it too."""
+    """Make the pages of all results in .asv/html; `nox -s site -- preview` serves them too."""
     session.install(*groups("bench"))
-    session.run("asv", "publish")
+    session.run("python", "-m", "tools.history.site")
     if session.posargs:
         session.run("asv", *session.posargs)
 

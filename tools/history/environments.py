@@ -20,7 +20,7 @@ from asv import util
 from asv.environment import ExistingEnvironment
 from asv.plugins.virtualenv import Virtualenv
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import testbed  # noqa: E402
