@@ -98,18 +98,22 @@ broken = compiled
 def break_cupy(python: Path | str, cython: str) -> None:
     """Replace ``cupy._util`` in an existing environment by one that Cython compiled."""
     asked = "import importlib.metadata as m; print(m.version('cupy-cuda12x'))"
-    cupy = _run([python, "-c", asked]).stdout.strip()
-    tag = _tag(python)
-
-    def build(folder: Path) -> None:
-        _compile_util(python, cupy, cython, folder)
-
-    (built,) = _once(f"{tag}-util{cupy}-cython{cython}", build).glob("_util.*")
+    built = broken_module(python, _run([python, "-c", asked]).stdout.strip(), cython)
     target = _site_packages(python) / "cupy" / built.name
     # A new file under the old name: the old one may be linked into other environments.
     aside = target.with_suffix(".new")
     shutil.copy2(built, aside)
     aside.replace(target)
+
+
+def broken_module(python: Path | str, cupy: str, cython: str) -> Path:
+    """Return ``cupy._util`` of that CuPy as Cython compiled it for that interpreter."""
+
+    def build(folder: Path) -> None:
+        _compile_util(python, cupy, cython, folder)
+
+    (built,) = _once(f"{_tag(python)}-util{cupy}-cython{cython}", build).glob("_util.*")
+    return built
 
 
 def _compile_util(python: Path | str, cupy: str, cython: str, into: Path) -> None:

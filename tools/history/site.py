@@ -54,8 +54,8 @@ CHANGES = (
     (
         "graphdisplay.js",
         "                state[param] = values;\n",
-        "                state[param] = (\n"
-        "                    (index.defaults[current_benchmark] || {})[param] || values).slice();\n",
+        "                var opened = index.defaults[current_benchmark] || {};\n"
+        "                state[param] = (opened[param] || values).slice();\n",
     ),
     # It leaves what is chosen in full out of the address: no longer what it opens with.
     (
