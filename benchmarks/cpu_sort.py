@@ -23,7 +23,7 @@ class ThreadedSort:
     warmup_time = 0.0
 
     def setup(self, threads, dtype, size):
-        require_sorts(threads)
+        require_sorts()
         from cupy_compat.cudamark.cpu import threaded_sort, warm_up
         from cupy_compat.cudamark.inputs import make_input
 

@@ -7,8 +7,6 @@ from benchmarks.environment import require_gpu, require_sorts
 WAYS = ["np.sort", "threaded_sort", "cp.asnumpy(cp.sort(cp.array(a)))", "gpu_sort"]
 DTYPES = ["int32", "float64"]
 SIZES = [10_000_000, 50_000_000]
-#: From here on a machine sorts the larger size in fractions of a second.
-CPUS_FOR_LARGE = 8
 
 
 class HostToHost:
@@ -24,8 +22,6 @@ class HostToHost:
     timeout = 120
 
     def setup(self, way, dtype, size):
-        if size > SIZES[0]:
-            require_sorts(CPUS_FOR_LARGE)
         if way in WAYS[2:]:
             require_gpu()
         else:

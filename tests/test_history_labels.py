@@ -105,13 +105,6 @@ def test_nothing_is_measured_that_nobody_labelled(reference: Interpreter, suite:
     assert "WrongLabels: nothing says what results are to be labelled with" in done.stderr
 
 
-def test_the_cupy_that_sorts_are_measured_beside_is_in_the_matrix(suite: str) -> None:
-    asked = configuration("asv.conf.json")["matrix"]["req"]  # type: ignore[index]
-    source = (ROOT / "benchmarks" / "environment.py").read_text()
-    (beside,) = re.findall(r'SORTS_BESIDE = \{"cupy": "([^"]+)"', source)
-    assert beside in asked["cupy"]
-
-
 def test_what_is_installed_is_measured_without_a_matrix() -> None:
     installed = configuration("asv.installed.conf.json")
     assert installed["environment_type"] == "installed"
