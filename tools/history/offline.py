@@ -12,8 +12,9 @@ There, where any Python 3.8 or later is called python3, and git is installed::
     python3 tools/history/offline.py run STAGE --machine NAME --minutes 25 --results FOLDER
 
 ``run`` measures the newest commit first, and of each the most telling environment. It stops
-when the next environment would not end in time; what is in FOLDER already is not measured again,
-so that the same line goes on where it stopped. Copy FOLDER to ``benchmarks/results`` afterwards.
+when the next environment would not end in time, as far as it can tell from the last; what is in
+FOLDER already is not measured again, so that the same line goes on where it stopped. Copy FOLDER to
+``benchmarks/results`` afterwards.
 
 Nothing here imports more than the standard library, since nothing else is there.
 """
@@ -97,34 +98,15 @@ def stage(into: Path, commits: list[str], pythons: list[str]) -> None:
     _install(testbed.interpreter(pythons[0]), into / "packages" / "asv", *ASV)
     for commit in hashes:
         _wheel(testbed.interpreter(pythons[0]), commit, into / "wheels" / commit)
-    run(
-        "git",
-        "bundle",
-        "create",
-        into / "repository.bundle",
-        "HEAD",
-        *hashes_as_refs(hashes),
-        cwd=ROOT,
-    )
+    # asv asks git for the dates of the commits, wherever they are.
+    bundle = into / "repository.bundle"
+    run("git", "bundle", "create", bundle, "HEAD", "--branches", "--tags", cwd=ROOT)
     plan = {
         "commits": hashes,
         "pythons": pythons,
         "head": run("git", "rev-parse", "HEAD", cwd=ROOT).strip(),
     }
     (into / "plan.json").write_text(json.dumps(plan))
-
-
-def hashes_as_refs(hashes: list[str]) -> list[str]:
-    """Return the branches and tags that hold the commits; a bundle takes names alone."""
-    told = run("git", "for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags", cwd=ROOT)
-    return [
-        ref
-        for ref in told.split()
-        if any(
-            subprocess.run(["git", "merge-base", "--is-ancestor", h, ref], cwd=ROOT).returncode == 0
-            for h in hashes
-        )
-    ][:8]
 
 
 def _interpreter(python: Path, version: str, into: Path) -> None:
