@@ -11,10 +11,10 @@ There, where any Python 3.8 or later is called python3, and git is installed::
     python3 tools/history/offline.py unpack PARTS STAGE
     python3 tools/history/offline.py run STAGE --machine NAME --minutes 25 --results FOLDER
 
-``run`` measures the newest commit first, and of each the most telling environment. It stops
-when the next environment would not end in time, as far as it can tell from the last; what is in
-FOLDER already is not measured again, so that the same line goes on where it stopped. Copy FOLDER to
-``benchmarks/results`` afterwards.
+``run`` measures all commits on the first Python, then on the next, so that what there was time for
+is a history. It stops when the next environment would not end in time, as far as it can tell from
+the last; what is in FOLDER already is not measured again, so that the same line goes on where it
+stopped. Copy FOLDER to ``benchmarks/results`` afterwards.
 
 Nothing here imports more than the standard library, since nothing else is there.
 """
@@ -329,8 +329,8 @@ def _virtualenv(staged: Path, version: str, name: str, folders: list[Path]) -> N
     (site / "staged.pth").write_text("".join(f"{folder}\n" for folder in folders))
 
 
-def measure(staged: Path, machine: str, minutes: float, results: Path, quick: bool) -> int:
-    """Measure what there is time for; return how many environments are left."""
+def measure(staged: Path, machine: str, minutes: float, results: Path, options: list[str]) -> int:
+    """Measure what there is time for, with asv's options; return how many environments are left."""
     end = time.monotonic() + 60 * minutes
     plan = json.loads((staged / "plan.json").read_text())
     clone, asv = staged / "repository", staged / "environments" / "asv" / "bin" / "python"
@@ -341,8 +341,8 @@ def measure(staged: Path, machine: str, minutes: float, results: Path, quick: bo
     guess = dict(FIRST_GUESS)
     jobs = [
         (commit, version, cupy, cython)
-        for commit in plan["commits"]
         for version in plan["pythons"]
+        for commit in plan["commits"]
         for cupy, cython in CUPYS
     ]
     left = 0
@@ -363,7 +363,7 @@ def measure(staged: Path, machine: str, minutes: float, results: Path, quick: bo
             *(asv, "-m", "asv", "run", "--config", "asv.installed.conf.json"),
             *("-E", f"installed:{python}", "--set-commit-hash", commit, "--machine", machine),
             *(() if sorts else ("-b", WITHOUT_SORTS)),
-            *(("--quick",) if quick else ()),
+            *options,
             cwd=clone,
             env=_environment(staged, version),
         )
@@ -407,6 +407,7 @@ def main(arguments: list[str] | None = None) -> int:
     step.add_argument("--machine", required=True, help="the name that the results are given")
     step.add_argument("--minutes", type=float, required=True, help="to end within")
     step.add_argument("--results", type=Path, required=True, help="where they are put")
+    step.add_argument("--rounds", type=int, help="fewer than the benchmarks ask for, to save time")
     step.add_argument("--quick", action="store_true", help="a rehearsal: figures without worth")
     options = parser.parse_args(arguments)
     try:
@@ -422,7 +423,8 @@ def main(arguments: list[str] | None = None) -> int:
                 options.machine,
                 options.minutes,
                 options.results.absolute(),
-                options.quick,
+                ["--quick"] * options.quick
+                + (["-a", f"rounds={options.rounds}"] if options.rounds else []),
             )
             return 3 if left else 0
     except Failed as error:
