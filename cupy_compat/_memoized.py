@@ -64,7 +64,8 @@ class MemoizedFunction:
         __annotate__ = _Metadata()
 
     def __init__(self, native: Callable[..., Any], module: dict[str, Any]) -> None:
-        """Take the inner function of ``cupy.memoize``, and the globals that it has."""
+        # The inner function of ``cupy.memoize``, and the globals that it has. No docstring, as
+        # IPython shows that of a function's class and of its __init__ beside the function's own.
         name = native.__name__
         # Named as Cython names it: where no such file is, the memoized function's source is found.
         file = f"{module['__name__'].replace('.', '/')}.pyx"

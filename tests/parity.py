@@ -226,6 +226,10 @@ def answers(subject):
             for name in (*WRITTEN, "extra", "no_such")
         },
         "helped": pydoc.plain(pydoc.render_doc(f)).partition("\n")[2],
+        "nothing else documented": [
+            inspect.getdoc(type(f)),
+            inspect.getdoc(f.__init__) == inspect.getdoc(object.__init__),
+        ],
         "past all hooks": tried(lambda: object.__getattribute__(f, "__doc__")),
         "source file": f.__code__.co_filename,
         "no such": tried(lambda: f.no_such, words=False),
