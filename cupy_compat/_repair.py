@@ -22,6 +22,9 @@ Verdict = tuple[Literal["inactive", "healthy", "repaired"], str]
 # Of a CuPy that was left as it is, so that it need not be tried again. What was done to one is
 # read from that CuPy.
 _tried: tuple[ModuleType, Verdict] | None = None
+# A CuPy whose repair was taken back, and what it had been given: each trial leaves a trace in CuPy,
+# and this one was found broken.
+_undone: tuple[ModuleType, object] | None = None
 
 
 def examine(util: ModuleType) -> None:
@@ -33,8 +36,12 @@ def examine(util: ModuleType) -> None:
         ``cupy._util``, executed. It is left as it was if its ``memoize`` works, if it is not as
         this repair knows it, or if it is broken in a way that this repair does not cure.
     """
-    global _tried
-    if _is_repaired(util):
+    global _tried, _undone
+    found = vars(util).get("functools")
+    if _copes(found):
+        return
+    if _undone is not None and _undone[0] is util and found is functools:
+        util.functools, _undone = _undone[1], None  # type: ignore[attr-defined]
         return
     memoize = getattr(util, "memoize", None)
     if not callable(memoize):
@@ -45,7 +52,7 @@ def examine(util: ModuleType) -> None:
         _tried = util, ("healthy", "CuPy's own memoize works; nothing was changed.")
         return
     told = f"{type(failure).__name__}: {failure}"
-    if vars(util).get("functools") is functools:
+    if found is functools:
         util.functools = _CopingFunctools(  # type: ignore[attr-defined]
             util,
             f"CuPy's memoize failed to copy a function's metadata ({told}); "
@@ -76,14 +83,12 @@ def verdict(util: ModuleType) -> Verdict | None:
 
 def undo(util: ModuleType) -> None:
     """Give a repaired ``cupy._util`` its own ``functools`` back, and forget what was tried."""
-    global _tried
+    global _tried, _undone
     _tried = None
-    if _is_repaired(util):
+    found = vars(util).get("functools")
+    if _copes(found):
+        _undone = util, found
         util.functools = functools  # type: ignore[attr-defined]
-
-
-def _is_repaired(util: ModuleType) -> bool:
-    return _copes(vars(util).get("functools"))
 
 
 def _copes(found: object) -> bool:

@@ -291,6 +291,18 @@ def test_what_a_shadowed_cupy_says_is_explained(healthy_patient: Patient, progra
     assert explained(healthy_patient, "import cupy") == {"shadowed"}
 
 
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, "not set"),
+        ({"CUDA_VISIBLE_DEVICES": ""}, "empty"),
+        ({"CUDA_VISIBLE_DEVICES": "7"}, "7"),
+    ],
+)
+def test_a_hidden_gpu_is_told_with_what_hides_it(environment: dict[str, str], told: str) -> None:
+    assert Case({"environment": environment}).words["visible"] == told
+
+
 def explained(patient: Patient, program: str, **environment: str) -> set[str]:
     """Return the checks that know what a program writes as it fails there."""
     inherited = {

@@ -66,10 +66,7 @@ def watched(rounds: int, work: Callable[[int], object]) -> dict[str, Any]:
 
 
 def repairs(rounds: int) -> dict[str, Any]:
-    """Repair a broken CuPy and take the repair back again.
-
-    Each round tries CuPy's memoize twice, and CuPy keeps a dictionary with one entry of each.
-    """
+    """Repair a broken CuPy and take the repair back again."""
     import cupy_compat
 
     cupy_compat.install(force=True)

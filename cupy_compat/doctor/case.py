@@ -109,6 +109,7 @@ class Case:
         python = self.facts.get("python", {}).get("version", "{}.{}.{}".format(*sys.version_info))
         old = tuple(map(int, python.split(".")[:2])) < FIRST_PYTHON
         versions = sorted({each["version"] for each in self.distributions if each["version"]})
+        environment = self.facts.get("environment", {})
         return {
             "cupy": "CuPy " + " and ".join(versions) if versions else "CuPy",
             "distributions": " ".join(names) or "cupy",
@@ -124,7 +125,7 @@ class Case:
             "major": str(major),
             "driver": f"{self.driver // 1000}.{self.driver % 1000 // 10}",
             "cache": str(self._cupy.get("cache", {}).get("path")),
-            "visible": self.facts.get("environment", {}).get("CUDA_VISIBLE_DEVICES", "not set"),
+            "visible": environment.get("CUDA_VISIBLE_DEVICES", "not set") or "empty",
             "repair_failure": self.repair_failure,
             "always": ", with CUPY_COMPAT=always in the environment" if old else "",
         }
