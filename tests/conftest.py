@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -148,6 +149,12 @@ def missing_gpu() -> str:
     except GpuUnavailable as error:
         return str(error)
     return ""
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C work in what the tests start, also where a shell runs them in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
