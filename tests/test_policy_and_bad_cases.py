@@ -4,11 +4,13 @@ import copy
 import pickle
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import Interpreter, arming
 
 import cupy_compat
+from cupy_compat import _policy
 
 
 def stand_in(folder: Path, **files: str) -> str:
@@ -33,6 +35,19 @@ def test_the_variable_decides(bare: Interpreter, value: str, armed: bool | None)
         armed = sys.version_info >= (3, 13)
     code = "import cupy_compat; print(cupy_compat.status().state)"
     assert bare.output(code, CUPY_COMPAT=value).strip() == ("armed" if armed else "inactive")
+
+
+@pytest.mark.parametrize(
+    ("version", "armed"), [((3, 11), False), ((3, 12), False), ((3, 13), True), ((4, 0), True)]
+)
+def test_unless_told_otherwise_it_arms_from_python_3_13_on(
+    version: tuple[int, int], armed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUPY_COMPAT", raising=False)
+    monkeypatch.setattr(_policy, "sys", SimpleNamespace(version_info=(*version, 1, "final", 0)))
+    decision = _policy.decide()
+    assert decision.arm is armed
+    assert f"On Python {version[0]}.{version[1]} nothing is done" in decision.reason
 
 
 def test_a_value_that_means_nothing_warns_once_and_counts_as_auto(bare: Interpreter) -> None:
