@@ -1,6 +1,7 @@
 """The second distribution, whose presence starts the shim."""
 
 import email
+import json
 import sys
 import tomllib
 import zipfile
@@ -105,3 +106,22 @@ def test_a_meaningless_value_is_told_at_each_start_and_harms_none(
     done = venv.start("-c", "print('on')", environment={"CUPY_COMPAT": "perhaps"})
     assert (done.returncode, done.stdout) == (0, "on\n")
     assert done.stderr.count("RuntimeWarning") == 1
+
+
+def test_the_doctor_tells_what_the_start_of_python_does_about_a_broken_cupy(
+    venv: Environment, wheels: list[Path]
+) -> None:
+    def repair() -> tuple[int, str]:
+        done = venv.start(
+            "doctor", "--json", program=venv.command, environment={"CUPY_COMPAT": "always"}
+        )
+        return done.returncode, json.loads(done.stdout)["repair"]["state"]
+
+    venv.install(wheels[0])
+    assert repair() == (1, "would repair")
+    venv.do("enable")
+    assert repair() == (0, "repairs")
+    venv.do("disable")
+    assert repair() == (1, "would repair")
+    venv.install(wheels[1])
+    assert repair() == (0, "repairs")
