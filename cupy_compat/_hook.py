@@ -33,8 +33,7 @@ def arm(name: str, action: Action) -> None:
         if finder is not None:
             finder.action = action
             return
-        finder = _Finder(name)
-        finder.action = action
+        finder = _Finder(name, action)
         if isinstance(sys.meta_path, list):
             sys.meta_path.insert(0, finder)
         else:
@@ -150,9 +149,9 @@ class _Finder:
 
     of_cupy_compat = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, action: Action) -> None:
         self.name = name
-        self.action: Action | None = None
+        self.action: Action | None = action
         self._asking: set[int] = set()
 
     def __repr__(self) -> str:

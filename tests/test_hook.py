@@ -144,8 +144,7 @@ def test_copies_of_this_module_share_one_finder() -> None:
 
 def test_two_finders_all_the_same_act_once_and_end() -> None:
     _hook.arm(NAME, act)
-    second = type(finders()[0])(NAME)  # type: ignore[call-arg]
-    second.action = act
+    second = type(finders()[0])(NAME, act)  # type: ignore[call-arg]
     sys.meta_path.insert(0, second)  # type: ignore[arg-type]
     assert imported() == ["executed", "acted"]
 

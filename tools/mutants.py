@@ -92,6 +92,7 @@ GROUPS = {
             (
                 # Those that start no process come first: they find most, and soonest.
                 "tests/test_hook.py",
+                "tests/test_repair.py",
                 "tests/test_model.py",
                 "tests/test_policy_and_bad_cases.py",
                 "tests/test_untouched.py",
@@ -559,7 +560,7 @@ def figures(
         }
 
     modules = sorted({entry["module"] for entry in done})
-    packages = ("cosmic-ray", "pytest", "numpy", "numba", "wrapt")
+    packages = ("cosmic-ray", "pytest", "numpy", "numba")
     return {
         "group": group,
         "date": datetime.now(UTC).date().isoformat(),

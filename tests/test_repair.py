@@ -1,0 +1,117 @@
+"""The repair by itself, on modules whose wrapper is a built-in function, as CuPy's is.
+
+They stand in for CuPy where a case cannot be had from it: two of it in one process, or one that
+somebody else has changed. Genuine CuPys are in the other files.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cupy_compat import _repair
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leave what the module remembers as it was."""
+    monkeypatch.setattr(_repair, "_tried", None)
+    monkeypatch.setattr(_repair, "_undone", None)
+    yield
+
+
+class Cache(dict[Any, Any]):
+    """Its ``__getitem__`` is a built-in function that takes no metadata."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __missing__(self, key: Any) -> Any:
+        self[key] = self.function(key)
+        return self[key]
+
+
+def broken(name: str = "cupy._util") -> Any:
+    """Return a module whose memoize fails, and counts its trials."""
+    util: Any = ModuleType(name)
+    util.functools = functools
+    util.trials = 0
+
+    def memoize() -> Callable[[Callable[[Any], Any]], Any]:
+        def decorator(function: Callable[[Any], Any]) -> Any:
+            util.trials += 1
+            return util.functools.wraps(function)(Cache(function).__getitem__)
+
+        return decorator
+
+    util.memoize = memoize
+    return util
+
+
+def test_what_nobody_examined_has_no_verdict() -> None:
+    assert _repair.verdict(broken()) is None
+
+
+def test_a_broken_one_is_tried_before_and_after_and_says_what_failed() -> None:
+    util = broken()
+    _repair.examine(util)
+    assert util.trials == 2
+    verdict = _repair.verdict(util)
+    assert verdict is not None
+    assert verdict[0] == "repaired"
+    assert "AttributeError: attribute '__name__'" in verdict[1]
+    _repair.examine(util)
+    assert util.trials == 2
+
+
+def test_a_repair_that_was_taken_back_is_made_again_without_a_trial() -> None:
+    util = broken()
+    _repair.examine(util)
+    given, said = util.functools, _repair.verdict(util)
+    for _ in range(3):
+        _repair.undo(util)
+        assert util.functools is functools
+        assert _repair.verdict(util) is None
+        _repair.examine(util)
+        assert util.functools is given
+        assert _repair.verdict(util) == said
+    assert util.trials == 2
+
+
+def test_another_cupy_is_tried_for_itself() -> None:
+    first, second = broken("first"), broken("second")
+    _repair.examine(first)
+    _repair.undo(first)
+    _repair.examine(second)
+    assert second.trials == 2
+    assert second.memoize()(abs).__globals__ is vars(second)
+    assert first.functools is functools
+
+
+def test_one_that_somebody_changed_after_its_repair_was_taken_back_is_tried_as_it_is() -> None:
+    util = broken()
+    _repair.examine(util)
+    _repair.undo(util)
+    util.functools = others = ModuleType("others")
+    _repair.examine(util)
+    assert util.functools is others
+    verdict = _repair.verdict(util)
+    assert verdict is not None
+    assert verdict[0] == "inactive"
+    assert "not over functools.wraps" in verdict[1]
+
+
+def test_undoing_what_was_not_repaired_forgets_the_verdict_and_changes_nothing() -> None:
+    util = broken()
+    util.memoize = lambda: lambda function: function
+    before = dict(vars(util))
+    _repair.examine(util)
+    assert _repair.verdict(util) == ("healthy", "CuPy's own memoize works; nothing was changed.")
+    assert _repair.verdict(broken()) is None
+    _repair.undo(util)
+    assert _repair.verdict(util) is None
+    assert vars(util) == before
