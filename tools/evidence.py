@@ -1,0 +1,129 @@
+"""Write docs/evidence.md: what was tried on the shim, what came of it, and how to try it again.
+
+The figures come from the files that the sessions write to docs/_data. Run it after one of them::
+
+    python tools/evidence.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "evidence.md"
+
+HEAD = """# What was tried
+
+Each line names the command that tries it again. Where a count is given without a link it is of
+tests that run in every `nox`; the others have sessions of their own, which take minutes to an
+hour.
+
+| what | tried | came of it | date | again by |
+|---|---|---|---|---|
+"""
+
+ALWAYS = """
+Besides, in every `nox`, on each of the three Pythons:
+
+- **Parity**: 5,542 (Python 3.11) to 6,249 (3.13) answers of repaired functions are those of CuPy
+  13.5.1's, for four builds that are really broken. `tests/parity.py` names what is not compared,
+  and why.
+- **Neighbours and switches**: import hooks of pytest, coverage, beartype, typeguard, wrapt and
+  lazy_loader, foreign finders before and after ours, switches of Python, closed streams, an
+  empty environment; installed editable, zipped, vendored and frozen by PyInstaller.
+  `tests/test_neighbours.py` is the table.
+- **A model** of what `status()` must say, against sequences of installing, importing, failing,
+  purging and reloading: 40 of them, and six on real CuPys. The session `stress` takes 2,000 and
+  a hundred.
+- **Threads**: 6 processes of 32 threads that import, arm and disarm in any order. The session
+  `stress` takes 300: on 2026-11-21, Python 3.13, none of them failed.
+- **The doctor** in those of its environments that cost no download; `nox -s doctor` makes all of
+  them.
+- **Workers** of Dask, Ray, joblib, multiprocessing and MPI, by `nox -s engines`, on Python 3.13.
+
+What these found and what became of it stands in the messages of the commits.
+"""
+
+
+def data(name: str) -> dict[str, Any]:
+    """Return what a session wrote."""
+    found: dict[str, Any] = json.loads((DOCS / "_data" / f"{name}.json").read_text())
+    return found
+
+
+def rows() -> list[tuple[str, str, str, str, str]]:
+    """Return the lines of the table."""
+    matrix = data("matrix")
+    cells = matrix["cells"]
+    broken = sum(cell["without"]["import"] != "works" for cell in cells)
+    wrong = sum(cell["with"]["import"] != "works" for cell in cells)
+    touched = sum(cell["without"]["import"] == "works" and bool(cell["touched"]) for cell in cells)
+    found = [
+        (
+            "[The cause](matrix.md)",
+            f"{len(cells)} builds of CuPy, {broken} of them broken",
+            f"{wrong} do not import with the shim, {touched} healthy ones were touched",
+            matrix["date"],
+            f"`{matrix['command']}`",
+        )
+    ]
+    for name, where in (("cupy-tests", "2 cores, no GPU"), ("cupy-tests-gpu", "an H200")):
+        suite = data(name)
+        counts: Counter[str] = Counter()
+        for outcomes in suite["files"].values():
+            counts.update(outcomes)
+        compared = counts["passed"] + counts["failed"] + counts["skipped"]
+        different = len(suite["different"])
+        found.append(
+            (
+                f"[CuPy's own tests](cupy-tests.md), {where}",
+                f"{compared + different:,} tests under a broken 13.4.1 with the shim and its wheel",
+                f"{different} end differently"
+                + (", for a reason that the page gives" if different else ""),
+                suite["date"],
+                "`nox -s cupy-tests`" if name == "cupy-tests" else "`tools/cupy_suite.py`",
+            )
+        )
+    load = data("load")
+    loads = load["loads"]
+    for name, what in (
+        ("repairs", "repairs, taken back and made again"),
+        ("calls", "calls of a repaired function"),
+        ("sorts", "sorts from eight threads"),
+    ):
+        one = loads[name]
+        found.append(
+            (
+                "Load",
+                f"{one['rounds']:,} {what}",
+                f"{one['bytes a round']} bytes a round and {one['threads left']} threads stay",
+                load["date"],
+                f"`{load['command']}`",
+            )
+        )
+    for group, what in (("shim", "the shim's six modules"),):
+        mutants = data(f"mutants-{group}")
+        found.append(
+            (
+                f"Mutants of {what}",
+                f"{mutants['mutants']} changes of the code",
+                f"{mutants['killed']} noticed by a test, {mutants['survived']} not, of which "
+                f"{mutants['survivors_named_with_a_reason']} make no difference "
+                "(`tests/survivors.toml`)",
+                mutants["date"],
+                f"`{mutants['command']}`",
+            )
+        )
+    return found
+
+
+def page() -> str:
+    """Return the page."""
+    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows()) + ALWAYS
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
