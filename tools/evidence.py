@@ -104,6 +104,18 @@ def rows() -> list[tuple[str, str, str, str, str]]:
                 f"`{load['command']}`",
             )
         )
+    gpu = data("load-gpu")
+    found.append(
+        (
+            f"Load, {gpu['gpu']}",
+            f"{gpu['rounds']:,} sorts by `gpu_sort` from eight threads",
+            f"{gpu['wrong']} wrong, {gpu['threads left']} threads and "
+            f"{gpu['page-locked buffers left']} of {gpu['page-locked buffers kept between calls']} "
+            "page-locked buffers stay",
+            gpu["date"],
+            f"`{gpu['command']}`",
+        )
+    )
     for group, what in (("shim", "the shim's six modules"),):
         mutants = data(f"mutants-{group}")
         found.append(

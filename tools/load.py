@@ -5,6 +5,7 @@ Run it by ``nox -s load``, which writes docs/_data/load.json, or one load by its
     python tools/load.py repairs 10000     # on the interpreter of a broken CuPy
     python tools/load.py calls 1000000     # on the same
     python tools/load.py sorts 10000       # where cupy_compat[cudamark] is installed
+    python tools/load.py gpu_sorts 10000   # the same, with a GPU; kept as docs/_data/load-gpu.json
     python tools/load.py all FILE BROKEN_PYTHON FOLDER_OF_THE_PACKAGE
 
 Each prints one JSON object. Memory is what Python has allocated (tracemalloc), in bytes a round,
@@ -31,6 +32,8 @@ LOADS = {"repairs": 10_000, "calls": 1_000_000, "sorts": 10_000}
 SORTERS = 8
 #: The fewest keys that threaded_sort gives to several threads.
 KEYS = 1 << 19
+#: Enough for gpu_sort to stage them with several threads.
+GPU_KEYS = 1 << 23
 
 
 def resident() -> int:
@@ -102,18 +105,56 @@ def calls(rounds: int) -> dict[str, Any]:
 
 def sorts(rounds: int) -> dict[str, Any]:
     """Sort from eight threads at once, each call with threads of its own."""
-    import numpy as np
-
     from cupy_compat.cudamark import threaded_sort
 
-    keys = np.random.default_rng(1).integers(0, 1 << 30, KEYS, dtype=np.int32)
+    return sorted_by_all(rounds, lambda keys: threaded_sort(keys, 2), KEYS)
+
+
+def gpu_sorts(rounds: int) -> dict[str, Any]:
+    """Sort through the GPU from eight threads at once, and give the page-locked memory back."""
+    import cupy
+
+    from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
+
+    alive = [0]
+
+    class Counted(cupy.cuda.PinnedMemory):  # type: ignore[misc]
+        def __init__(self, size: int, flags: int = 0) -> None:
+            super().__init__(size, flags)
+            alive[0] += 1
+
+        def __del__(self) -> None:
+            alive[0] -= 1
+            super().__del__()
+
+    cupy.cuda.PinnedMemory = Counted
+    found = sorted_by_all(rounds, lambda keys: gpu_sort(keys), GPU_KEYS)
+    kept = alive[0]
+    free_pinned_buffers()
+    gc.collect()
+    device = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return found | {
+        "page-locked buffers kept between calls": kept,
+        "page-locked buffers left": alive[0],
+        "gpu": device,
+        "date": datetime.date.today().isoformat(),
+        "versions": {"cupy": cupy.__version__, "python": platform.python_version()},
+        "command": f"python tools/load.py gpu_sorts {rounds}",
+    }
+
+
+def sorted_by_all(rounds: int, sort_once: Callable[[Any], Any], size: int) -> dict[str, Any]:
+    """Share sorts of one array among threads, and check every result."""
+    import numpy as np
+
+    keys = np.random.default_rng(1).integers(0, 1 << 30, size, dtype=np.int32)
     expected = np.sort(keys)
-    threaded_sort(keys, 2)
+    sort_once(keys)
     wrong: list[int] = []
 
     def sort(count: int) -> None:
         for _ in range(count):
-            if not np.array_equal(threaded_sort(keys, 2), expected):
+            if not np.array_equal(sort_once(keys), expected):
                 wrong.append(1)
 
     def work(count: int) -> None:
@@ -125,7 +166,7 @@ def sorts(rounds: int) -> dict[str, Any]:
             thread.join()
 
     found = watched(rounds, work)
-    return found | {"keys": KEYS, "sorting threads": SORTERS, "wrong": len(wrong)}
+    return found | {"keys": size, "sorting threads": SORTERS, "wrong": len(wrong)}
 
 
 def versions(cupy: Any) -> dict[str, str]:
@@ -144,7 +185,6 @@ def everything(target: Path, broken: str, package: str) -> None:
             [python, __file__, name, str(rounds)], env=environment, stdout=-1, text=True, check=True
         )
         started[name] = json.loads(done.stdout)
-    started["page-locked memory"] = "not measured: it needs a GPU"
     record = {
         "command": "nox -s load",
         "date": datetime.date.today().isoformat(),
@@ -160,5 +200,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "all":
         everything(Path(sys.argv[2]), sys.argv[3], sys.argv[4])
     else:
-        chosen = {"repairs": repairs, "calls": calls, "sorts": sorts}[sys.argv[1]]
+        known = {"repairs": repairs, "calls": calls, "sorts": sorts, "gpu_sorts": gpu_sorts}
+        chosen = known[sys.argv[1]]
         print(json.dumps(chosen(int(sys.argv[2]))))
