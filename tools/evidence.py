@@ -37,9 +37,9 @@ Besides, in every `nox`, on each of the three Pythons:
   `tests/test_neighbours.py` is the table.
 - **A model** of what `status()` must say, against sequences of installing, importing, failing,
   purging and reloading: 40 of them, and six on real CuPys. The session `stress` takes 2,000 and
-  a hundred.
+  a hundred: on 2026-11-21, on Python 3.13, the shim did as the model said in all of them.
 - **Threads**: 6 processes of 32 threads that import, arm and disarm in any order. The session
-  `stress` takes 300: on 2026-11-21, Python 3.13, none of them failed.
+  `stress` takes 300: on 2026-11-21 none of them failed, on any of the three Pythons.
 - **The doctor** in those of its environments that cost no download; `nox -s doctor` makes all of
   them.
 - **Workers** of Dask, Ray, joblib, multiprocessing and MPI, by `nox -s engines`, on Python 3.13.
