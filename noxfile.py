@@ -20,7 +20,7 @@ import nox
 PYTHONS = ["3.11", "3.12", "3.13"]
 ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
-AUTO = sorted(ROOT.glob("auto/pyproject.toml"))
+AUTO = ROOT / "auto"
 PUBLISHED = ["cupy-compat", "cupy-compat-auto"]
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -128,7 +128,7 @@ def build(session: nox.Session) -> None:
     """Build into dist/ what is published, as wheels and source distributions, and check it."""
     session.install(*groups("build"))
     shutil.rmtree(DIST, ignore_errors=True)
-    for project in [ROOT, *(file.parent for file in AUTO)]:
+    for project in [ROOT, AUTO]:
         session.run("python", "-m", "build", "--outdir", DIST, project, silent=True)
     for archive in DIST.glob("*.tar.gz"):
         with tarfile.open(archive) as source:
@@ -151,10 +151,9 @@ def packages(session: nox.Session) -> None:
         session.install(*map(str, DIST.glob(f"cupy_compat-*{kind}")), "./examples/gpupoly")
         session.run("pytest", "-q", "tests/installed.py", "--noconftest")
         session.run("pytest", "-q", "examples/gpupoly", "--noconftest", env=always)
-        if AUTO:
-            # Last, since beside it the library would not have to do anything.
-            session.install(*map(str, DIST.glob(f"cupy_compat_auto-*{kind}")))
-            session.run("python", "-c", "import cupy", env=always)
+        # Last, since beside it the library would not have to do anything.
+        session.install(*map(str, DIST.glob(f"cupy_compat_auto-*{kind}")))
+        session.run("python", "-c", "import cupy", env=always)
         session.run("pip", "uninstall", "-q", "-y", "gpupoly", *PUBLISHED)
         left = list(Path(session.virtualenv.location).rglob("*cupy_compat*"))
         if left:
@@ -170,7 +169,7 @@ def audit(session: nox.Session) -> None:
     report = folder / "report.json"
     dry = ["--dry-run", "--ignore-installed", "--quiet", "--report", str(report)]
     # cupy-compat-auto may not be published yet; it is the neighbour's folder that is meant anyway.
-    projects = [f".[{','.join(extras)}]", *(f"./{file.parent.name}" for file in AUTO)]
+    projects = [f".[{','.join(extras)}]", f"./{AUTO.name}"]
     session.run("python", "-m", "pip", "install", *dry, *projects)
     found = [item for item in json.loads(report.read_text())["install"] if not item["is_direct"]]
     pins = [f"{item['metadata']['name']}=={item['metadata']['version']}" for item in found]

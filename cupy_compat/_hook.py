@@ -222,5 +222,6 @@ class _Loader:
                 error.__traceback__ = error.__traceback__.tb_next
             raise
         # Asked now, since the finder may have been taken away since it found the module.
-        if self._finder.action is not None:
-            self._finder.action(module)
+        action = self._finder.action
+        if action is not None:
+            action(module)

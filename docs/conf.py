@@ -18,7 +18,6 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "written_pages",
 ]
 exclude_patterns = ["_build"]
 
