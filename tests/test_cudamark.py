@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cupy_compat.cudamark import command, compare, gpu, machine, suite
-from cupy_compat.cudamark.cpu import usable_cpus
+from cupy_compat.cudamark import command, compare, machine, suite
+from cupy_compat.cudamark.gpu import memory
 from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
 from cupy_compat.cudamark.measure import WrongResult, check, time_sort
 from cupy_compat.cudamark.record import Run, write_whole
+from cupy_compat.cudamark.threads import usable_cpus
 
 on_gpu = pytest.mark.gpu
 pytestmark = pytest.mark.usefixtures("away")
@@ -420,7 +421,7 @@ def test_the_gpu_is_chosen_where_there_is_one(
 def test_too_little_gpu_memory_is_one_line_with_both_figures_or_a_reason_for_the_cpu(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(gpu, "free_bytes", lambda: 1000)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1000)
     assert command.main(["--device", "gpu", *SMALL]) == 1
     err = capfd.readouterr().err
     assert_one_line(err)

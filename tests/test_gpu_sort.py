@@ -15,8 +15,9 @@ from conftest import missing_gpu
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cupy_compat.cudamark import free_pinned_buffers, gpu_sort, staging
-from cupy_compat.cudamark.gpu import GpuUnavailable, load_cupy
+from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
+from cupy_compat.cudamark.gpu import GpuUnavailable, staging
+from cupy_compat.cudamark.gpu.device import load_cupy
 
 on_gpu = pytest.mark.gpu
 without_gpu = pytest.mark.skipif(not missing_gpu(), reason="there is a usable GPU")

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import command, compare, gpu, measure, plot, suite
-from cupy_compat.cudamark.gpu import Gpu, Limits
+from cupy_compat.cudamark import command, compare, measure, plot, suite
+from cupy_compat.cudamark.gpu import Gpu, Limits, limits
 from cupy_compat.cudamark.inputs import make_input
 from cupy_compat.cudamark.measure import Timing, WrongResult, check, copy_bandwidth, time_sort
 from cupy_compat.cudamark.record import Run, csv_text, require_writable, write_whole
@@ -488,7 +488,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Clock:
         return end.at - begin.at
 
     cuda = types.SimpleNamespace(Event=lambda: Event(clock), get_elapsed_time=elapsed)
-    monkeypatch.setattr(gpu, "load_cupy", lambda: types.SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(limits, "load_cupy", lambda: types.SimpleNamespace(cuda=cuda))
     return clock
 
 
@@ -500,10 +500,10 @@ def test_gpu_time_leaves_out_the_warm_up_and_what_is_prepared(events: Clock) -> 
         prepared.append(1)
         events.spend(1000.0)
 
-    times = gpu.gpu_times(lambda: events.spend(next(seconds)), 3, 2, prepare)
+    times = limits.gpu_times(lambda: events.spend(next(seconds)), 3, 2, prepare)
     assert times == [0.001, 0.002, 0.009]
     assert len(prepared) == 5
-    assert gpu.gpu_times(lambda: events.spend(5.0), 2) == [0.005, 0.005]
+    assert limits.gpu_times(lambda: events.spend(5.0), 2) == [0.005, 0.005]
 
 
 def test_the_speeds_of_bus_and_gpu_memory_are_bytes_over_the_median(
@@ -540,12 +540,12 @@ def test_the_speeds_of_bus_and_gpu_memory_are_bytes_over_the_median(
         work()
         return [1.0, 2.0, 9.0]
 
-    monkeypatch.setattr(gpu, "load_cupy", lambda: cupy)
-    monkeypatch.setattr(gpu, "free_bytes", lambda: 4000)
-    monkeypatch.setattr(gpu, "gpu_times", gpu_times)
-    limits = gpu.measure_limits(123, 7.0, 3)
+    monkeypatch.setattr(limits, "load_cupy", lambda: cupy)
+    monkeypatch.setattr(limits, "free_bytes", lambda: 4000)
+    monkeypatch.setattr(limits, "gpu_times", gpu_times)
+    measured = limits.measure_limits(123, 7.0, 3)
     assert copies == [(1000, "up"), (1000, "down"), (1000, "within")]
-    assert limits == Limits(123, upload=500.0, download=500.0, memory=1000.0, sort_seconds=7.0)
+    assert measured == Limits(123, upload=500.0, download=500.0, memory=1000.0, sort_seconds=7.0)
 
 
 # What is written

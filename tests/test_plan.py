@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import _counting, _kernels, _partition, _plan, _samplesort, cpu
+from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
+from cupy_compat.cudamark.threads import usable_cpus
 
 #: The measurement itself; `slow` puts its outcome in its place.
-numpy_is_slow = _plan.numpy_is_slow.__wrapped__
+numpy_is_slow = plan.numpy_is_slow.__wrapped__
 
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["NumPy is fast", "NumPy is slow"])
 def slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Say whether NumPy is slow on this processor."""
-    monkeypatch.setattr(_plan, "numpy_is_slow", lambda key: request.param)
+    monkeypatch.setattr(plan, "numpy_is_slow", lambda key: request.param)
     return bool(request.param)
 
 
@@ -32,8 +33,8 @@ def varied(dtype: str, size: int) -> NDArray[Any]:
     return keys
 
 
-def plan(keys: NDArray[Any], threads: int) -> _plan.Plan:
-    return _plan.make(keys, keys.view(_plan.plain_key(keys.dtype)), threads)
+def planned(keys: NDArray[Any], threads: int) -> plan.Plan:
+    return plan.make(keys, keys.view(plan.plain_key(keys.dtype)), threads)
 
 
 #: By dtype: the fewest keys for threads to be used at all, and the keys that keep one thread busy,
@@ -53,37 +54,37 @@ LIMITS = {
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_threads_are_used_from_a_size_on_and_each_has_enough_to_do(dtype: str, slow: bool) -> None:
     enough, grain = LIMITS[dtype][2 * slow : 2 * slow + 2]
-    assert plan(varied(dtype, enough - 1), 4).workers == 1
-    assert plan(varied(dtype, enough), 64).workers == enough // grain
+    assert planned(varied(dtype, enough - 1), 4).workers == 1
+    assert planned(varied(dtype, enough), 64).workers == enough // grain
     larger = max(enough, 9 * grain)
-    assert plan(varied(dtype, larger), 64).workers == larger // grain
-    assert plan(varied(dtype, larger - 1), 64).workers == (larger - 1) // grain
-    assert plan(varied(dtype, larger), 3).workers == 3
+    assert planned(varied(dtype, larger), 64).workers == larger // grain
+    assert planned(varied(dtype, larger - 1), 64).workers == (larger - 1) // grain
+    assert planned(varied(dtype, larger), 3).workers == 3
 
 
 def test_two_threads_need_four_times_as_many_keys_where_numpy_is_fast(slow: bool) -> None:
     for dtype, enough in (("i4", 1 << 24), ("f8", 1 << 23)):
-        assert plan(varied(dtype, enough), 2).workers == 2
-        assert plan(varied(dtype, enough - 1), 2).workers == (2 if slow else 1)
+        assert planned(varied(dtype, enough), 2).workers == 2
+        assert planned(varied(dtype, enough - 1), 2).workers == (2 if slow else 1)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "sort"),
+    ("dtype", "method"),
     [
-        ("c8", _partition.sort),
-        ("c16", _partition.sort),
-        ("g", _partition.sort),
-        ("u1", _counting.sort),
-        ("f2", _counting.sort),
-        ("i4", _samplesort.sort),
-        ("f8", _samplesort.sort),
-        ("m8[s]", _samplesort.sort),
+        ("c8", quicksort.sort),
+        ("c16", quicksort.sort),
+        ("g", quicksort.sort),
+        ("u1", counting.sort),
+        ("f2", counting.sort),
+        ("i4", samplesort.sort),
+        ("f8", samplesort.sort),
+        ("m8[s]", samplesort.sort),
     ],
 )
-def test_each_dtype_has_its_method(dtype: str, sort: object, slow: bool) -> None:
-    chosen: Any = plan(varied(dtype, 1 << 12), 2).sort
-    assert getattr(chosen, "func", chosen) is sort
-    if sort is _samplesort.sort:
+def test_each_dtype_has_its_method(dtype: str, method: object, slow: bool) -> None:
+    chosen: Any = planned(varied(dtype, 1 << 12), 2).sort
+    assert getattr(chosen, "func", chosen) is method
+    if method is samplesort.sort:
         assert chosen.keywords == {"nat_last": dtype == "m8[s]", "radix": slow}
 
 
@@ -92,7 +93,7 @@ def test_each_dtype_has_its_method(dtype: str, sort: object, slow: bool) -> None
     [("M8[s]", "<i8"), (">m8[ns]", ">i8"), (">f4", ">f4"), ("u1", "|u1"), ("?", "|b1")],
 )
 def test_dates_and_durations_are_seen_as_whole_numbers(dtype: str, number: str) -> None:
-    assert _plan.plain_key(np.dtype(dtype)).str == number
+    assert plan.plain_key(np.dtype(dtype)).str == number
 
 
 def few_valued(dtype: str, size: int, different: int) -> NDArray[Any]:
@@ -105,61 +106,61 @@ def few_valued(dtype: str, size: int, different: int) -> NDArray[Any]:
 
 @pytest.mark.parametrize(("dtype", "size"), [("i2", 1 << 22), ("i4", 1 << 22), ("f8", 1 << 22)])
 def test_keys_of_few_different_values_are_left_to_numpy(dtype: str, size: int, slow: bool) -> None:
-    assert plan(few_valued(dtype, size, 512), 4).workers == 4
+    assert planned(few_valued(dtype, size, 512), 4).workers == 4
     slowly = slow and dtype != "i2"
     # By the inverse of Simpson's index 512 ** 2 / (512 + 2 * 28) = 461 values, one pair more: 459.
     for repeated, workers in ((28, 4), (29, 4 if slowly else 1)):
-        assert plan(few_valued(dtype, size, 512 - repeated), 4).workers == workers
-    assert plan(few_valued(dtype, size, 4), 4).workers == (4 if slowly else 1)
-    assert plan(few_valued(dtype, size, 3), 4).workers == 1
+        assert planned(few_valued(dtype, size, 512 - repeated), 4).workers == workers
+    assert planned(few_valued(dtype, size, 4), 4).workers == (4 if slowly else 1)
+    assert planned(few_valued(dtype, size, 3), 4).workers == 1
 
 
 @pytest.mark.parametrize("dtype", ["u1", "c8", "M8[s]"])
 def test_what_numpy_sorts_slowly_is_sorted_by_threads_however_few_its_values(dtype: str) -> None:
     keys = np.zeros(1 << 20, "i8" if dtype == "M8[s]" else dtype)
-    assert plan(keys.view(dtype), 4).workers == 4
+    assert planned(keys.view(dtype), 4).workers == 4
 
 
 def test_threads_are_considered_from_half_a_million_keys_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(cpu, "usable_cpus", lambda: 5)
+    monkeypatch.setattr(sort, "usable_cpus", lambda: 5)
     monkeypatch.setattr(
-        cpu, "_sort_in_parallel", lambda a, threads: asked.append((a.size, threads))
+        sort, "_sort_in_parallel", lambda a, threads: asked.append((a.size, threads))
     )
     half = 1 << 19
     for size, threads in ((half - 1, 4), (half, 1), (half, 4), (half, 50), (half, None)):
         keys = np.arange(size, dtype=np.int32)[::-1]
         # What no method takes is left to NumPy.
-        np.testing.assert_array_equal(cpu.threaded_sort(keys, threads), keys[::-1])
+        np.testing.assert_array_equal(sort.threaded_sort(keys, threads), keys[::-1])
     assert asked == [(half, 4), (half, 5), (half, 5)]
-    cpu.threaded_sort(np.ones(half, np.int32), 4)
+    sort.threaded_sort(np.ones(half, np.int32), 4)
     assert len(asked) == 3, "a constant array needs no threads"
 
 
 def test_only_arrays_that_are_equal_in_eight_places_look_constant() -> None:
     for size in (80, 73):
-        assert cpu._looks_constant(np.zeros(size))
+        assert sort._looks_constant(np.zeros(size))
         for place in range(0, size, 10):
             keys = np.zeros(size)
             keys[place] = 1
-            assert not cpu._looks_constant(keys)
+            assert not sort._looks_constant(keys)
 
 
 def test_the_cpus_that_this_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0: {4, 6}}[pid], raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert cpu.usable_cpus() == 3
+    assert usable_cpus() == 3
     monkeypatch.setattr(os, "process_cpu_count", lambda: None)
-    assert cpu.usable_cpus() == 1
+    assert usable_cpus() == 1
     monkeypatch.delattr(os, "process_cpu_count")
-    assert cpu.usable_cpus() == 2
+    assert usable_cpus() == 2
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert cpu.usable_cpus() == 7
+    assert usable_cpus() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert cpu.usable_cpus() == 1
+    assert usable_cpus() == 1
 
 
 @pytest.mark.parametrize(("best", "verdict"), [(7.9e-9, False), (8.1e-9, True)])
@@ -170,7 +171,7 @@ def test_numpy_is_slow_if_the_best_of_five_sorts_takes_more_than_8_ns_a_key(
     for seconds in (1.0, 1.0, 8192 * best, 1.0, 1.0):
         readings += [0.0, seconds]
     clock = types.SimpleNamespace(perf_counter=lambda: readings.pop(0))
-    monkeypatch.setattr(_plan, "time", clock)
+    monkeypatch.setattr(plan, "time", clock)
     assert numpy_is_slow(np.dtype(">f4")) is verdict
     assert not readings
 
@@ -194,16 +195,16 @@ def test_warming_up_prepares_what_a_dtype_needs_and_says_how_long_it_took(
     def spy(what: str) -> Any:
         return lambda key: done.append(f"{what} {key.char}")
 
-    monkeypatch.setattr(_counting, "prepare", spy("counting"))
-    monkeypatch.setattr(_kernels, "compile_split", spy("split"))
-    monkeypatch.setattr(_plan, "numpy_is_slow", spy("speed"))
+    monkeypatch.setattr(counting, "prepare", spy("counting"))
+    monkeypatch.setattr(kernels, "compile_split", spy("split"))
+    monkeypatch.setattr(plan, "numpy_is_slow", spy("speed"))
     readings = iter([100.0, 107.0])
-    monkeypatch.setattr(cpu, "time", types.SimpleNamespace(perf_counter=lambda: next(readings)))
-    assert cpu.warm_up(dtype) == (7.0 if prepared else 0.0)
+    monkeypatch.setattr(sort, "time", types.SimpleNamespace(perf_counter=lambda: next(readings)))
+    assert sort.warm_up(dtype) == (7.0 if prepared else 0.0)
     assert done == prepared
 
 
 def test_what_the_threads_have_sorted_is_what_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     made = np.arange(3)
-    monkeypatch.setattr(cpu, "_sort_in_parallel", lambda a, threads: made)
-    assert cpu.threaded_sort(np.arange(1 << 19), 2) is made
+    monkeypatch.setattr(sort, "_sort_in_parallel", lambda a, threads: made)
+    assert sort.threaded_sort(np.arange(1 << 19), 2) is made

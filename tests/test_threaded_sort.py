@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import _counting, _crew, _kernels, _plan, _samplesort, cpu
-from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus, warm_up
+from cupy_compat.cudamark.cpu import counting, kernels, plan, samplesort, sort
+from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
+from cupy_compat.cudamark.threads import usable_cpus
 
 pytestmark = pytest.mark.usefixtures("away")
 
@@ -39,20 +41,20 @@ SIZES = [0, 1, 2, 3, 7, 31, 64, 127, 128, 129, 1021, 1023, 1024, 1025, 9973]
 def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make short arrays and few-valued ones take the parallel path, on either kind of CPU."""
     crews: list[int] = []
-    monkeypatch.setattr(cpu, "_PARALLEL_FROM", 2)
-    monkeypatch.setattr(cpu, "_looks_constant", lambda a: False)
-    monkeypatch.setattr(cpu, "usable_cpus", lambda: 7)
-    monkeypatch.setattr(_plan, "GRAIN_SCALE", 1e-7)
-    monkeypatch.setattr(_plan, "_VARIED_ENOUGH", 0)
-    monkeypatch.setattr(_plan, "_VARIED_ENOUGH_IF_SLOW", 0)
-    monkeypatch.setattr(_plan, "numpy_is_slow", lambda key: request.param)
-    start = _crew.Crew.__init__
+    monkeypatch.setattr(sort, "_PARALLEL_FROM", 2)
+    monkeypatch.setattr(sort, "_looks_constant", lambda a: False)
+    monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
+    monkeypatch.setattr(plan, "GRAIN_SCALE", 1e-7)
+    monkeypatch.setattr(plan, "_VARIED_ENOUGH", 0)
+    monkeypatch.setattr(plan, "_VARIED_ENOUGH_IF_SLOW", 0)
+    monkeypatch.setattr(plan, "numpy_is_slow", lambda key: request.param)
+    start = Crew.__init__
 
-    def count(crew: _crew.Crew, workers: int) -> None:
+    def count(crew: Crew, workers: int) -> None:
         crews.append(workers)
         start(crew, workers)
 
-    monkeypatch.setattr(_crew.Crew, "__init__", count)
+    monkeypatch.setattr(Crew, "__init__", count)
     yield
     assert crews, "nothing was sorted in parallel"
 
@@ -125,7 +127,7 @@ def test_short_arrays_of_any_length_are_sorted_as_by_numpy(dtype: str, size: int
 def test_arrays_of_any_length_are_sorted_by_any_number_of_threads(
     dtype: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(sort, "usable_cpus", lambda: 4)
     for size in (2, 3, 127, 128, 1021, 1025):
         assert_sorted_as_by_numpy(make("random", dtype, size), threads)
 
@@ -196,13 +198,11 @@ def test_no_thread_outlives_a_call(dtype: str) -> None:
 
 @pytest.mark.usefixtures("parallel")
 def test_no_thread_outlives_a_call_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cupy_compat.cudamark import _kernels
-
     def fail(*arguments: object) -> None:
         raise MemoryError("no memory for the kernel")
 
     warm_up("i4")
-    monkeypatch.setattr(_kernels, "scatter", fail)
+    monkeypatch.setattr(kernels, "scatter", fail)
     before = set(threading.enumerate())
     with pytest.raises(MemoryError, match="no memory for the kernel"):
         threaded_sort(make("random", "i4", 5000), 4)
@@ -230,9 +230,9 @@ def crews(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     Whoever comes to a meeting waits for all others, so fewer threads than that fail the test.
     """
     seen: list[tuple[int, int]] = []
-    share = _crew.Crew.share
+    share = Crew.share
 
-    def meeting_share(crew: _crew.Crew, work: Callable[[Any], object], jobs: Iterable[Any]) -> None:
+    def meeting_share(crew: Crew, work: Callable[[Any], object], jobs: Iterable[Any]) -> None:
         listed = list(jobs)
         expected = min(crew.workers, len(listed))
         meeting = threading.Barrier(expected)
@@ -248,7 +248,7 @@ def crews(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         assert len(met) == expected
         seen.append((expected, len(listed)))
 
-    monkeypatch.setattr(_crew.Crew, "share", meeting_share)
+    monkeypatch.setattr(Crew, "share", meeting_share)
     return seen
 
 
@@ -257,7 +257,7 @@ def crews(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def test_as_many_threads_work_at_once_as_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, dtype: str, crews: list[tuple[int, int]]
 ) -> None:
-    monkeypatch.setattr(_counting, "_FILL", 1 << 14)
+    monkeypatch.setattr(counting, "_FILL", 1 << 14)
     assert_sorted_as_by_numpy(make("random", dtype, 200_000), 3)
     assert crews
     # The first cut of a quicksort is one thread's work, the second two threads'.
@@ -285,7 +285,7 @@ def test_long_arrays_are_sorted_by_several_threads_without_any_adjustment(
     threads: int | None,
     expected: int,
 ) -> None:
-    monkeypatch.setattr(cpu, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(sort, "usable_cpus", lambda: 4)
     assert_sorted_as_by_numpy(make("random", dtype, size), threads)
     assert max(crews)[0] == expected
 
@@ -293,7 +293,7 @@ def test_long_arrays_are_sorted_by_several_threads_without_any_adjustment(
 def test_more_threads_than_cpus_are_not_used(
     monkeypatch: pytest.MonkeyPatch, crews: list[tuple[int, int]]
 ) -> None:
-    monkeypatch.setattr(cpu, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(sort, "usable_cpus", lambda: 2)
     assert_sorted_as_by_numpy(make("random", "M8[s]", 1 << 20), 50)
     assert max(crews)[0] == 2
 
@@ -327,17 +327,17 @@ def ran_beside(work: Callable[[], object]) -> bool:
 def work_of(kernel: str) -> Callable[[], object]:
     """Return a call of a kernel that takes some milliseconds, on arrays made for it."""
     size = 1 << 21
-    keys = _kernels.read_only(make("random", "i4", size))
+    keys = kernels.read_only(make("random", "i4", size))
     ids = np.zeros(size, np.uint8)
     bits = keys.view(np.uint32).copy()
     arguments: dict[str, tuple[Any, ...]] = {
         "classify": (keys, np.zeros(64, np.int32), ids, np.zeros(65, np.uint64)),
         "scatter": (keys, ids, np.zeros(1, np.uint64), np.empty(size, np.int32)),
-        "radix_sort": (bits, bits.copy(), *_kernels.masks(keys.dtype)),
-        "count_patterns": (_kernels.read_only(ids), np.zeros((2, 256), np.uint32)),
+        "radix_sort": (bits, bits.copy(), *kernels.masks(keys.dtype)),
+        "count_patterns": (kernels.read_only(ids), np.zeros((2, 256), np.uint32)),
         "fill_runs": (np.arange(256, dtype=np.uint8), np.full(256, size), 0, np.empty_like(ids)),
     }
-    return functools.partial(getattr(_kernels, kernel), *arguments[kernel])
+    return functools.partial(getattr(kernels, kernel), *arguments[kernel])
 
 
 def test_the_probe_of_the_gil_tells_who_keeps_it() -> None:
@@ -353,7 +353,7 @@ KERNELS = ["classify", "scatter", "radix_sort", "count_patterns", "fill_runs"]
 
 
 def test_all_compiled_kernels_are_probed() -> None:
-    compiled = [name for name, value in vars(_kernels).items() if hasattr(value, "py_func")]
+    compiled = [name for name, value in vars(kernels).items() if hasattr(value, "py_func")]
     assert compiled == KERNELS
 
 
@@ -383,7 +383,7 @@ def test_after_a_failure_in_the_callers_thread_no_further_job_is_begun(
         assert reported.wait(timeout=30)
 
     caller = threading.current_thread()
-    with _crew.Crew(2) as crew:
+    with Crew(2) as crew:
         with pytest.raises(error):
             crew.share(work, range(100))
         reported.set()
@@ -406,7 +406,7 @@ def test_after_a_failure_in_another_thread_no_further_job_is_begun(
         wait(helpers, timeout=30)
 
     caller = threading.current_thread()
-    with _crew.Crew(2) as crew:
+    with Crew(2) as crew:
         submit = crew._pool.submit
         monkeypatch.setattr(
             crew._pool, "submit", lambda *task: helpers.append(submit(*task)) or helpers[-1]
@@ -428,7 +428,7 @@ def test_after_a_failure_to_start_a_thread_no_further_job_is_begun(
         at_work.set()
         assert reported.wait(timeout=30)
 
-    with _crew.Crew(3) as crew:
+    with Crew(3) as crew:
         submit = crew._pool.submit
 
         def fail_at_the_second(*task: Any) -> Any:
@@ -453,7 +453,7 @@ def test_what_the_callers_thread_raised_goes_before_what_another_did() -> None:
         raise Planted("caller" if threading.current_thread() is caller else "other")
 
     caller = threading.current_thread()
-    with _crew.Crew(2) as crew, pytest.raises(Planted, match="caller"):
+    with Crew(2) as crew, pytest.raises(Planted, match="caller"):
         crew.share(work, range(2))
 
 
@@ -463,7 +463,7 @@ def test_a_crew_does_every_job_once_with_no_more_threads_than_jobs(
 ) -> None:
     done: list[int] = []
     helpers: list[object] = []
-    with _crew.Crew(3) as crew:
+    with Crew(3) as crew:
         submit = crew._pool.submit
         monkeypatch.setattr(
             crew._pool, "submit", lambda *task: helpers.append(task) or submit(*task)
@@ -481,7 +481,7 @@ def test_the_threads_of_a_crew_are_named() -> None:
         both.wait(timeout=30)
         names.append(threading.current_thread().name)
 
-    with _crew.Crew(2) as crew:
+    with Crew(2) as crew:
         crew.share(work, range(2))
     assert sum(name.startswith("threaded_sort") for name in names) == 1
 
@@ -491,7 +491,7 @@ def test_the_threads_of_a_crew_are_named() -> None:
 
 @pytest.mark.parametrize("size", [1000, 100_000, 7_654_321])
 def test_a_sample_is_spread_evenly_over_the_keys(size: int) -> None:
-    drawn = _samplesort.draw(np.arange(size, dtype=np.int32)[::-1], 500)
+    drawn = samplesort.draw(np.arange(size, dtype=np.int32)[::-1], 500)
     assert len(drawn) == 500
     gaps = np.diff([-1, *drawn.tolist(), size])
     assert gaps.min() >= 0
@@ -500,13 +500,13 @@ def test_a_sample_is_spread_evenly_over_the_keys(size: int) -> None:
 
 def test_a_sample_leaves_out_nan_and_is_native() -> None:
     keys = np.array([np.nan, 2.0, -np.nan, 1.0] * 10, ">f8")
-    drawn = _samplesort.draw(keys, 100)
+    drawn = samplesort.draw(keys, 100)
     assert drawn.dtype.isnative
     assert set(drawn.tolist()) == {1.0, 2.0}
     assert 30 < len(drawn) < 70
 
 
-def keys_in_buckets(keys: NDArray[Any], split: _samplesort.Split) -> NDArray[Any]:
+def keys_in_buckets(keys: NDArray[Any], split: samplesort.Split) -> NDArray[Any]:
     buckets = np.searchsorted(split.splitters, keys, side="right")
     return np.bincount(buckets, minlength=len(split.uniform))
 
@@ -514,7 +514,7 @@ def keys_in_buckets(keys: NDArray[Any], split: _samplesort.Split) -> NDArray[Any
 @pytest.mark.parametrize("buckets", [8, 30, 64])
 def test_varied_keys_fill_all_buckets_about_equally(buckets: int) -> None:
     keys = make("random", "f8", 100_000)
-    split = _samplesort.choose_splitters(_samplesort.draw(keys, 8192), buckets, nat_first=False)
+    split = samplesort.choose_splitters(samplesort.draw(keys, 8192), buckets, nat_first=False)
     filled = keys_in_buckets(keys, split)
     assert buckets <= np.count_nonzero(filled) <= buckets + 1
     assert filled.max() < 1.5 * len(keys) / buckets
@@ -528,7 +528,7 @@ def test_varied_keys_fill_all_buckets_about_equally(buckets: int) -> None:
 def test_a_value_that_recurs_has_a_bucket_of_its_own_which_needs_no_sorting(value: int) -> None:
     keys = make("random", "i4", 100_000)
     keys[::2] = value
-    split = _samplesort.choose_splitters(_samplesort.draw(keys, 8192), 16, nat_first=False)
+    split = samplesort.choose_splitters(samplesort.draw(keys, 8192), 16, nat_first=False)
     filled = keys_in_buckets(keys, split)
     (own,) = np.searchsorted(split.splitters, [value], side="right")
     assert filled[own] >= 50_000
@@ -546,7 +546,7 @@ def test_nat_has_the_first_bucket_for_itself() -> None:
     keys = make("random", "i8", 10_000)
     nat = np.iinfo(np.int64).min
     for some in (keys, np.where(np.arange(10_000) % 3, keys, nat), np.full(50, nat)):
-        split = _samplesort.choose_splitters(_samplesort.draw(some, 1000), 8, nat_first=True)
+        split = samplesort.choose_splitters(samplesort.draw(some, 1000), 8, nat_first=True)
         assert split.splitters[0] == nat + 1
         assert split.uniform[0]
         assert len(split.splitters) % 4 == 0
@@ -554,7 +554,7 @@ def test_nat_has_the_first_bucket_for_itself() -> None:
 
 def test_places_are_laid_out_bucket_by_bucket_and_chunk_by_chunk() -> None:
     counts = np.array([[1, 2, 3], [4, 5, 6]], np.uint64)
-    places, bounds = _samplesort.lay_out(counts, np.array([1, 2, 0]))
+    places, bounds = samplesort.lay_out(counts, np.array([1, 2, 0]))
     assert bounds.tolist() == [0, 7, 16, 21]
     assert places.tolist() == [[16, 0, 7], [17, 2, 10]]
 
@@ -570,7 +570,7 @@ def test_kernels_get_aligned_contiguous_native_read_only_keys(
     given_to: set[str] = set()
 
     def spy(name: str) -> Callable[..., object]:
-        kernel = getattr(_kernels, name)
+        kernel = getattr(kernels, name)
 
         def call(keys: NDArray[Any], *others: Any) -> object:
             given_to.add(name)
@@ -583,7 +583,7 @@ def test_kernels_get_aligned_contiguous_native_read_only_keys(
         return call
 
     for name in ("classify", "scatter", "count_patterns"):
-        monkeypatch.setattr(_kernels, name, spy(name))
+        monkeypatch.setattr(kernels, name, spy(name))
     keys = make("random", dtype, 3001)
     unaligned = np.empty(3001, np.dtype([("pad", "u1"), ("key", dtype)]))["key"]
     unaligned[:] = keys
@@ -599,17 +599,17 @@ def test_kernels_get_aligned_contiguous_native_read_only_keys(
 FIRST_CALLS = """
 import threading
 import numpy as np
-from cupy_compat.cudamark import _plan, cpu
-cpu._PARALLEL_FROM, _plan.GRAIN_SCALE = 2, 1e-7
+from cupy_compat.cudamark.cpu import plan, sort
+sort._PARALLEL_FROM, plan.GRAIN_SCALE = 2, 1e-7
 keys = np.arange(5000, dtype=np.int32)[::-1].copy()
-wrong = []
-def sort():
-    if not np.array_equal(cpu.threaded_sort(keys, 2), np.sort(keys)):
-        wrong.append(1)
-threads = [threading.Thread(target=sort) for _ in range(4)]
+right = []
+def call():
+    if np.array_equal(sort.threaded_sort(keys, 2), np.sort(keys)):
+        right.append(1)
+threads = [threading.Thread(target=call) for _ in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-print(len(wrong))
+print(len(right))
 """
 
 
@@ -620,7 +620,7 @@ def test_the_very_first_calls_can_come_from_several_threads(
     done = subprocess.run(
         [sys.executable, "-c", FIRST_CALLS], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "0\n"
+    assert done.stdout == "4\n"
     # What was compiled is kept for the next process.
     kept = " ".join(path.name for path in tmp_path.rglob("*.nbc"))
     assert all(name in kept for name in ("classify", "scatter", "radix_sort"))
@@ -629,19 +629,19 @@ def test_the_very_first_calls_can_come_from_several_threads(
 WITHOUT_A_CACHE = """
 import sys
 import numpy as np
-from cupy_compat.cudamark import _kernels, _plan, cpu
-cpu._PARALLEL_FROM, _plan.GRAIN_SCALE = 2, 1e-7
-cpu.usable_cpus = lambda: 2
+from cupy_compat.cudamark.cpu import kernels, plan, sort
+sort._PARALLEL_FROM, plan.GRAIN_SCALE = 2, 1e-7
+sort.usable_cpus = lambda: 2
 keys = np.arange(200, dtype=np.uint8)[::-1].copy()
-assert np.array_equal(cpu.threaded_sort(keys), np.sort(keys))
-print(_kernels.__file__, _kernels.fill_runs.targetoptions)
+assert np.array_equal(sort.threaded_sort(keys), np.sort(keys))
+print(kernels.__file__, kernels.fill_runs.targetoptions)
 """
 
 
 def test_where_no_cache_can_be_written_kernels_are_compiled_for_each_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = Path(cpu.__file__).parents[1]
+    package = Path(sort.__file__).parents[2]
     copied = tmp_path / "cupy_compat"
     shutil.copytree(package, copied, ignore=shutil.ignore_patterns("__pycache__"))
     # Files in the way stop everybody, where missing permission does not stop root.
@@ -653,7 +653,7 @@ def test_where_no_cache_can_be_written_kernels_are_compiled_for_each_process(
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_A_CACHE], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith(f"{copied / 'cudamark' / '_kernels.py'} ")
+    assert done.stdout.startswith(f"{copied / 'cudamark' / 'cpu' / 'kernels.py'} ")
     assert "'nogil': True" in done.stdout
 
 
@@ -667,10 +667,10 @@ def test_numba_is_not_imported_for_short_arrays() -> None:
 
 
 def test_a_thread_alone_is_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "_sort_in_parallel", lambda a, threads: pytest.fail("started"))
-    monkeypatch.setattr(cpu, "_PARALLEL_FROM", 2)
-    monkeypatch.setattr(cpu, "_looks_constant", lambda a: False)
-    monkeypatch.setattr(cpu, "usable_cpus", lambda: 7)
+    monkeypatch.setattr(sort, "_sort_in_parallel", lambda a, threads: pytest.fail("started"))
+    monkeypatch.setattr(sort, "_PARALLEL_FROM", 2)
+    monkeypatch.setattr(sort, "_looks_constant", lambda a: False)
+    monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
     assert_sorted_as_by_numpy(make("random", "i4", 1000), 1)
 
 

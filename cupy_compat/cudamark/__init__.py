@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cupy_compat.cudamark.cpu import threaded_sort, warm_up
-    from cupy_compat.cudamark.staging import free_pinned_buffers, gpu_sort
+    from cupy_compat.cudamark.gpu import free_pinned_buffers, gpu_sort
 
 __all__ = ["free_pinned_buffers", "gpu_sort", "threaded_sort", "warm_up"]
 
 _HOME = {
-    "free_pinned_buffers": "staging",
-    "gpu_sort": "staging",
+    "free_pinned_buffers": "gpu",
+    "gpu_sort": "gpu",
     "threaded_sort": "cpu",
     "warm_up": "cpu",
 }

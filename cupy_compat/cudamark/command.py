@@ -6,32 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
+from cupy_compat.cudamark.options import BadArgument, Options
+
 _PROG = "cupy-compat cudamark"
-
-
-class BadArgument(ValueError):
-    """An argument, or a combination of them, that cannot be meant."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The arguments, as `add_arguments` names them."""
-
-    device: str
-    size: int
-    dtype: str
-    threads: tuple[int, ...]
-    repeat: int
-    seed: int
-    distribution: str
-    compare: bool
-    quiet: bool
-    csv: str | None
-    json: str | None
-    plot: str | None
 
 
 class _Parser(argparse.ArgumentParser):

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from cupy_compat.cudamark import gpu as gpu_device
-from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus
-from cupy_compat.cudamark.gpu import Limits
+from cupy_compat.cudamark.cpu import threaded_sort
+from cupy_compat.cudamark.gpu import Limits, as_bits, gpu_sort, most_threads
 from cupy_compat.cudamark.measure import copy_bandwidth, time_sort
 from cupy_compat.cudamark.record import Run
-from cupy_compat.cudamark.staging import as_bits, gpu_sort, most_threads
+from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
 

@@ -17,14 +17,22 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cupy_compat.cudamark import gpu as gpu_device
-from cupy_compat.cudamark.command import BadArgument, Options
-from cupy_compat.cudamark.cpu import threaded_sort, usable_cpus, warm_up
-from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, Limits
+from cupy_compat.cudamark.cpu import threaded_sort, warm_up
+from cupy_compat.cudamark.gpu import (
+    Gpu,
+    GpuUnavailable,
+    Limits,
+    as_bits,
+    gpu_sort,
+    most_threads,
+    sorts_dtype,
+)
 from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
 from cupy_compat.cudamark.machine import available_memory, describe_machine
 from cupy_compat.cudamark.measure import time_sort
+from cupy_compat.cudamark.options import BadArgument, Options
 from cupy_compat.cudamark.record import Run, csv_text, json_text, require_writable, write_whole
-from cupy_compat.cudamark.staging import as_bits, gpu_sort, most_threads, sorts_dtype
+from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
 _WARM_UP = 1

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import _kernels
-from cupy_compat.cudamark._crew import Crew
+from cupy_compat.cudamark.cpu import kernels
+from cupy_compat.cudamark.cpu.crew import Crew
 
 SAMPLE = 8192
 BUCKETS_PER_WORKER = 4
@@ -61,8 +61,8 @@ def sort(
     """
     native = keys.dtype.newbyteorder("=")
     swapped = keys.dtype != native
-    _kernels.compile_split(native)
-    keys = _kernels.read_only(keys)
+    kernels.compile_split(native)
+    keys = kernels.read_only(keys)
     # NumPy cuts a bucket in two for less than a kernel needs to tell more buckets apart, so there
     # are only as many as keep the crew evenly busy. 64 also keep the ids below 256 in any case.
     buckets = 64 if radix else min(max(8, BUCKETS_PER_WORKER * crew.workers), 64)
@@ -75,11 +75,11 @@ def sort(
     counts = np.zeros((len(chunks), len(split.uniform)), np.uint64)
 
     def contiguous(part: slice) -> NDArray[Any]:
-        return _kernels.read_only(np.require(keys[part], native, ("C", "A")))
+        return kernels.read_only(np.require(keys[part], native, ("C", "A")))
 
     def classify(job: int) -> None:
         part = chunks[job]
-        _kernels.classify(contiguous(part), split.splitters, ids[part], counts[job])
+        kernels.classify(contiguous(part), split.splitters, ids[part], counts[job])
 
     crew.share(classify, range(len(chunks)))
     order = np.roll(np.arange(len(split.uniform)), -1 if nat_last else 0)
@@ -87,11 +87,11 @@ def sort(
 
     def scatter(job: int) -> None:
         part = chunks[job]
-        _kernels.scatter(contiguous(part), ids[part], places[job], result)
+        kernels.scatter(contiguous(part), ids[part], places[job], result)
 
     crew.share(scatter, range(len(chunks)))
     uniform = split.uniform[order]
-    masks = _kernels.masks(native)
+    masks = kernels.masks(native)
     # The bits of NaN say nothing of its place; all NaN are in the last bucket.
     last = len(uniform) - 1 if native.kind == "f" else -1
 
@@ -99,7 +99,7 @@ def sort(
         part = result[bounds[bucket] : bounds[bucket + 1]]
         if radix and not uniform[bucket] and bucket != last:
             bits = part.view(f"u{native.itemsize}")
-            _kernels.radix_sort(bits, np.empty_like(bits), *masks)
+            kernels.radix_sort(bits, np.empty_like(bits), *masks)
         elif not uniform[bucket]:
             part.sort()
         if swapped:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark._crew import Crew
+from cupy_compat.cudamark.cpu.crew import Crew
 
 GRAIN_SCALE = 1.0
 """What all limits of size are multiplied by."""
@@ -48,22 +48,22 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan:
         How many threads may work.
     """
     if is_for_numpy_alone(keys.dtype):
-        from cupy_compat.cudamark import _partition
+        from cupy_compat.cudamark.cpu import quicksort
 
-        return Plan(_crew_size(a, threads, 1 << 19, 1 << 18), _partition.sort)
+        return Plan(_crew_size(a, threads, 1 << 19, 1 << 18), quicksort.sort)
     if keys.itemsize <= 2:
-        from cupy_compat.cudamark import _counting
+        from cupy_compat.cudamark.cpu import counting
 
         if keys.itemsize == 1:
-            return Plan(_crew_size(a, threads, 1 << 20, 1 << 18), _counting.sort)
+            return Plan(_crew_size(a, threads, 1 << 20, 1 << 18), counting.sort)
         # A worker's counters take as much memory as a quarter of this many keys.
         workers = _crew_size(a, threads, 1 << 22, 1 << 20)
-        return Plan(_unless_few_valued(keys, workers, _VARIED_ENOUGH), _counting.sort)
-    from cupy_compat.cudamark import _samplesort
+        return Plan(_unless_few_valued(keys, workers, _VARIED_ENOUGH), counting.sort)
+    from cupy_compat.cudamark.cpu import samplesort
 
     dates = a.dtype.kind in "mM"
     slow = numpy_is_slow(keys.dtype)
-    sort = functools.partial(_samplesort.sort, nat_last=dates, radix=slow)
+    sort = functools.partial(samplesort.sort, nat_last=dates, radix=slow)
     if dates or slow:
         workers = _crew_size(a, threads, 1 << 19, 1 << 18)
         return Plan(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-import os
 import time
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["threaded_sort", "usable_cpus", "warm_up"]
+from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
 _KINDS = "biufcmM"
 # No array of fewer keys is sorted in parallel, whatever its dtype.
@@ -74,29 +72,20 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
 
 def _sort_in_parallel(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
     """Sort with the method that fits the dtype, or return None where NumPy alone is as fast."""
-    from cupy_compat.cudamark import _plan
-    from cupy_compat.cudamark._crew import Crew
+    from cupy_compat.cudamark.cpu import plan
+    from cupy_compat.cudamark.cpu.crew import Crew
 
-    keys = a.view(_plan.plain_key(a.dtype))
-    plan = _plan.make(a, keys, threads)
-    if plan.workers < 2:
+    keys = a.view(plan.plain_key(a.dtype))
+    chosen = plan.make(a, keys, threads)
+    if chosen.workers < 2:
         return None
-    with Crew(plan.workers) as crew:
-        return plan.sort(keys, crew).view(a.dtype)
+    with Crew(chosen.workers) as crew:
+        return chosen.sort(keys, crew).view(a.dtype)
 
 
 def _looks_constant(a: NDArray[Any]) -> bool:
     """Tell at a glance whether all keys are equal, which NumPy is done with in microseconds."""
     return len(set(a[:: -(-a.size // 8)].tolist())) == 1
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use, which can be fewer than the machine has."""
-    if hasattr(os, "process_cpu_count"):  # since Python 3.13
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def warm_up(dtype: DTypeLike) -> float:
@@ -122,35 +111,20 @@ def warm_up(dtype: DTypeLike) -> float:
     dtype = np.dtype(dtype)
     if dtype.kind not in _KINDS:
         _refuse(dtype)
-    from cupy_compat.cudamark import _plan
+    from cupy_compat.cudamark.cpu import plan
 
-    key = _plan.plain_key(dtype)
-    if _plan.is_for_numpy_alone(key):
+    key = plan.plain_key(dtype)
+    if plan.is_for_numpy_alone(key):
         return 0.0
     start = time.perf_counter()
-    from cupy_compat.cudamark import _counting, _kernels
+    from cupy_compat.cudamark.cpu import counting, kernels
 
     if key.itemsize <= 2:
-        _counting.prepare(key)
+        counting.prepare(key)
     else:
-        _kernels.compile_split(key.newbyteorder("="))
-        _plan.numpy_is_slow(key)
+        kernels.compile_split(key.newbyteorder("="))
+        plan.numpy_is_slow(key)
     return time.perf_counter() - start
-
-
-def checked_threads(threads: SupportsIndex) -> int:
-    """Return the thread count as an int, or say what is wrong with it."""
-    if isinstance(threads, (bool, np.bool_)):
-        raise TypeError("threads must be an integer or None, not a bool")
-    try:
-        count = operator.index(threads)
-    except TypeError:
-        raise TypeError(
-            f"threads must be an integer or None, not {type(threads).__name__}"
-        ) from None
-    if count < 1:
-        raise ValueError(f"threads must be 1 or more, not {count}; None means all usable CPUs")
-    return count
 
 
 def _plain_array(a: object) -> NDArray[Any]:

@@ -25,8 +25,9 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cupy_compat.cudamark.cpu import checked_threads, usable_cpus
-from cupy_compat.cudamark.gpu import memory_error, require_cupy
+from cupy_compat.cudamark.gpu.device import require_cupy
+from cupy_compat.cudamark.gpu.memory import memory_error
+from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
 _PIECE_BYTES = 6 << 20
 _SLOTS = 2

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark import _kernels
-from cupy_compat.cudamark._crew import Crew
+from cupy_compat.cudamark.cpu import kernels
+from cupy_compat.cudamark.cpu.crew import Crew
 
 _FILL = 1 << 20
 
@@ -42,7 +42,7 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     -------
     array, shape (n,), of the keys' dtype
     """
-    patterns = _kernels.read_only(keys.view(pattern_type(keys.dtype)))
+    patterns = kernels.read_only(keys.view(pattern_type(keys.dtype)))
     prepare(keys.dtype)
     order = _patterns_in_order(keys.dtype)
     chunk = -(-len(keys) // crew.workers)
@@ -51,15 +51,15 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
 
     def count(job: int) -> None:
         part = patterns[starts[job] : starts[job] + chunk]
-        contiguous = _kernels.read_only(np.require(part, requirements=("C", "A")))
-        _kernels.count_patterns(contiguous, counts[job])
+        contiguous = kernels.read_only(np.require(part, requirements=("C", "A")))
+        kernels.count_patterns(contiguous, counts[job])
 
     crew.share(count, range(len(starts)))
     ends = np.cumsum(counts.sum(axis=(0, 1), dtype=np.int64)[order])
     result = np.empty(len(keys), patterns.dtype)
 
     def fill(start: int) -> None:
-        _kernels.fill_runs(order, ends, start, result[start : start + _FILL])
+        kernels.fill_runs(order, ends, start, result[start : start + _FILL])
 
     crew.share(fill, range(0, len(keys), _FILL))
     return result.view(keys.dtype)
@@ -67,7 +67,7 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
 
 def prepare(dtype: np.dtype[Any]) -> None:
     """Do once what every sort of this type needs."""
-    _kernels.compile_counting(pattern_type(dtype))
+    kernels.compile_counting(pattern_type(dtype))
     _patterns_in_order(dtype)
 
 

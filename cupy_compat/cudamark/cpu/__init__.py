@@ -1,0 +1,5 @@
+"""The sort on CPU threads, `threaded_sort`, and what it is made of."""
+
+from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
+
+__all__ = ["threaded_sort", "warm_up"]

@@ -1,0 +1,150 @@
+"""Timing work on the GPU, and what the GPU and its bus allow at best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark.gpu.device import load_cupy
+from cupy_compat.cudamark.gpu.memory import free_bytes
+
+_Array = NDArray[Any]
+_BUS_BYTES = 256 << 20
+_MEMORY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the GPU and its bus allow, for an array of a given size.
+
+    Attributes
+    ----------
+    nbytes : int
+        Size of that array.
+    upload, download : float
+        Bytes per second between pinned host memory and the GPU, one way at a time.
+    memory : float
+        Bytes read plus bytes written per second by a copy within GPU memory.
+    sort_seconds : float
+        GPU time of the in-place sort of that array.
+    """
+
+    nbytes: int
+    upload: float
+    download: float
+    memory: float
+    sort_seconds: float
+
+    @property
+    def floor_seconds(self) -> float:
+        """The bus there, the sort, the bus back."""
+        return self.nbytes / self.upload + self.sort_seconds + self.nbytes / self.download
+
+
+def gpu_times(
+    work: Callable[[], object],
+    repeat: int,
+    warm_up: int = 1,
+    prepare: Callable[[], object] = lambda: None,
+) -> list[float]:
+    """Measure the GPU time of work on the current stream, by events around it.
+
+    Parameters
+    ----------
+    work : callable
+        What is timed.
+    repeat, warm_up : int
+        How often it is timed, and how often it runs before that.
+    prepare : callable, optional
+        Called before every run, outside the timed region.
+
+    Returns
+    -------
+    list of float
+        Seconds, one for each repeat.
+    """
+    cuda = load_cupy().cuda
+    begin, end = cuda.Event(), cuda.Event()
+    seconds = []
+    for _ in range(warm_up + repeat):
+        prepare()
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        seconds.append(cuda.get_elapsed_time(begin, end) / 1e3)
+    return seconds[warm_up:]
+
+
+def sort_times(keys: _Array, repeat: int, in_place: bool) -> list[float]:
+    """Measure the GPU time of CuPy's sort of keys that are on the GPU already.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n,)
+        Host array of a dtype that CuPy sorts.
+    repeat : int
+        How often the sort is timed.
+    in_place : bool
+        Time ``ndarray.sort`` on a fresh copy made outside the timed region, not ``cupy.sort``.
+
+    Returns
+    -------
+    list of float
+        Seconds, one for each repeat.
+    """
+    cupy = load_cupy()
+    unsorted = cupy.asarray(keys)
+    if not in_place:
+        return gpu_times(lambda: cupy.sort(unsorted), repeat)
+    work = cupy.empty_like(unsorted)
+    return gpu_times(work.sort, repeat, prepare=lambda: cupy.copyto(work, unsorted))
+
+
+def measure_limits(nbytes: int, sort_seconds: float, repeat: int) -> Limits:
+    """Measure how fast the bus and the GPU's memory copy.
+
+    Parameters
+    ----------
+    nbytes : int
+        Size of the array that is sorted; the copies timed are of 256 MiB over the bus and 1 GiB
+        in GPU memory, or less where less is free.
+    sort_seconds : float
+        GPU time of its in-place sort, see `sort_times`.
+    repeat : int
+        How often each copy is timed; the median counts.
+
+    Returns
+    -------
+    Limits
+        All of it together.
+    """
+    cupy = load_cupy()
+    copied = min(_BUS_BYTES, free_bytes() // 4)
+    host = cupy.cuda.PinnedMemoryPointer(cupy.cuda.PinnedMemory(copied), 0)
+    device = cupy.ones(copied, dtype=cupy.uint8)
+    runtime = cupy.cuda.runtime
+    stream = cupy.cuda.get_current_stream().ptr
+
+    def speed(moved: int, copy: Callable[..., object], *arguments: Any) -> float:
+        return float(moved / np.median(gpu_times(lambda: copy(*arguments), repeat)))
+
+    there = (device.data.ptr, host.ptr, copied, runtime.memcpyHostToDevice, stream)
+    back = (host.ptr, device.data.ptr, copied, runtime.memcpyDeviceToHost, stream)
+    upload = speed(copied, runtime.memcpyAsync, *there)
+    download = speed(copied, runtime.memcpyAsync, *back)
+    source = cupy.ones(min(_MEMORY_BYTES, free_bytes() // 4), dtype=cupy.uint8)
+    target = cupy.empty_like(source)
+    memory = speed(2 * source.nbytes, cupy.copyto, target, source)
+    return Limits(nbytes, upload, download, memory, sort_seconds)
+
+
+def naive_sort(keys: _Array) -> _Array:
+    """Sort through the GPU as the usual script does, by two copies through pageable memory."""
+    cupy = load_cupy()
+    result: _Array = cupy.asnumpy(cupy.sort(cupy.array(keys)))
+    return result
