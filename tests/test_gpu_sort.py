@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
-from cupy_compat.cudamark.gpu import GpuUnavailable, staging
+from cupy_compat.cudamark.gpu import GpuUnavailable, page_locked, pinned, staging
 from cupy_compat.cudamark.gpu.device import load_cupy
 
 on_gpu = pytest.mark.gpu
 without_gpu = pytest.mark.skipif(not missing_gpu(), reason="there is a usable GPU")
 
-PIECE = staging._PIECE_BYTES
+PIECE = pinned.PIECE_BYTES
 SIZES = [0, 1, 2, 3, 1009, 2**10 - 1, 2**10, 2**10 + 1, 2**20 - 1, 2**20, 2**20 + 1, 9_999_991]
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16"]
 THREADS = [None, 1, 2, 3, 8, 128]
@@ -174,7 +174,7 @@ def test_any_input_is_sorted_as_numpy_does(
         return
     # Pieces of 4 KiB make many of them out of few keys. The slots are made in that size, too.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(staging, "_PIECE_BYTES", 4096)
+        patch.setattr(pinned, "PIECE_BYTES", 4096)
         free_pinned_buffers()
         assert_sorted_as_numpy_does(a, threads)
     free_pinned_buffers()
@@ -203,22 +203,118 @@ def test_freed_pinned_buffers_are_made_again() -> None:
     a = keys_of("i4", 5_000_000)
     gpu_sort(a)
     free_pinned_buffers()
-    assert not staging._lanes
+    assert not pinned._lanes
     assert_sorted_as_numpy_does(a)
 
 
+@pytest.fixture
+def little_memory() -> Iterator[int]:
+    """Let CuPy have so many bytes of each GPU."""
+    cupy = load_cupy()
+    devices = range(cupy.cuda.runtime.getDeviceCount())
+    nbytes = 8 << 20
+    before = []
+    for device in devices:
+        with cupy.cuda.Device(device):
+            pool = cupy.get_default_memory_pool()
+            pool.free_all_blocks()
+            before.append(pool.get_limit())
+            pool.set_limit(size=nbytes)
+    yield nbytes
+    for device in devices:
+        with cupy.cuda.Device(device):
+            cupy.get_default_memory_pool().set_limit(size=before[device])
+
+
 @on_gpu
-def test_too_little_gpu_memory_is_said_with_both_figures() -> None:
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("dtype", ["i4", "f4", "u8", "f8", ">i4", "M8[s]", "f2", "c8"])
+@pytest.mark.parametrize("threads", [None, 1])
+def test_keys_that_do_not_fit_are_sorted(dtype: str, threads: int | None) -> None:
+    bits = keys_of("i8", 5_000_000)
+    keys = bits.view("M8[s]") if dtype == "M8[s]" else keys_of(dtype.strip(">"), bits.size)
+    a = keys.astype(dtype)
+    assert_sorted_as_numpy_does(a, threads)
+    itself = a.copy()
+    assert gpu_sort(itself, threads, out=itself) is itself
+    np.testing.assert_array_equal(itself, np.sort(a))
+    locked, out = (page_locked(a.size, a.dtype) for _ in range(2))
+    np.copyto(locked, a)
+    gpu_sort(locked, threads, out=out)
+    np.testing.assert_array_equal(out, np.sort(a))
+
+
+@on_gpu
+def test_no_more_of_the_gpu_is_used_than_there_is(little_memory: int) -> None:
     pool = load_cupy().get_default_memory_pool()
-    pool.free_all_blocks()
-    before = pool.get_limit()
-    pool.set_limit(size=8 << 20)
+    a = keys_of("f8", 20_000_000)
+    assert_sorted_as_numpy_does(a)
+    assert 0 < pool.total_bytes() <= little_memory
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", ["i4", "f8", "?", "f2", "M8[s]"])
+@pytest.mark.parametrize("threads", [None, 1, 16])
+def test_page_locked_memory_is_not_staged(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, threads: int | None
+) -> None:
+    keys = keys_of("i8", 3_000_017)
+    keys = keys.view(dtype) if dtype == "M8[s]" else keys_of(dtype, 3_000_017)
+    a, out = (page_locked(keys.size, keys.dtype) for _ in range(2))
+    np.copyto(a, keys)
+    gpu_sort(keys)  # compiles the loops, which fail from here on
+    for loop in ("send", "receive"):
+        monkeypatch.setattr(staging.loops, loop, lambda *arguments: pytest.fail("staged"))
+    assert gpu_sort(a, threads, out=out) is out
+    np.testing.assert_array_equal(out, np.sort(keys))
+
+
+@on_gpu
+def test_memory_that_cupy_or_somebody_else_has_locked_is_seen() -> None:
+    cupy = load_cupy()
+    memory = cupy.cuda.alloc_pinned_memory(8000)
+    by_cupy = np.frombuffer(memory, np.int64, 1000)
+    ordinary = np.zeros(1000, np.int64)
+    assert pinned.goes_as_it_is(cupy, by_cupy)
+    assert not pinned.goes_as_it_is(cupy, by_cupy[::-1])
+    assert not pinned.goes_as_it_is(cupy, ordinary)
+    large = np.zeros(1 << 20, np.uint8)
+    cupy.cuda.runtime.hostRegister(large.ctypes.data, large.nbytes // 2, 0)
     try:
-        with pytest.raises(MemoryError, match=r"82,500,000 bytes needed, [\d,]+ free"):
-            gpu_sort(keys_of("i4", 10_000_000))
+        assert pinned.goes_as_it_is(cupy, large[: large.size // 2])
+        assert not pinned.goes_as_it_is(cupy, large)
     finally:
-        pool.set_limit(size=before)
-    assert_sorted_as_numpy_does(keys_of("i4", 10_000_000))
+        cupy.cuda.runtime.hostUnregister(large.ctypes.data)
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", [*DTYPES, ">i4", ">c16"])
+def test_out_takes_the_result(dtype: str) -> None:
+    a = keys_of(dtype.strip(">"), 2_000_003).astype(dtype)
+    expected = np.sort(a)
+    roomy = np.empty(2 * a.size, dtype)
+    for out in (np.empty_like(a), roomy[::2], roomy[::-2]):
+        assert gpu_sort(a, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+    gpu_sort(a, out=a)
+    np.testing.assert_array_equal(a, expected)
+
+
+@on_gpu
+def test_an_interrupted_sort_in_place_loses_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = keys_of("i4", 30_000_000)
+    itself = a.copy()
+    receive = staging.Trip._receive
+
+    def interrupted(self: staging.Trip, lane: pinned.Lane) -> None:
+        receive(self, lane)
+        self._result[: a.size // 2] = 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(staging.Trip, "_receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gpu_sort(itself, out=itself)
+    np.testing.assert_array_equal(itself, np.sort(a))
 
 
 @on_gpu
@@ -233,7 +329,7 @@ def test_a_failure_in_any_thread_reaches_the_caller_and_leaves_no_thread(
         raise error("planted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(staging._Call, where, fail)
+        patch.setattr(staging.Trip, where, fail)
         with pytest.raises(error, match="planted"):
             gpu_sort(a, 4)
     assert_sorted_as_numpy_does(a, 4)

@@ -420,10 +420,22 @@ def test_the_rows_of_a_gpu_are_held_against_its_memory_and_its_floor(
         sort_times=sort_times,
         measure_limits=measure_limits,
         naive_sort=lasting(clock, iter(CALLS), SORTED),
+        page_locked=np.empty,
     )
+    staged = lasting(clock, iter(CALLS[::-1]), SORTED)
+    locked = lasting(clock, iter(CALLS), SORTED)
+
+    def gpu_sort(keys: Array, out: Array | None = None) -> Array:
+        if out is None:
+            return staged(keys)
+        assert keys is not KEYS
+        assert keys.tolist() == KEYS.tolist()
+        out[:] = locked(keys)
+        return out
+
     monkeypatch.setattr(compare, "gpu_device", stand_in)
     monkeypatch.setattr(compare, "most_threads", lambda nbytes: {24: 6}[nbytes])
-    monkeypatch.setattr(compare, "gpu_sort", lasting(clock, iter(CALLS[::-1]), SORTED))
+    monkeypatch.setattr(compare, "gpu_sort", gpu_sort)
     rows, reported = compare.compare_gpu(KEYS, SORTED, 3, 1, lambda: None)
     assert reported is limits
     assert asked == [([3, 1, 2], 3, False), ([3, 1, 2], 3, True), (24, 2.0, 3)]
@@ -432,11 +444,12 @@ def test_the_rows_of_a_gpu_are_held_against_its_memory_and_its_floor(
         ("cp.sort, in place", None, None, (1.0, 2.0, 9.0)),
         ("cp.asnumpy(cp.sort(cp.array(a)))", None, 100.0, (1.0, 2.0, 9.0)),
         ("gpu_sort", 6, 9.0, (1.0, 50.0, 100.0)),
+        ("gpu_sort, page-locked", None, 100.0, (1.0, 2.0, 9.0)),
     ]
     assert {row.run.device for row in rows} == {"gpu"}
     floor = limits.floor_seconds
-    assert [row.limit_seconds for row in rows] == [48 / 2400e9, 48 / 2400e9, floor, floor]
-    assert [row.limit for row in rows] == 2 * ["GPU memory, 2,400 GB/s"] + 2 * [
+    assert [row.limit_seconds for row in rows] == [*2 * [48 / 2400e9], *3 * [floor]]
+    assert [row.limit for row in rows] == 2 * ["GPU memory, 2,400 GB/s"] + 3 * [
         "bus 12.0 GB/s up, 24.0 GB/s down, sort"
     ]
 
@@ -454,11 +467,38 @@ def test_a_wrong_result_of_either_way_through_the_gpu_is_found(
             sort_times=lambda *arguments, **options: [1.0],
             measure_limits=lambda *arguments, limits=limits: limits,
             naive_sort=sorts["naive_sort"],
+            page_locked=np.empty,
         )
         monkeypatch.setattr(compare, "gpu_device", stand_in)
         monkeypatch.setattr(compare, "gpu_sort", sorts["gpu_sort"])
         with pytest.raises(WrongResult):
             compare.compare_gpu(KEYS, SORTED, 3, 1, lambda: None)
+
+
+def test_a_sort_that_leaves_the_last_result_where_it_was_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand_in = types.SimpleNamespace(
+        sort_times=lambda *arguments, **options: [1.0],
+        measure_limits=lambda *arguments: Limits(24, 1.0, 1.0, 1.0, 1.0),
+        naive_sort=np.sort,
+        page_locked=np.empty,
+    )
+    calls: list[int] = []
+
+    def idle_after_the_first(keys: Array, out: Array | None = None) -> Array:
+        if out is None:
+            return np.sort(keys)
+        if not calls:
+            out[:] = np.sort(keys)
+        calls.append(1)
+        return out
+
+    monkeypatch.setattr(compare, "gpu_device", stand_in)
+    monkeypatch.setattr(compare, "gpu_sort", idle_after_the_first)
+    with pytest.raises(WrongResult):
+        compare.compare_gpu(KEYS, SORTED, 3, 1, lambda: None)
+    assert len(calls) == 2
 
 
 class Event:
@@ -671,7 +711,7 @@ def test_the_table_of_a_gpu_is_measured_in_the_same_way(
     assert captured.out.endswith("2,2.000000\n5,20.000000\n")
     assert "Device: GPU: A GPU, asked for by --device gpu\n" in captured.err
     assert "More than 4 threads bring nothing here" in captured.err
-    assert asked == [(4000, 2), *[2] * 5, *[5] * 5, (4000, 0.5, 3)]
+    assert asked == [(4000,), *[2] * 5, *[5] * 5, (4000, 0.5, 3)]
     document = json.loads(document_file.read_text())
     assert [(run["name"], run["device"], run["threads"]) for run in document["runs"]] == [
         ("gpu_sort", "gpu", 2),

@@ -33,39 +33,50 @@ def varied(dtype: str, size: int) -> NDArray[Any]:
     return keys
 
 
-def planned(keys: NDArray[Any], threads: int) -> plan.Plan:
+def planned(keys: NDArray[Any], threads: int) -> plan.Plan | None:
     return plan.make(keys, keys.view(plan.plain_key(keys.dtype)), threads)
 
 
-#: By dtype: the fewest keys for threads to be used at all, and the keys that keep one thread busy,
-#: where NumPy sorts the dtype fast and where it sorts it slowly.
+def workers(keys: NDArray[Any], threads: int) -> int:
+    """Return how many threads are planned to sort, 0 where NumPy is."""
+    chosen = planned(keys, threads)
+    return chosen.workers if chosen else 0
+
+
+#: By dtype, for keys that are varied: the fewest keys, the keys that keep one thread busy, and the
+#: fewest threads, where NumPy sorts the dtype fast and where it sorts it slowly.
 LIMITS = {
-    "c8": (1 << 19, 1 << 18, 1 << 19, 1 << 18),
-    "c16": (1 << 19, 1 << 18, 1 << 19, 1 << 18),
-    "u1": (1 << 20, 1 << 18, 1 << 20, 1 << 18),
-    "?": (1 << 20, 1 << 18, 1 << 20, 1 << 18),
-    "i2": (1 << 22, 1 << 20, 1 << 22, 1 << 20),
-    "i4": (1 << 22, 1 << 19, 1 << 19, 1 << 18),
-    "f8": (1 << 21, 1 << 19, 1 << 19, 1 << 18),
-    "M8[s]": (1 << 19, 1 << 18, 1 << 19, 1 << 18),
+    "c8": 2 * [(1 << 19, 1 << 18, 2)],
+    "c16": 2 * [(1 << 19, 1 << 18, 2)],
+    "u1": 2 * [(1 << 19, 1 << 18, 1)],
+    "?": 2 * [(1 << 19, 1 << 18, 1)],
+    "i2": 2 * [(1 << 22, 1 << 20, 1)],
+    "f2": 2 * [(1 << 22, 1 << 20, 1)],
+    "i4": [(1 << 22, 1 << 19, 3), (1 << 19, 1 << 18, 1)],
+    "f8": [(1 << 21, 1 << 19, 3), (1 << 19, 1 << 18, 1)],
+    "M8[s]": 2 * [(1 << 19, 1 << 18, 1)],
 }
 
 
 @pytest.mark.parametrize("dtype", LIMITS)
-def test_threads_are_used_from_a_size_on_and_each_has_enough_to_do(dtype: str, slow: bool) -> None:
-    enough, grain = LIMITS[dtype][2 * slow : 2 * slow + 2]
-    assert planned(varied(dtype, enough - 1), 4).workers == 1
-    assert planned(varied(dtype, enough), 64).workers == enough // grain
+def test_keys_are_sorted_from_a_size_on_and_each_thread_has_enough_to_do(
+    dtype: str, slow: bool
+) -> None:
+    enough, grain, _ = LIMITS[dtype][slow]
+    assert workers(varied(dtype, enough - 1), 4) == 0
+    assert workers(varied(dtype, enough), 64) == enough // grain
     larger = max(enough, 9 * grain)
-    assert planned(varied(dtype, larger), 64).workers == larger // grain
-    assert planned(varied(dtype, larger - 1), 64).workers == (larger - 1) // grain
-    assert planned(varied(dtype, larger), 3).workers == 3
+    assert workers(varied(dtype, larger), 64) == larger // grain
+    assert workers(varied(dtype, larger - 1), 64) == (larger - 1) // grain
+    assert workers(varied(dtype, larger), 3) == 3
 
 
-def test_two_threads_need_four_times_as_many_keys_where_numpy_is_fast(slow: bool) -> None:
-    for dtype, enough in (("i4", 1 << 24), ("f8", 1 << 23)):
-        assert planned(varied(dtype, enough), 2).workers == 2
-        assert planned(varied(dtype, enough - 1), 2).workers == (2 if slow else 1)
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_fewer_threads_than_gain_over_numpy_are_not_used(dtype: str, slow: bool) -> None:
+    enough, grain, least = LIMITS[dtype][slow]
+    keys = varied(dtype, max(enough, 4 * grain))
+    assert workers(keys, least) == least
+    assert workers(keys, least - 1) == 0 or least == 1
 
 
 @pytest.mark.parametrize(
@@ -82,7 +93,8 @@ def test_two_threads_need_four_times_as_many_keys_where_numpy_is_fast(slow: bool
     ],
 )
 def test_each_dtype_has_its_method(dtype: str, method: object, slow: bool) -> None:
-    chosen: Any = planned(varied(dtype, 1 << 12), 2).sort
+    _, chosen = plan._way(keys := varied(dtype, 1 << 12), keys.view(plan.plain_key(keys.dtype)))
+    chosen: Any
     assert getattr(chosen, "func", chosen) is method
     if method is samplesort.sort:
         assert chosen.keywords == {"nat_last": dtype == "m8[s]", "radix": slow}
@@ -104,39 +116,51 @@ def few_valued(dtype: str, size: int, different: int) -> NDArray[Any]:
     return keys
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("i2", 1 << 22), ("i4", 1 << 22), ("f8", 1 << 22)])
-def test_keys_of_few_different_values_are_left_to_numpy(dtype: str, size: int, slow: bool) -> None:
-    assert planned(few_valued(dtype, size, 512), 4).workers == 4
-    slowly = slow and dtype != "i2"
+#: By dtype: the fewest threads for few-valued keys, where NumPy is fast and where it is slow.
+IF_FEW = {"i2": (4, 4), "f2": (1, 1), "i4": (8, 1), "f8": (4, 1)}
+
+
+@pytest.mark.parametrize("dtype", IF_FEW)
+def test_keys_of_few_different_values_need_more_threads(dtype: str, slow: bool) -> None:
+    size, needed = 1 << 23, IF_FEW[dtype][slow]
+    varied_enough = LIMITS[dtype][slow][2]
     # By the inverse of Simpson's index 512 ** 2 / (512 + 2 * 28) = 461 values, one pair more: 459.
-    for repeated, workers in ((28, 4), (29, 4 if slowly else 1)):
-        assert planned(few_valued(dtype, size, 512 - repeated), 4).workers == workers
-    assert planned(few_valued(dtype, size, 4), 4).workers == (4 if slowly else 1)
-    assert planned(few_valued(dtype, size, 3), 4).workers == 1
+    assert workers(few_valued(dtype, size, 512 - 28), varied_enough) == varied_enough
+    assert workers(few_valued(dtype, size, 512 - 29), needed) == needed
+    if needed > varied_enough:
+        assert workers(few_valued(dtype, size, 512 - 29), needed - 1) == 0
+    assert workers(few_valued(dtype, size, 4), needed) == needed
+    assert workers(few_valued(dtype, size, 3), 64) == 0
 
 
 @pytest.mark.parametrize("dtype", ["u1", "c8", "M8[s]"])
 def test_what_numpy_sorts_slowly_is_sorted_by_threads_however_few_its_values(dtype: str) -> None:
     keys = np.zeros(1 << 20, "i8" if dtype == "M8[s]" else dtype)
-    assert planned(keys.view(dtype), 4).workers == 4
+    assert workers(keys.view(dtype), 4) == 4
 
 
-def test_threads_are_considered_from_half_a_million_keys_on(
+@pytest.mark.parametrize("size", [5, 511, 512, 513, 100_000])
+def test_different_values_are_counted_as_simpson_does(size: int) -> None:
+    keys = np.arange(size) % 5
+    assert 4.9 < plan.effective_values(keys) <= 5.0
+    keys[:] = 7
+    assert plan.effective_values(keys) == 1.0
+
+
+def test_numpy_alone_sorts_up_to_half_a_million_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(sort, "usable_cpus", lambda: 5)
-    monkeypatch.setattr(
-        sort, "_sort_in_parallel", lambda a, threads: asked.append((a.size, threads))
-    )
+    monkeypatch.setattr(sort, "_sort_otherwise", lambda a, threads: asked.append((a.size, threads)))
     half = 1 << 19
     for size, threads in ((half - 1, 4), (half, 1), (half, 4), (half, 50), (half, None)):
         keys = np.arange(size, dtype=np.int32)[::-1]
         # What no method takes is left to NumPy.
         np.testing.assert_array_equal(sort.threaded_sort(keys, threads), keys[::-1])
-    assert asked == [(half, 4), (half, 5), (half, 5)]
+    assert asked == [(half, 1), (half, 4), (half, 5), (half, 5)]
     sort.threaded_sort(np.ones(half, np.int32), 4)
-    assert len(asked) == 3, "a constant array needs no threads"
+    assert len(asked) == 4, "a constant array needs no threads"
 
 
 def test_only_arrays_that_are_equal_in_eight_places_look_constant() -> None:
@@ -206,5 +230,5 @@ def test_warming_up_prepares_what_a_dtype_needs_and_says_how_long_it_took(
 
 def test_what_the_threads_have_sorted_is_what_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     made = np.arange(3)
-    monkeypatch.setattr(sort, "_sort_in_parallel", lambda a, threads: made)
+    monkeypatch.setattr(sort, "_sort_otherwise", lambda a, threads: made)
     assert sort.threaded_sort(np.arange(1 << 19), 2) is made

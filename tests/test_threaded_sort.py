@@ -45,8 +45,10 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sort, "_looks_constant", lambda a: False)
     monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
     monkeypatch.setattr(plan, "GRAIN_SCALE", 1e-7)
-    monkeypatch.setattr(plan, "_VARIED_ENOUGH", 0)
-    monkeypatch.setattr(plan, "_VARIED_ENOUGH_IF_SLOW", 0)
+    monkeypatch.setattr(plan, "_VARIED", 0)
+    monkeypatch.setattr(plan, "_WORTH_SORTING", 0)
+    for name in ("_COMPLEX", "_WORDS", "_LONG_WORDS"):
+        monkeypatch.setattr(plan, name, getattr(plan, name)._replace(workers=1))
     monkeypatch.setattr(plan, "numpy_is_slow", lambda key: request.param)
     start = Crew.__init__
 
@@ -186,6 +188,103 @@ def test_any_keys_are_sorted_as_by_numpy(
 def test_long_arrays_are_sorted_as_by_numpy_without_any_adjustment(dtype: str) -> None:
     for shape in ("random", "few-valued", "constant"):
         assert_sorted_as_by_numpy(make(shape, dtype, 5_000_011), 2)
+
+
+def keys_of_any_shape(dtype: str, size: int) -> dict[str, NDArray[Any]]:
+    """Return keys that cells of the same width suit, and keys that they do not."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 256, size * 8, dtype=np.uint8).view(dtype)[:size].copy()
+    normal = rng.standard_normal(size)
+    if np.dtype(dtype).kind == "u":
+        normal = np.abs(normal)
+    shapes = {
+        "uniform": (1000 * rng.random(size)).astype(dtype),
+        "normal": (100 * normal).astype(dtype),
+        "exponential": np.exp(20 * rng.random(size)).astype(dtype),
+        "a hundred values": rng.integers(0, 100, size).astype(dtype),
+        "two values": rng.integers(0, 2, size).astype(dtype),
+    }
+    if np.dtype(dtype).kind == "f":
+        special = [np.nan, np.copysign(np.nan, -1), np.inf, -np.inf, 0.0, -0.0]
+        shapes["special"] = normal.astype(dtype)
+        shapes["special"][::3] = np.resize(np.array(special, dtype), -(-size // 3))
+        tiny = np.nextafter(np.zeros(1, dtype), np.ones(1, dtype))
+        shapes["denormal"] = (tiny * rng.integers(-9, 9, size)).astype(dtype)
+        shapes["huge"] = (normal / 5 * np.finfo(dtype).max).astype(dtype)
+        shapes["few NaN"] = shapes["uniform"].copy()
+        shapes["few NaN"][::99] = np.nan
+        shapes["few NaN"][1::99] = np.copysign(np.nan, -1)
+    else:
+        shapes["bits"] = bits
+        ends = np.iinfo(np.dtype(dtype))
+        shapes["bits"][:2] = ends.min, ends.max
+    return shapes
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("buckets", [1, 2, 8, 64])
+def test_a_cell_and_a_comparison_say_what_all_comparisons_say(dtype: str, buckets: int) -> None:
+    suited = set()
+    for shape, keys in keys_of_any_shape(dtype, 20_000).items():
+        drawn = samplesort.draw(keys, 8192)
+        split = samplesort.choose_splitters(drawn, buckets, nat_first=False)
+        cells = samplesort.make_cells(split.splitters)
+        if cells is None:
+            continue
+        suited.add(shape)
+        ids = np.empty((2, keys.size), np.uint8)
+        counts = np.zeros((2, len(split.uniform)), np.uint64)
+        keys = kernels.read_only(keys)
+        kernels.classify(keys, split.splitters, ids[0], counts[0])
+        kernels.classify_by_cell(keys, cells, ids[1], counts[1])
+        np.testing.assert_array_equal(ids[1], ids[0], shape)
+        np.testing.assert_array_equal(counts[1], counts[0], shape)
+        np.testing.assert_array_equal(counts[1], np.bincount(ids[1], minlength=counts.shape[1]))
+    assert buckets < 8 or {"uniform", "normal", "few NaN" if dtype[0] == "f" else "bits"} <= suited
+
+
+def test_no_two_splitters_share_a_cell() -> None:
+    even = np.arange(0, 640, 10)
+    cells = samplesort.make_cells(even)
+    assert cells is not None
+    assert samplesort.make_cells(np.append(even, 10**9)) is None
+    assert samplesort.make_cells(even[:0]) is None
+    assert samplesort.make_cells(np.array([np.inf])) is None
+    assert samplesort.make_cells(np.array([1.0, np.inf])) is None
+    assert samplesort.make_cells(np.array([-1.7e308, 1.7e308])) is None
+    assert samplesort.make_cells(np.array([0.0, 5e-324])) is None
+
+
+@pytest.mark.parametrize("dtype", ["i4", "f4", "i8", "f8"])
+@pytest.mark.parametrize("size", [0, 1, 7, 15, 16, 17, 63, 64, 1000, 4096])
+@pytest.mark.parametrize("offset", [0, 1, 3])
+def test_keys_are_scattered_to_their_places_and_nowhere_else(
+    dtype: str, size: int, offset: int
+) -> None:
+    """Lines that are whole, those that begin or end with others' keys, and those with both."""
+    rng = np.random.default_rng(size)
+    keys = kernels.read_only(np.arange(1, size + 1).astype(dtype))
+    ids = rng.integers(0, 5, size).astype(np.uint8)
+    gap = 3
+    counts = np.bincount(ids, minlength=5) + gap
+    begins = (np.cumsum(counts) - counts).astype(np.uint64)
+    out = np.zeros(int(counts.sum()) + offset, dtype)[offset:]
+    places = begins.copy()
+    lines = kernels.empty_lines(5, keys.dtype)
+    kernels.scatter(keys, ids, places, out, lines)
+    np.testing.assert_array_equal(places, begins + np.bincount(ids, minlength=5).astype(np.uint64))
+    for bucket in range(5):
+        begin, end = int(begins[bucket]), int(places[bucket])
+        np.testing.assert_array_equal(out[begin:end], keys[ids == bucket])
+        assert not out[end : end + gap].any()
+
+
+@pytest.mark.parametrize("dtype", ["i4", "f8"])
+def test_lines_are_aligned_and_apart(dtype: str) -> None:
+    lines = kernels.empty_lines(3, np.dtype(dtype))
+    assert lines.ctypes.data % 64 == 0
+    assert lines.shape == (3, 64 // lines.itemsize)
+    assert lines.flags.c_contiguous
 
 
 @pytest.mark.usefixtures("parallel")
@@ -332,7 +431,19 @@ def work_of(kernel: str) -> Callable[[], object]:
     bits = keys.view(np.uint32).copy()
     arguments: dict[str, tuple[Any, ...]] = {
         "classify": (keys, np.zeros(64, np.int32), ids, np.zeros(65, np.uint64)),
-        "scatter": (keys, ids, np.zeros(1, np.uint64), np.empty(size, np.int32)),
+        "classify_by_cell": (
+            keys,
+            samplesort.make_cells(np.arange(64, dtype=np.int32)),
+            ids,
+            np.zeros(65, np.uint64),
+        ),
+        "scatter": (
+            keys,
+            ids,
+            np.zeros(1, np.uint64),
+            np.empty(size, np.int32),
+            kernels.empty_lines(1, keys.dtype),
+        ),
         "radix_sort": (bits, bits.copy(), *kernels.masks(keys.dtype)),
         "count_patterns": (kernels.read_only(ids), np.zeros((2, 256), np.uint32)),
         "fill_runs": (np.arange(256, dtype=np.uint8), np.full(256, size), 0, np.empty_like(ids)),
@@ -349,7 +460,7 @@ def test_the_probe_of_the_gil_tells_who_keeps_it() -> None:
     assert any(ran_beside(keys.copy().sort) for _ in range(50))
 
 
-KERNELS = ["classify", "scatter", "radix_sort", "count_patterns", "fill_runs"]
+KERNELS = ["classify", "classify_by_cell", "scatter", "radix_sort", "count_patterns", "fill_runs"]
 
 
 def test_all_compiled_kernels_are_probed() -> None:
@@ -518,7 +629,6 @@ def test_varied_keys_fill_all_buckets_about_equally(buckets: int) -> None:
     filled = keys_in_buckets(keys, split)
     assert buckets <= np.count_nonzero(filled) <= buckets + 1
     assert filled.max() < 1.5 * len(keys) / buckets
-    assert len(split.splitters) % 4 == 0
     # What is repeated to make their number a multiple of four leaves empty buckets.
     assert not split.uniform[filled > 0].any()
     assert split.uniform[filled == 0].all()
@@ -549,7 +659,6 @@ def test_nat_has_the_first_bucket_for_itself() -> None:
         split = samplesort.choose_splitters(samplesort.draw(some, 1000), 8, nat_first=True)
         assert split.splitters[0] == nat + 1
         assert split.uniform[0]
-        assert len(split.splitters) % 4 == 0
 
 
 def test_places_are_laid_out_bucket_by_bucket_and_chunk_by_chunk() -> None:
@@ -582,7 +691,7 @@ def test_kernels_get_aligned_contiguous_native_read_only_keys(
 
         return call
 
-    for name in ("classify", "scatter", "count_patterns"):
+    for name in ("classify", "classify_by_cell", "scatter", "count_patterns"):
         monkeypatch.setattr(kernels, name, spy(name))
     keys = make("random", dtype, 3001)
     unaligned = np.empty(3001, np.dtype([("pad", "u1"), ("key", dtype)]))["key"]
@@ -593,7 +702,10 @@ def test_kernels_get_aligned_contiguous_native_read_only_keys(
     for array in (keys, keys[::-2], unaligned, packed):
         assert_sorted_as_by_numpy(array)
     short = keys.itemsize <= 2
-    assert given_to == ({"count_patterns"} if short else {"classify", "scatter"})
+    assert given_to - {"classify", "classify_by_cell"} == (
+        {"count_patterns"} if short else {"scatter"}
+    )
+    assert short or len(given_to) > 1
 
 
 FIRST_CALLS = """
@@ -601,10 +713,11 @@ import threading
 import numpy as np
 from cupy_compat.cudamark.cpu import plan, sort
 sort._PARALLEL_FROM, plan.GRAIN_SCALE = 2, 1e-7
+sort.usable_cpus = lambda: 4
 keys = np.arange(5000, dtype=np.int32)[::-1].copy()
 right = []
 def call():
-    if np.array_equal(sort.threaded_sort(keys, 2), np.sort(keys)):
+    if np.array_equal(sort.threaded_sort(keys), np.sort(keys)):
         right.append(1)
 threads = [threading.Thread(target=call) for _ in range(4)]
 for thread in threads: thread.start()
@@ -666,12 +779,12 @@ def test_numba_is_not_imported_for_short_arrays() -> None:
     assert done.stdout == "False\n"
 
 
-def test_a_thread_alone_is_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sort, "_sort_in_parallel", lambda a, threads: pytest.fail("started"))
-    monkeypatch.setattr(sort, "_PARALLEL_FROM", 2)
-    monkeypatch.setattr(sort, "_looks_constant", lambda a: False)
-    monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
-    assert_sorted_as_by_numpy(make("random", "i4", 1000), 1)
+@pytest.mark.usefixtures("parallel")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_thread_is_the_callers(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = make("random", dtype, 9973)
+    monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail("another was started"))
+    assert_sorted_as_by_numpy(keys, 1)
 
 
 @pytest.mark.parametrize("shape", [(), (2, 2), (1, 1, 1)])

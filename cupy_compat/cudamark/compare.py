@@ -25,6 +25,7 @@ from cupy_compat.cudamark.record import Run
 from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
+_SPOILT = 0xA5
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def compare_gpu(
 ) -> tuple[list[Row], Limits]:
     """Measure CuPy's sorts by GPU time, the usual script and `gpu_sort` from host to host.
 
+    `gpu_sort` twice: from ordinary memory to fresh memory, and between page-locked arrays.
+
     Parameters
     ----------
     keys, expected : ndarray of shape (n,)
@@ -123,9 +126,19 @@ def compare_gpu(
     bus = f"bus {_speed(limits.upload)} up, {_speed(limits.download)} down, sort"
     naive = time_sort(lambda: gpu_device.naive_sort(bits), expected_bits, repeat, warm_up, step)
     staged = time_sort(lambda: gpu_sort(keys), expected, repeat, warm_up, step)
+    source, out = (gpu_device.page_locked(keys.size, keys.dtype) for _ in range(2))
+    np.copyto(source, keys)
+
+    def step_and_spoil() -> None:
+        # Else the last result would still be there if the next call did nothing.
+        out.view(np.uint8).fill(_SPOILT)
+        step()
+
+    locked = time_sort(lambda: gpu_sort(source, out=out), expected, repeat, warm_up, step_and_spoil)
     for name, threads, timing in (
         ("cp.asnumpy(cp.sort(cp.array(a)))", None, naive),
         ("gpu_sort", most_threads(keys.nbytes), staged),
+        ("gpu_sort, page-locked", None, locked),
     ):
         run = Run(name, "gpu", threads, timing.first, timing.repeats)
         rows.append(Row(run, limits.floor_seconds, bus))

@@ -21,12 +21,13 @@ class Crew:
     Parameters
     ----------
     workers : int
-        How many threads work, at least 2; one of them is the caller's own.
+        How many threads work, at least 1; one of them is the caller's own.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._pool = ThreadPoolExecutor(workers - 1, thread_name_prefix="threaded_sort")
+        # A pool wants to hear of one thread, but starts none before it is given work.
+        self._pool = ThreadPoolExecutor(max(workers - 1, 1), thread_name_prefix="threaded_sort")
 
     def __enter__(self) -> Crew:
         return self

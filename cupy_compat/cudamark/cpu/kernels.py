@@ -1,4 +1,4 @@
-"""The loops that NumPy has no call for, compiled with Numba; none of them holds the GIL.
+"""The loops of the CPU sort that NumPy has no call for; none of them holds the GIL.
 
 Every kernel exists once for each key type: the keys come in read-only, contiguous and in native
 byte order. Unsigned indices spare the loops Numba's check for negative ones.
@@ -7,38 +7,36 @@ byte order. Unsigned indices spare the loops Numba's check for negative ones.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-try:
-    import numba
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "sorting on several threads needs Numba: pip install 'cupy-compat[cudamark]', or sort with "
-        "threads=1",
-        name=error.name,
-    ) from error
+from cupy_compat.cudamark.compiled import compiled
+from cupy_compat.cudamark.cpu.lines import LINE_BYTES, finish_lines, write_line
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _BLOCK = 1024
 _DIGIT = 9
 _U64 = np.uint64
 _U8 = np.uint8
 
 
-def _compiled(function: _Function) -> _Function:
-    """``numba.njit`` without the GIL, kept on disk where Numba finds a place to write."""
-    try:
-        return cast(_Function, numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:
-        # Numba refuses a cache when neither the package's folder nor the user's is writable.
-        return cast(_Function, numba.njit(nogil=True)(function))
+class Cells(NamedTuple):
+    """The range of the splitters in cells of the same width, each with one splitter at most.
+
+    Key k is in cell (k - least) * scale, rounded down, or in the outermost cell on its side. That
+    never falls while k rises, so a splitter in a lower cell is below k, whatever was rounded.
+    """
+
+    least: np.float64
+    scale: np.float64
+    below: NDArray[np.uint8]
+    """Shape (cells,): how many splitters are in lower cells."""
+    splitter: NDArray[Any]
+    """Shape (cells,): the first splitter in this cell or behind it."""
 
 
-@_compiled
+@compiled
 def classify(
     keys: NDArray[Any],
     splitters: NDArray[Any],
@@ -54,16 +52,16 @@ def classify(
     Parameters
     ----------
     keys : array, shape (n,)
-    splitters : array, shape (4 k,), of the keys' dtype
-        Ascending; four are compared at a time. At most 252.
+    splitters : array, shape (m,), m < 256, of the keys' dtype
+        Ascending; four are compared at a time.
     ids : uint8 array, shape (n,), out
-    counts : uint64 array, shape (4 k + 1,), added to
+    counts : uint64 array, shape (m + 1,), added to
     """
     for start in range(0, len(keys), _BLOCK):
         block = keys[start : start + _BLOCK]
         block_ids = ids[start : start + _BLOCK]
         block_ids[:] = _U8(0)
-        for first in range(0, len(splitters), 4):
+        for first in range(0, len(splitters) - 3, 4):
             s0 = splitters[first]
             s1 = splitters[first + 1]
             s2 = splitters[first + 2]
@@ -77,18 +75,56 @@ def classify(
                     + _U8(not (key < s2))
                     + _U8(not (key < s3))
                 )
+        for last in range(len(splitters) - len(splitters) % 4, len(splitters)):
+            splitter = splitters[last]
+            for i in range(len(block)):
+                block_ids[i] += _U8(not (block[i] < splitter))
         for i in range(len(block)):
             counts[block_ids[i]] += _U64(1)
 
 
-@_compiled
+@compiled
+def classify_by_cell(
+    keys: NDArray[Any], cells: Cells, ids: NDArray[np.uint8], counts: NDArray[np.uint64]
+) -> None:
+    """Do what `classify` does by one look into a table and one comparison a key.
+
+    Parameters
+    ----------
+    keys : array, shape (n,)
+    cells : Cells
+        The table.
+    ids, counts
+        As for `classify`.
+    """
+    least, scale, below, splitter = cells
+    last = np.float64(len(splitter) - 1)
+    for start in range(0, len(keys), _BLOCK):
+        block = keys[start : start + _BLOCK]
+        block_ids = ids[start : start + _BLOCK]
+        for i in range(len(block)):
+            key = block[i]
+            place = (np.float64(key) - least) * scale
+            # NaN is not below anything, and so in the last cell, and not below its splitter.
+            place = place if place < last else last
+            place = place if place > 0.0 else np.float64(0.0)
+            cell = _U64(np.int64(place))
+            block_ids[i] = below[cell] + _U8(not (key < splitter[cell]))
+        for i in range(len(block)):
+            counts[block_ids[i]] += _U64(1)
+
+
+@compiled
 def scatter(
     keys: NDArray[Any],
     ids: NDArray[np.uint8],
     places: NDArray[np.uint64],
     out: NDArray[Any],
+    lines: NDArray[Any],
 ) -> None:
     """Copy each key to the next free place of its bucket.
+
+    A bucket's keys are gathered in a line's length of its own, which is written when it is full.
 
     Parameters
     ----------
@@ -98,15 +134,52 @@ def scatter(
     places : uint64 array, shape (buckets,), changed
         Index in ``out`` of the first free place of each bucket.
     out : array of the keys' dtype, out
+        Contiguous and aligned.
+    lines : array of the keys' dtype, shape (buckets, keys a line), changed
+        See `empty_lines`.
     """
+    line_bytes: Any = np.uintp(LINE_BYTES)
+    nbytes: Any = np.uintp(out.itemsize)
+    in_line: Any = line_bytes // nbytes - np.uintp(1)
+    # Places are counted from the line in which the first key of the result stands.
+    first = np.uintp(out.ctypes.data)
+    origin = first & ~(line_bytes - np.uintp(1))
+    skipped = (first - origin) // nbytes
+    gathered = np.uintp(lines.ctypes.data)
+    begins = np.empty(len(places), np.uint64)
+    for bucket in range(len(places)):
+        places[bucket] += skipped
+        begins[bucket] = places[bucket]
     for i in range(len(keys)):
         bucket = ids[i]
         place = places[bucket]
-        out[place] = keys[i]
-        places[bucket] = place + _U64(1)
+        lines[bucket, place & in_line] = keys[i]
+        place += _U64(1)
+        places[bucket] = place
+        if place & in_line == 0:
+            begin = place - in_line - _U64(1)
+            if begin >= begins[bucket]:
+                write_line(origin + begin * nbytes, gathered + np.uintp(bucket) * line_bytes)
+            else:  # the line begins with keys of others
+                for at in range(begins[bucket], place):
+                    out[at - skipped] = lines[bucket, at & in_line]
+    for bucket in range(len(places)):
+        place = places[bucket]
+        for at in range(max(place & ~in_line, begins[bucket]), place):
+            out[at - skipped] = lines[bucket, at & in_line]
+        places[bucket] = place - skipped
+    finish_lines()
 
 
-@_compiled
+def empty_lines(buckets: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a line's length of memory for each bucket, each line an aligned one."""
+    memory = np.empty((buckets + 1) * LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % LINE_BYTES
+    lines: NDArray[Any] = memory[start : start + buckets * LINE_BYTES].view(dtype)
+    return lines.reshape(buckets, -1)
+
+
+@compiled
 def radix_sort(
     keys: NDArray[Any],
     spare: NDArray[Any],
@@ -175,7 +248,7 @@ def masks(dtype: np.dtype[Any]) -> tuple[np.uint64, np.uint64, np.uint64]:
     return np.uint64(sign), np.uint64(sign), np.uint64(negative)
 
 
-@_compiled
+@compiled
 def count_patterns(keys: NDArray[Any], counts: NDArray[np.uint32]) -> None:
     """Count how often each bit pattern occurs.
 
@@ -196,7 +269,7 @@ def count_patterns(keys: NDArray[Any], counts: NDArray[np.uint32]) -> None:
         even[keys[2 * pairs]] += np.uint32(1)
 
 
-@_compiled
+@compiled
 def fill_runs(values: NDArray[Any], ends: NDArray[np.int64], start: int, out: NDArray[Any]) -> None:
     """Write a part of a run-length coded array.
 
@@ -224,9 +297,11 @@ def compile_split(dtype: np.dtype[Any]) -> None:
     keys = read_only(np.empty(0, dtype))
     ids = np.empty(0, np.uint8)
     classify(keys, np.empty(0, dtype), ids, np.zeros(1, np.uint64))
-    scatter(keys, ids, np.zeros(1, np.uint64), np.empty(0, dtype))
+    scatter(keys, ids, np.zeros(1, np.uint64), np.empty(0, dtype), empty_lines(1, dtype))
     bits = np.zeros(1, f"u{dtype.itemsize}")
     radix_sort(bits, bits.copy(), *masks(dtype))
+    cells = Cells(np.float64(0), np.float64(0), np.empty(0, np.uint8), np.empty(0, dtype))
+    classify_by_cell(keys, cells, ids, np.zeros(1, np.uint64))
 
 
 @functools.cache

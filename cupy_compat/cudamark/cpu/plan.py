@@ -1,9 +1,9 @@
 """Which way of sorting on threads suits an array, and how many threads it is worth.
 
-The limits were measured, on two cores of an AMD Zen 4 and sixteen of an Intel Sapphire Rapids, so
-that no array is sorted slower than by `numpy.sort` alone. What makes them differ is NumPy: it sorts
-the number types of two, four and eight bytes with vector instructions, at a few nanoseconds a key
-and less where few values recur, and all else 10 to 30 times slower.
+The limits were measured, on two threads that share a core of an AMD Zen 5 and on sixteen of an
+Intel Sapphire Rapids, so that no array is sorted slower than by `numpy.sort` alone. What makes them
+differ is NumPy: it sorts the number types of two, four and eight bytes with vector instructions, at
+a few nanoseconds a key and less where few values recur, and all else 10 to 30 times slower.
 """
 
 from __future__ import annotations
@@ -22,21 +22,49 @@ from cupy_compat.cudamark.cpu.crew import Crew
 GRAIN_SCALE = 1.0
 """What all limits of size are multiplied by."""
 _PROBES = 512
-# The least effective number of different values, of _PROBES, for threads to gain over NumPy.
-_VARIED_ENOUGH = 460
-_VARIED_ENOUGH_IF_SLOW = 4
+# The least effective number of different values, of _PROBES, for keys to count as varied.
+_VARIED = 460
+# Below this number NumPy needs so few passes that nothing gains over it, even where it is slow.
+_WORTH_SORTING = 4
+
+_Sort = Callable[[NDArray[Any], Crew], NDArray[Any]]
 
 
 class Plan(NamedTuple):
     """How to sort one array."""
 
     workers: int
-    """How many threads to use; fewer than 2 mean that NumPy alone is as fast."""
-    sort: Callable[[NDArray[Any], Crew], NDArray[Any]]
+    """How many threads to use, the caller's among them."""
+    sort: _Sort
 
 
-def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan:
-    """Choose the method and the number of threads.
+class Gain(NamedTuple):
+    """From when on a way of sorting is faster than NumPy alone."""
+
+    keys: int
+    """The fewest keys."""
+    grain: int
+    """The fewest keys for a worker, so that its start pays."""
+    workers: int
+    """The fewest workers, of keys that are varied."""
+    workers_if_few: int | None = None
+    """The fewest workers, of few-valued keys, where it matters: NumPy skips what is all equal."""
+
+
+_COMPLEX = Gain(1 << 19, 1 << 18, 2)
+_BYTES = Gain(1 << 19, 1 << 18, 1)
+# A worker's counters take as much memory as a quarter of a million keys.
+_HALVES = Gain(1 << 22, 1 << 20, 1, 1)
+_SHORTS = Gain(1 << 22, 1 << 20, 1, 4)
+_DATES = Gain(1 << 19, 1 << 18, 1)
+_SLOW = Gain(1 << 19, 1 << 18, 1, 1)
+# Two threads may share a core, and then gain nothing over NumPy's vector instructions.
+_WORDS = Gain(1 << 22, 1 << 19, 3, 8)
+_LONG_WORDS = Gain(1 << 21, 1 << 19, 3, 4)
+
+
+def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
+    """Choose the method and the number of threads, or None where NumPy alone is as fast.
 
     Parameters
     ----------
@@ -47,32 +75,39 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan:
     threads : int
         How many threads may work.
     """
+    gain, sort = _way(a, keys)
+    if a.size < gain.keys * GRAIN_SCALE:
+        return None
+    workers = max(1, min(threads, int(a.size / (gain.grain * GRAIN_SCALE))))
+    needed = gain.workers
+    if gain.workers_if_few is not None:
+        values = effective_values(keys)
+        if values < _WORTH_SORTING:
+            return None
+        if values < _VARIED:
+            needed = gain.workers_if_few
+    return Plan(workers, sort) if workers >= needed else None
+
+
+def _way(a: NDArray[Any], keys: NDArray[Any]) -> tuple[Gain, _Sort]:
     if is_for_numpy_alone(keys.dtype):
         from cupy_compat.cudamark.cpu import quicksort
 
-        return Plan(_crew_size(a, threads, 1 << 19, 1 << 18), quicksort.sort)
+        return _COMPLEX, quicksort.sort
     if keys.itemsize <= 2:
         from cupy_compat.cudamark.cpu import counting
 
-        if keys.itemsize == 1:
-            return Plan(_crew_size(a, threads, 1 << 20, 1 << 18), counting.sort)
-        # A worker's counters take as much memory as a quarter of this many keys.
-        workers = _crew_size(a, threads, 1 << 22, 1 << 20)
-        return Plan(_unless_few_valued(keys, workers, _VARIED_ENOUGH), counting.sort)
+        gain = _BYTES if keys.itemsize == 1 else _HALVES if keys.dtype.kind == "f" else _SHORTS
+        return gain, counting.sort
     from cupy_compat.cudamark.cpu import samplesort
 
     dates = a.dtype.kind in "mM"
     slow = numpy_is_slow(keys.dtype)
     sort = functools.partial(samplesort.sort, nat_last=dates, radix=slow)
-    if dates or slow:
-        workers = _crew_size(a, threads, 1 << 19, 1 << 18)
-        return Plan(
-            workers if dates else _unless_few_valued(keys, workers, _VARIED_ENOUGH_IF_SLOW), sort
-        )
-    # Two threads may share a core, and then gain little over NumPy's vector instructions.
-    enough = (1 << (26 if threads == 2 else 24)) // keys.itemsize
-    workers = _crew_size(a, threads, enough, 1 << 19)
-    return Plan(_unless_few_valued(keys, workers, _VARIED_ENOUGH), sort)
+    if dates:
+        # NumPy has no vector instructions for them.
+        return _DATES, sort
+    return _SLOW if slow else _WORDS if keys.itemsize == 4 else _LONG_WORDS, sort
 
 
 def plain_key(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -103,22 +138,11 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
     return min(times) / keys.size > 8e-9
 
 
-def _crew_size(a: NDArray[Any], threads: int, enough: int, grain: int) -> int:
-    """Return how many threads get at least a grain of keys, or 1 where there are not enough."""
-    if a.size < enough * GRAIN_SCALE:
-        return 1
-    return min(threads, int(a.size / (grain * GRAIN_SCALE)))
+def effective_values(keys: NDArray[Any]) -> float:
+    """Return how many different values a sample of the keys has, rare ones counted in part.
 
-
-def _unless_few_valued(keys: NDArray[Any], workers: int, enough: float) -> int:
-    """Return 1 in place of the number of workers if few values make up most of the keys.
-
-    NumPy skips what is all equal, so it needs only a few passes then. How many values there are
-    is told by the inverse of Simpson's index (E. H. Simpson, "Measurement of diversity", Nature
-    163, 1949): k for k values of the same frequency, about 1 for one value and rare exceptions.
+    That is the inverse of Simpson's index (E. H. Simpson, "Measurement of diversity", Nature 163,
+    1949): k for k values of the same frequency, about 1 for one value and rare exceptions.
     """
-    if workers < 2:
-        return workers
     probes = keys[:: -(-keys.size // _PROBES)].tolist()
-    squares = sum(times * times for times in Counter(probes).values())
-    return workers if len(probes) ** 2 >= enough * squares else 1
+    return len(probes) ** 2 / sum(times * times for times in Counter(probes).values())

@@ -24,13 +24,16 @@ CHUNKS_PER_WORKER = 8
 # The golden ratio's fraction in 64 bits; 24 of them leave room for indices up to 2**40.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FRACTION_BITS = 24
+_COMPARED_AT_ONCE = 64
+# 2048 cells fit into the nearest cache together with what else is used.
+_CELLS = 2048
 
 
 class Split(NamedTuple):
     """How the range of the keys is cut: bucket b holds those in [splitters[b-1], splitters[b])."""
 
     splitters: NDArray[Any]
-    """Ascending; the last one is repeated until their number is a multiple of four."""
+    """Ascending, each different."""
     uniform: NDArray[np.bool_]
     """For each bucket, whether it can only hold equal keys."""
 
@@ -61,36 +64,11 @@ def sort(
     """
     native = keys.dtype.newbyteorder("=")
     swapped = keys.dtype != native
-    kernels.compile_split(native)
-    keys = kernels.read_only(keys)
     # NumPy cuts a bucket in two for less than a kernel needs to tell more buckets apart, so there
     # are only as many as keep the crew evenly busy. 64 also keep the ids below 256 in any case.
     buckets = 64 if radix else min(max(8, BUCKETS_PER_WORKER * crew.workers), 64)
-    split = choose_splitters(draw(keys, SAMPLE), buckets, nat_first=nat_last)
-
-    chunk = -(-len(keys) // (CHUNKS_PER_WORKER * crew.workers))
-    chunks = [slice(start, start + chunk) for start in range(0, len(keys), chunk)]
-    ids = np.empty(len(keys), np.uint8)
     result = np.empty(len(keys), native)
-    counts = np.zeros((len(chunks), len(split.uniform)), np.uint64)
-
-    def contiguous(part: slice) -> NDArray[Any]:
-        return kernels.read_only(np.require(keys[part], native, ("C", "A")))
-
-    def classify(job: int) -> None:
-        part = chunks[job]
-        kernels.classify(contiguous(part), split.splitters, ids[part], counts[job])
-
-    crew.share(classify, range(len(chunks)))
-    order = np.roll(np.arange(len(split.uniform)), -1 if nat_last else 0)
-    places, bounds = lay_out(counts, order)
-
-    def scatter(job: int) -> None:
-        part = chunks[job]
-        kernels.scatter(contiguous(part), ids[part], places[job], result)
-
-    crew.share(scatter, range(len(chunks)))
-    uniform = split.uniform[order]
+    bounds, uniform = scatter_by_value(keys, result, crew, buckets, SAMPLE, nat_last=nat_last)
     masks = kernels.masks(native)
     # The bits of NaN say nothing of its place; all NaN are in the last bucket.
     last = len(uniform) - 1 if native.kind == "f" else -1
@@ -108,6 +86,73 @@ def sort(
     effort = np.where(uniform, int(swapped), 1) * np.diff(bounds)
     crew.share(finish, [b for b in np.argsort(-effort).tolist() if effort[b] > 0])
     return result.view(keys.dtype)
+
+
+def scatter_by_value(
+    keys: NDArray[Any],
+    out: NDArray[Any],
+    crew: Crew,
+    buckets: int,
+    sample: int,
+    *,
+    nat_last: bool,
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Write the keys to buckets that follow each other as their values do.
+
+    Parameters
+    ----------
+    keys : array, shape (n,)
+        As for `sort`.
+    out : array, shape (n,), out
+        Contiguous, in native byte order, in other memory than the keys.
+    crew : Crew
+        The threads.
+    buckets, sample : int
+        How many buckets to aim at, see `choose_splitters`, and from how many keys.
+    nat_last : bool
+        As for `sort`.
+
+    Returns
+    -------
+    bounds : intp array, shape (m + 1,)
+        Where the m buckets begin and end.
+    uniform : bool array, shape (m,)
+        For each bucket, whether it can only hold equal keys. NaN are in the last one.
+    """
+    native = out.dtype
+    kernels.compile_split(native)
+    keys = kernels.read_only(keys)
+    split = choose_splitters(draw(keys, sample), buckets, nat_first=nat_last)
+    # Fewer are compared in less time than a table takes: so many are in a vector register.
+    few = split.splitters.nbytes <= _COMPARED_AT_ONCE
+    cells = None if few else make_cells(split.splitters)
+    chunk = -(-len(keys) // (CHUNKS_PER_WORKER * crew.workers))
+    chunks = [slice(start, start + chunk) for start in range(0, len(keys), chunk)]
+    ids = np.empty(len(keys), np.uint8)
+    counts = np.zeros((len(chunks), len(split.uniform)), np.uint64)
+
+    def contiguous(part: slice) -> NDArray[Any]:
+        return kernels.read_only(np.require(keys[part], native, ("C", "A")))
+
+    def classify(job: int) -> None:
+        part = contiguous(chunks[job])
+        into = ids[chunks[job]], counts[job]
+        if cells is None:
+            kernels.classify(part, split.splitters, *into)
+        else:
+            kernels.classify_by_cell(part, cells, *into)
+
+    crew.share(classify, range(len(chunks)))
+    order = np.roll(np.arange(len(split.uniform)), -1 if nat_last else 0)
+    places, bounds = lay_out(counts, order)
+
+    def scatter(job: int) -> None:
+        part = chunks[job]
+        lines = kernels.empty_lines(len(split.uniform), native)
+        kernels.scatter(contiguous(part), ids[part], places[job], out, lines)
+
+    crew.share(scatter, range(len(chunks)))
+    return bounds, split.uniform[order]
 
 
 def draw(keys: NDArray[Any], size: int) -> NDArray[Any]:
@@ -156,13 +201,41 @@ def choose_splitters(drawn: NDArray[Any], buckets: int, *, nat_first: bool) -> S
     if nat_first:
         cuts.append(np.array([nat + 1]))
     splitters = np.unique(np.concatenate(cuts))
-    splitters = np.append(splitters, np.repeat(splitters[-1:], -len(splitters) % 4))
-    # The keys between a value and the next are all that value. This holds for the empty buckets
-    # between repeated splitters too.
+    # The keys between a value and the next are all that value.
     uniform = np.zeros(len(splitters) + 1, np.bool_)
     uniform[1:-1] = splitters[1:] <= _next_value(splitters[:-1])
     uniform[0] = nat_first
     return Split(splitters, uniform)
+
+
+def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
+    """Cut the range of the splitters into cells that tell a key's bucket almost by themselves.
+
+    Parameters
+    ----------
+    splitters : array, shape (m,), m < 256
+        Ascending, each different; integers or real numbers without NaN, in native byte order.
+
+    Returns
+    -------
+    Cells or None
+        None where the splitters are so uneven that two different ones would share a cell.
+    """
+    values = splitters.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return None
+    least = finite[0]
+    with np.errstate(over="ignore", divide="ignore"):
+        scale = (_CELLS - 1) / (finite[-1] - least)
+    if not np.isfinite(scale):
+        return None
+    # As the kernel rounds, so that a splitter is in the same cell as a key of its value.
+    places = np.clip((values - least) * scale, 0, _CELLS - 1).astype(np.intp)
+    if np.any(np.diff(places) == 0):
+        return None
+    below = np.searchsorted(places, np.arange(places[-1] + 1))
+    return kernels.Cells(least, scale, below.astype(np.uint8), splitters[below])
 
 
 def _next_value(values: NDArray[Any]) -> NDArray[Any]:

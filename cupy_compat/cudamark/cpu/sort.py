@@ -11,19 +11,20 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
 _KINDS = "biufcmM"
-# No array of fewer keys is sorted in parallel, whatever its dtype.
+# Every array of fewer keys is left to NumPy, whatever its dtype.
 _PARALLEL_FROM = 1 << 19
 
 
 def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray[Any]:
-    """Return a sorted copy of a one-dimensional array, made by several threads.
+    """Return a sorted copy of a one-dimensional array, made by one thread or several.
 
     The result equals that of `numpy.sort`: ascending, NaN and NaT last. The order among keys that
     compare equal (0.0 and -0.0, NaN of different bits) is not defined, but none is lost.
 
-    All threads have ended when the call returns. Short arrays, and arrays with so few different
-    values that NumPy is done after a few passes, are left to NumPy. The first call for a key type
-    compiles its kernels, unless `warm_up` has done so.
+    All threads have ended when the call returns. What NumPy sorts as fast alone is left to it:
+    short arrays, and where NumPy is fast also those for which there are too few threads, the more
+    so if few different values recur. Elsewhere even one thread sorts faster than NumPy. The first
+    call for a key type compiles its kernels, unless `warm_up` has done so.
 
     Parameters
     ----------
@@ -60,9 +61,9 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
         )
     if a.dtype.kind not in _KINDS:
         _refuse(a.dtype)
-    if a.size >= _PARALLEL_FROM and threads != 1 and not _looks_constant(a):
+    if a.size >= _PARALLEL_FROM and not _looks_constant(a):
         cpus = usable_cpus()
-        result = _sort_in_parallel(a, cpus if threads is None else min(threads, cpus))
+        result = _sort_otherwise(a, cpus if threads is None else min(threads, cpus))
         if result is not None:
             return result
     result = a.copy()
@@ -70,14 +71,14 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     return result
 
 
-def _sort_in_parallel(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
+def _sort_otherwise(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
     """Sort with the method that fits the dtype, or return None where NumPy alone is as fast."""
     from cupy_compat.cudamark.cpu import plan
     from cupy_compat.cudamark.cpu.crew import Crew
 
     keys = a.view(plan.plain_key(a.dtype))
     chosen = plan.make(a, keys, threads)
-    if chosen.workers < 2:
+    if chosen is None:
         return None
     with Crew(chosen.workers) as crew:
         return chosen.sort(keys, crew).view(a.dtype)

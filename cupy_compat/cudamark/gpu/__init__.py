@@ -3,13 +3,9 @@
 from cupy_compat.cudamark.gpu.device import Gpu, GpuUnavailable, find_gpu
 from cupy_compat.cudamark.gpu.limits import Limits, measure_limits, naive_sort, sort_times
 from cupy_compat.cudamark.gpu.memory import require_memory
-from cupy_compat.cudamark.gpu.staging import (
-    as_bits,
-    free_pinned_buffers,
-    gpu_sort,
-    most_threads,
-    sorts_dtype,
-)
+from cupy_compat.cudamark.gpu.order import as_bits, sorts_dtype
+from cupy_compat.cudamark.gpu.pinned import free_pinned_buffers, page_locked
+from cupy_compat.cudamark.gpu.sort import gpu_sort, most_threads
 
 __all__ = [
     "Gpu",
@@ -22,6 +18,7 @@ __all__ = [
     "measure_limits",
     "most_threads",
     "naive_sort",
+    "page_locked",
     "require_memory",
     "sort_times",
     "sorts_dtype",

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from cupy_compat.cudamark.gpu.device import load_cupy
 
+# CuPy's radix sort was seen to take up to 1.04 times the keys for its work space.
+_WORK_SPACE = Fraction(17, 16)
 
-def require_memory(nbytes: int, arrays: int = 1) -> None:
-    """Make sure that the current GPU can sort an array.
+
+def require_memory(nbytes: int) -> None:
+    """Make sure that CuPy's own sorts of an array fit into the memory of the current GPU.
 
     Parameters
     ----------
     nbytes : int
         Size of the array, in bytes.
-    arrays : int, optional
-        1 to sort in place, 2 to keep the unsorted array.
 
     Raises
     ------
     MemoryError
-        If less is free than the arrays and the sort's work space take; the message has both
-        figures, in bytes.
+        If less is free than the array, the array sorted and the sort's work space take; the
+        message has both figures, in bytes.
     """
-    if _needed_bytes(nbytes, arrays) > free_bytes():
-        raise memory_error(nbytes, arrays)
+    needed, free = int(nbytes * (2 + _WORK_SPACE)), free_bytes()
+    if needed > free:
+        raise MemoryError(
+            f"not enough GPU memory to sort {nbytes:,} bytes: {needed:,} bytes needed, "
+            f"{free:,} free"
+        )
 
 
-def memory_error(nbytes: int, arrays: int = 1) -> MemoryError:
-    """Return the error that says how much GPU memory a sort needs and how much is free."""
-    return MemoryError(
-        f"not enough GPU memory to sort {nbytes:,} bytes: "
-        f"{_needed_bytes(nbytes, arrays):,} bytes needed, {free_bytes():,} free"
-    )
+def largest_sort() -> int:
+    """Return how many bytes of keys the current GPU can sort in place at once."""
+    return int(free_bytes() / (1 + _WORK_SPACE))
 
 
 def free_bytes() -> int:
@@ -40,8 +44,3 @@ def free_bytes() -> int:
     free = int(cupy.cuda.Device().mem_info[0]) + int(pool.free_bytes())
     limit = int(pool.get_limit())
     return min(free, limit - int(pool.used_bytes())) if limit else free
-
-
-def _needed_bytes(nbytes: int, arrays: int) -> int:
-    # CuPy's radix sort was seen to take up to 1.04 times the array for its work space.
-    return arrays * nbytes + nbytes + nbytes // 16

@@ -1,168 +1,50 @@
-"""`gpu_sort`: host array in, sorted host array out, with CPU threads that feed the bus.
+"""One array's way to the GPU and back: sorted there, with CPU threads that feed the bus.
 
 A copy between ordinary (pageable) memory and the GPU runs at a fraction of the bus, because one
-thread of the driver copies through a small pinned buffer, and because each page of a fresh result
-is zeroed when it is first touched. Here every thread owns a contiguous share of the array, a CUDA
-stream and a few pinned slots. It copies its share piece by piece into the slots and sends each
-piece as soon as it is there. The thread that sends last starts the sort. Until the first sorted
-piece is back, each thread touches the pages of its share of the result; then it copies the pieces
-out as they arrive.
+thread of the driver copies through a small page-locked buffer, and because each page of a fresh
+result is zeroed when it is first touched. Here several threads copy the array piece by piece into
+page-locked slots and send each piece as soon as it is there. The thread that sends last starts the
+sort. Then they copy the pieces out as they arrive. Whenever a thread has to wait for the GPU, it
+touches pages of the result.
 
-The pieces are large, because each of them costs a few hand-overs of the GIL, and the shares are
-fixed, because a common queue costs more than the imbalance it evens out.
+The first pieces up and the last ones down are small: while they are copied the bus has nothing to
+do. What is in page-locked memory already, or is to go there, takes one copy over the bus, and needs
+no threads.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-import mmap
 import threading
-from collections.abc import Callable
-from itertools import pairwise
-from typing import Any, SupportsIndex
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from cupy_compat.cudamark.gpu.device import require_cupy
-from cupy_compat.cudamark.gpu.memory import memory_error
-from cupy_compat.cudamark.threads import checked_threads, usable_cpus
+from cupy_compat.cudamark.gpu import driver, loops, pinned
+from cupy_compat.cudamark.gpu.pinned import Lane
 
-_PIECE_BYTES = 6 << 20
-_SLOTS = 2
-# What a thread costs to start and to hand the GIL over grows with their number, the copying that
-# is left to each shrinks with it. So the best number grows as the square root of the array's size;
-# seen on 16 cores: 4 threads for 40 MB, 8 for 200 MB, 16 for 800 MB.
-_BYTES_PER_SQUARED_THREADS = 3_000_000
-_SORTABLE = frozenset("?bBhHiIlLqQefdFD")
-# Added to the bits of a datetime64, this turns NaT (the least int64) into the greatest uint64 and
-# keeps the order of all others.
-_NAT_LAST = np.uint64(2**63 - 1)
+_FIRST_BYTES = 256 << 10
 
 _Array = NDArray[Any]
-_lock = threading.Lock()
-_lanes: dict[int, list[_Lane]] = {}
 
 
-def gpu_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> _Array:
-    """Return a sorted copy of a host array, sorted by the current GPU.
-
-    Parameters
-    ----------
-    a : array_like
-        One-dimensional, of a dtype that CuPy sorts (bool, integers, float16 to float64,
-        complex64, complex128) or datetime64 or timedelta64, in any byte order and with any
-        strides. It is only read.
-    threads : int, optional
-        How many CPU threads may stage the array, the caller's among them; by default, and at
-        most, what `most_threads` says for an array of that size. None of them outlives the call.
-
-    Returns
-    -------
-    ndarray
-        A new array of the same dtype, equal to ``np.sort(a)``: NaN and NaT last. Float32 and
-        float64 NaNs come back with their sign bit clear.
-
-    Raises
-    ------
-    ValueError
-        If `a` is not one-dimensional, or `threads` is below 1.
-    TypeError
-        If CuPy does not sort the dtype, the array is masked, or `threads` is not an integer.
-    GpuUnavailable
-        If there is no usable GPU.
-    MemoryError
-        If the GPU's memory is too small; the message has the bytes needed and free.
-
-    Notes
-    -----
-    Calls from several threads take turns, since they would share the bus anyway. The pinned slots
-    (12 MiB for each staging thread) are kept for the next call, see `free_pinned_buffers`. The
-    GPU's memory goes back to CuPy's memory pool.
-    """
-    if isinstance(a, np.ma.MaskedArray):
-        raise TypeError("gpu_sort cannot sort masked arrays; pass a.compressed() instead")
-    source = np.asarray(a)
-    if source.ndim != 1:
-        raise ValueError(f"gpu_sort needs a one-dimensional array, not {source.ndim} dimensions")
-    dtype = _device_dtype(source.dtype)
-    workers = most_threads(source.nbytes)
-    if threads is not None:
-        workers = min(workers, checked_threads(threads))
-    cupy = require_cupy()
-    result = np.empty(source.size, dtype=source.dtype)
-    if not source.size:
-        return result
-    with _lock:
-        try:
-            lanes = _lanes_for(cupy, workers)
-            # CuPy's pool keeps memory apart by stream, so what it hands out here was last used
-            # by an earlier call, and that has ended.
-            with lanes[0].stream:
-                keys = cupy.empty(source.size, dtype=dtype)
-            order = functools.partial(_sort_on_device, cupy, keys, source.dtype.kind)
-            _Call(cupy, as_bits(source), as_bits(result), keys, order, lanes).run()
-        except cupy.cuda.memory.OutOfMemoryError as error:
-            raise memory_error(source.nbytes) from error
-    return result
-
-
-def most_threads(nbytes: int) -> int:
-    """Return how many threads `gpu_sort` uses at most.
-
-    Parameters
-    ----------
-    nbytes : int
-        Size of the array.
-
-    Returns
-    -------
-    int
-        The usable CPUs, or fewer where more would take longer.
-    """
-    return min(usable_cpus(), max(1, math.isqrt(nbytes // _BYTES_PER_SQUARED_THREADS)))
-
-
-def free_pinned_buffers() -> None:
-    """Give back the pinned memory that `gpu_sort` keeps between calls."""
-    with _lock:
-        _lanes.clear()
-
-
-def sorts_dtype(dtype: np.dtype[Any]) -> bool:
-    """Tell whether `gpu_sort` sorts this dtype."""
-    return dtype.kind in "mM" or dtype.char in _SORTABLE
-
-
-class _Lane:
-    """One staging thread's stream, pinned slots and their events, kept between calls."""
-
-    def __init__(self, cupy: Any) -> None:
-        cuda = cupy.cuda
-        self.stream = cuda.Stream(non_blocking=True)
-        self._pinned = cuda.PinnedMemoryPointer(cuda.PinnedMemory(_SLOTS * _PIECE_BYTES), 0)
-        memory = np.frombuffer(self._pinned, dtype=np.uint8, count=_SLOTS * _PIECE_BYTES)
-        self.slots = list(memory.reshape(_SLOTS, _PIECE_BYTES))
-        self.addresses = [self._pinned.ptr + slot * _PIECE_BYTES for slot in range(_SLOTS)]
-        self.events = [cuda.Event(disable_timing=True) for _ in range(_SLOTS)]
-        self.sent = cuda.Event(disable_timing=True)
-
-
-class _Call:
-    """One call of `gpu_sort`: what its threads share.
+class Trip:
+    """The way of one array.
 
     Parameters
     ----------
     cupy : module
-    source, result : ndarray of shape (n,)
-        Host arrays.
+    source, result : ndarray of shape (n,), n >= 1
+        Host arrays, which may share memory.
     keys : cupy.ndarray of shape (n,)
         Contiguous memory on the GPU, of the dtype to be sorted there.
     order : callable
         Sorts `keys` on the current stream.
-    lanes : list of _Lane
-        One for each thread.
+    threads : int
+        How many may stage.
+    fresh : bool
+        Whether the result's memory has not been used yet, and holds nothing of worth.
     """
 
     def __init__(
@@ -172,25 +54,46 @@ class _Call:
         result: _Array,
         keys: Any,
         order: Callable[[], None],
-        lanes: list[_Lane],
+        threads: int,
+        fresh: bool,
     ) -> None:
         self._cupy = cupy
-        self._runtime = cupy.cuda.runtime
         self._device = cupy.cuda.Device().id
+        self._calls = driver.load(cupy)
+        loops.compile_all(self._calls)
         self._source = source
         self._result = result
         self._keys = keys
         self._order = order
-        self._lanes = lanes
-        self._share = -(-keys.size // len(lanes))
+        self._sent_at_once = pinned.goes_as_it_is(cupy, source)
+        self._received_at_once = pinned.goes_as_it_is(cupy, result)
+        at_once = self._sent_at_once and self._received_at_once
+        self._lanes = pinned.lanes(cupy, 1 if at_once else threads)
+        self._fresh = loops.Fresh(
+            np.uintp(result.ctypes.data),
+            np.uintp(result.nbytes if fresh and not self._received_at_once else 0),
+            np.zeros(1, np.int64),
+        )
+        self._up = _bounds(keys.size, keys.itemsize, len(self._lanes))
+        self._down = keys.size - self._up[::-1]
+        self._next_up = np.zeros(1, np.int64)
+        self._next_down = np.zeros(1, np.int64)
+        self._state = np.zeros(2, np.uint8)
         self._sorted = cupy.cuda.Event(disable_timing=True)
         self._sorting = threading.Event()
         self._guard = threading.Lock()
-        self._sending = len(lanes)
+        self._sending = len(self._lanes)
         self._failure: BaseException | None = None
 
     def run(self) -> None:
-        """Sort, and return when every thread has ended and every copy is done."""
+        """Sort, and return when every thread has ended and every copy is done.
+
+        Raises
+        ------
+        BaseException
+            The first failure of a thread, or what interrupted this one. The result is whole if
+            it shares memory with the source and the keys had been sorted.
+        """
         others = [
             threading.Thread(target=self._work, args=(index,), name=f"gpu_sort-{index}")
             for index in range(1, len(self._lanes))
@@ -207,6 +110,9 @@ class _Call:
             # The slots and the keys are used again, so no copy may be left under way.
             for lane in self._lanes:
                 lane.stream.synchronize()
+            if self._state[loops.SORTED] and np.may_share_memory(self._source, self._result):
+                # The source is overwritten in part. All of its keys are on the GPU.
+                np.copyto(self._result, self._keys.get())
             raise self._failure
 
     def _join(self, thread: threading.Thread) -> None:
@@ -220,37 +126,45 @@ class _Call:
     def _fail(self, error: BaseException) -> None:
         with self._guard:
             self._failure = self._failure or error
+        self._state[loops.FAILED] = 1
         self._sorting.set()
 
     def _work(self, index: int) -> None:
-        spans = self._spans(index * self._share, min((index + 1) * self._share, self._keys.size))
+        lane = self._lanes[index]
         try:
             with self._cupy.cuda.Device(self._device):
-                self._send(self._lanes[index], spans)
-                self._receive(self._lanes[index], spans)
+                self._send(lane)
+                lane.sent.record(lane.stream)
+                with self._guard:
+                    self._sending -= 1
+                    last = not self._sending
+                if last and self._failure is None:
+                    self._sort()
+                error = loops.touch_until(
+                    self._calls, np.uintp(self._sorted.ptr), self._fresh, self._state
+                )
+                driver.check(self._cupy, error)
+                self._sorting.wait()
+                if self._failure is None:
+                    lane.stream.wait_event(self._sorted)
+                    self._receive(lane)
         except BaseException as error:
             self._fail(error)
 
-    def _spans(self, start: int, stop: int) -> list[slice]:
-        """Return a share, cut into the fewest pieces that fit into slots, all of about one size."""
-        pieces = -(-(stop - start) * self._keys.itemsize // _PIECE_BYTES)
-        bounds = [start + (stop - start) * piece // pieces for piece in range(pieces)]
-        return [slice(low, high) for low, high in pairwise([*bounds, stop])]
-
-    def _send(self, lane: _Lane, spans: list[slice]) -> None:
-        for number, span in enumerate(spans):
-            if self._failure is not None:
-                return
-            if number >= _SLOTS:
-                lane.events[number % _SLOTS].synchronize()
-            np.copyto(self._slot(lane, number, span), self._source[span])
-            self._copy(lane, number, span, upload=True)
-        lane.sent.record(lane.stream)
-        with self._guard:
-            self._sending -= 1
-            last = not self._sending
-        if last:
-            self._sort()
+    def _send(self, lane: Lane) -> None:
+        runtime = self._cupy.cuda.runtime
+        if self._sent_at_once:
+            if lane is self._lanes[0]:
+                self._copy_at_once(
+                    self._keys.data.ptr,
+                    self._source.ctypes.data,
+                    runtime.memcpyHostToDevice,
+                )
+        elif pinned.is_plain(self._source):
+            self._loop(loops.send, self._source, self._up, self._next_up, lane)
+        else:
+            # NumPy puts the keys in the GPU's order on the way into the slot.
+            self._send_converted(lane)
 
     def _sort(self) -> None:
         stream = self._lanes[0].stream
@@ -259,93 +173,102 @@ class _Call:
         with stream:
             self._order()
         self._sorted.record(stream)
+        self._state[loops.SORTED] = 1
         self._sorting.set()
 
-    def _receive(self, lane: _Lane, spans: list[slice]) -> None:
-        requested = False
-        for span in spans:
-            if not requested and self._sorting.is_set():
-                self._request_first(lane, spans)
-                requested = True
-            if requested and lane.events[0].done:
-                break
-            # A write to each page, for it to be there when the sorted keys come.
-            self._result[span].view(np.uint8)[:: mmap.PAGESIZE] = 0
-        if not requested:
-            self._sorting.wait()
-            self._request_first(lane, spans)
-        for number, span in enumerate(spans):
-            if self._failure is not None:
+    def _receive(self, lane: Lane) -> None:
+        runtime = self._cupy.cuda.runtime
+        if self._received_at_once:
+            if lane is self._lanes[0]:
+                self._copy_at_once(
+                    self._result.ctypes.data,
+                    self._keys.data.ptr,
+                    runtime.memcpyDeviceToHost,
+                )
+                lane.stream.synchronize()
+        elif pinned.is_plain(self._result):
+            self._loop(loops.receive, self._result, self._down, self._next_down, lane)
+        else:
+            self._receive_converted(lane)
+
+    def _copy_at_once(self, target: int, source: int, kind: int) -> None:
+        stream = self._lanes[0].stream.ptr
+        self._cupy.cuda.runtime.memcpyAsync(target, source, self._keys.nbytes, kind, stream)
+
+    def _loop(
+        self,
+        loop: Callable[..., int],
+        host: _Array,
+        bounds: NDArray[np.intp],
+        counter: NDArray[np.int64],
+        lane: Lane,
+    ) -> None:
+        error = loop(
+            self._calls,
+            np.uintp(host.ctypes.data),
+            np.uintp(self._keys.data.ptr),
+            (bounds * self._keys.itemsize).astype(np.uintp),
+            counter,
+            np.array([slot.ctypes.data for slot in lane.slots], np.uintp),
+            np.array([event.ptr for event in lane.events], np.uintp),
+            np.uintp(lane.stream.ptr),
+            self._fresh,
+            self._state,
+        )
+        driver.check(self._cupy, error)
+
+    def _send_converted(self, lane: Lane) -> None:
+        for number, span in enumerate(self._spans(self._up, self._next_up)):
+            slot = number % len(lane.slots)
+            if number >= len(lane.slots):
+                lane.events[slot].synchronize()
+            np.copyto(self._seen(lane.slots[slot], span), self._source[span])
+            self._copy_piece(lane, slot, span, upload=True)
+
+    def _receive_converted(self, lane: Lane) -> None:
+        for span in self._spans(self._down, self._next_down):
+            self._copy_piece(lane, 0, span, upload=False)
+            lane.events[0].synchronize()
+            np.copyto(self._result[span], self._seen(lane.slots[0], span))
+
+    def _spans(self, bounds: NDArray[np.intp], counter: NDArray[np.int64]) -> Iterator[slice]:
+        while self._failure is None:
+            piece = loops.next_piece(counter)
+            if piece >= len(bounds) - 1:
                 return
-            lane.events[number % _SLOTS].synchronize()
-            np.copyto(self._result[span], self._slot(lane, number, span))
-            if number + _SLOTS < len(spans):
-                self._copy(lane, number + _SLOTS, spans[number + _SLOTS], upload=False)
+            yield slice(bounds[piece], bounds[piece + 1])
 
-    def _request_first(self, lane: _Lane, spans: list[slice]) -> None:
-        if self._failure is not None:
-            return
-        lane.stream.wait_event(self._sorted)
-        for number, span in enumerate(spans[:_SLOTS]):
-            self._copy(lane, number, span, upload=False)
+    def _seen(self, slot: NDArray[np.uint8], span: slice) -> _Array:
+        """Return a slot as the keys of a piece."""
+        keys: _Array = slot[: (span.stop - span.start) * self._keys.itemsize].view(self._keys.dtype)
+        return keys
 
-    def _slot(self, lane: _Lane, number: int, span: slice) -> _Array:
-        nbytes = (span.stop - span.start) * self._keys.itemsize
-        slot: _Array = lane.slots[number % _SLOTS][:nbytes].view(self._keys.dtype)
-        return slot
-
-    def _copy(self, lane: _Lane, number: int, span: slice, upload: bool) -> None:
-        """Start to copy a piece between its slot and the GPU."""
-        runtime = self._runtime
-        itemsize = self._keys.itemsize
-        host = lane.addresses[number % _SLOTS]
-        device = self._keys.data.ptr + span.start * itemsize
-        target, source, kind = (
-            (device, host, runtime.memcpyHostToDevice)
-            if upload
-            else (host, device, runtime.memcpyDeviceToHost)
-        )
-        nbytes = (span.stop - span.start) * itemsize
-        runtime.memcpyAsync(target, source, nbytes, kind, lane.stream.ptr)
-        lane.events[number % _SLOTS].record(lane.stream)
+    def _copy_piece(self, lane: Lane, slot: int, span: slice, upload: bool) -> None:
+        runtime = self._cupy.cuda.runtime
+        host = lane.slots[slot].ctypes.data
+        device = self._keys.data.ptr + int(span.start) * self._keys.itemsize
+        nbytes = int(span.stop - span.start) * self._keys.itemsize
+        if upload:
+            way = (device, host, nbytes, runtime.memcpyHostToDevice)
+        else:
+            way = (host, device, nbytes, runtime.memcpyDeviceToHost)
+        runtime.memcpyAsync(*way, lane.stream.ptr)
+        lane.events[slot].record(lane.stream)
 
 
-def _lanes_for(cupy: Any, count: int) -> list[_Lane]:
-    kept = _lanes.setdefault(cupy.cuda.Device().id, [])
-    while len(kept) < count:
-        kept.append(_Lane(cupy))
-    return kept[:count]
+def _bounds(size: int, itemsize: int, threads: int) -> NDArray[np.intp]:
+    """Cut keys into pieces: a small one for each thread, then twice as large ones, up to a slot's.
 
-
-def _sort_on_device(cupy: Any, keys: Any, kind: str) -> None:
-    if kind in "mM":
-        bits = keys.view(np.uint64)
-        bits += _NAT_LAST
-        bits.sort()
-        bits -= _NAT_LAST
-        return
-    if keys.dtype.char in "fd":
-        # CuPy's radix sort orders bits, so a NaN with its sign bit set would come first.
-        _clear_nan_signs(cupy)(keys.dtype.type(np.nan), keys)
-    keys.sort()
-
-
-@functools.cache
-def _clear_nan_signs(cupy: Any) -> Any:
-    return cupy.ElementwiseKernel("T nan", "T x", "if (x != x) x = nan", "clear_nan_signs")
-
-
-def as_bits(a: _Array) -> _Array:
-    """Return datetimes as the integers they are stored as, everything else as it is."""
-    if a.dtype.kind not in "mM":
-        return a
-    return a.view(np.dtype(np.int64).newbyteorder(a.dtype.byteorder))
-
-
-def _device_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    if not sorts_dtype(dtype):
-        raise TypeError(
-            f"gpu_sort cannot sort dtype {dtype}: it sorts bool, integers, float16 to float64, "
-            "complex64, complex128, datetime64 and timedelta64"
-        )
-    return np.dtype(np.int64) if dtype.kind in "mM" else dtype.newbyteorder("=")
+    Returns
+    -------
+    intp array, shape (pieces + 1,)
+        Where the pieces begin and end, in keys.
+    """
+    most = pinned.PIECE_BYTES // itemsize
+    piece = min(_FIRST_BYTES // itemsize, most)
+    bounds = [0]
+    while bounds[-1] < size:
+        for _ in range(threads):
+            bounds.append(min(bounds[-1] + piece, size))
+        piece = min(2 * piece, most)
+    return np.unique(np.array(bounds, np.intp))

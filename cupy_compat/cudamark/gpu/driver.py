@@ -1,0 +1,142 @@
+"""The driver's copies and events, called from compiled loops that do not hold the GIL.
+
+CuPy offers the same calls to Python, where each costs a few hand-overs of the GIL between the
+threads of a sort: as long as copying a megabyte takes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+
+# https://docs.nvidia.com/cuda/cuda-driver-api and https://rocm.docs.amd.com/projects/HIP: both
+# take the same arguments and return 0 or an error.
+_CUDA = (
+    *("cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2"),
+    *("cuEventRecord", "cuEventQuery", "cuEventSynchronize"),
+)
+_HIP = (
+    *("hipMemcpyHtoDAsync", "hipMemcpyDtoHAsync"),
+    *("hipEventRecord", "hipEventQuery", "hipEventSynchronize"),
+)
+NOT_READY = 600
+"""What a query returns for an event that has not happened yet."""
+
+
+class Calls(NamedTuple):
+    """Addresses of the driver's functions."""
+
+    upload: np.uintp
+    """(address on the GPU, address on the host, bytes, stream)"""
+    download: np.uintp
+    """(address on the host, address on the GPU, bytes, stream)"""
+    record: np.uintp
+    """(event, stream)"""
+    query: np.uintp
+    """(event,)"""
+    wait: np.uintp
+    """(event,): until what was recorded has happened"""
+
+
+@functools.cache
+def load(cupy: Any) -> Calls:
+    """Find the functions in the library that CuPy itself works with.
+
+    Raises
+    ------
+    OSError, AttributeError
+        If there is no such library, or it lacks one of them: not with a CuPy that has found a GPU.
+    """
+    hip = cupy.cuda.runtime.is_hip
+    if sys.platform == "win32":
+        name = "amdhip64.dll" if hip else "nvcuda.dll"
+    else:
+        name = "libamdhip64.so" if hip else "libcuda.so.1"
+    library = ctypes.CDLL(name)
+    return Calls(*(address_of(getattr(library, call)) for call in (_HIP if hip else _CUDA)))
+
+
+def address_of(function: Any) -> np.uintp:
+    """Return where a C function stands."""
+    return np.uintp(ctypes.cast(function, ctypes.c_void_p).value or 0)
+
+
+def check(cupy: Any, code: int) -> None:
+    """Raise CuPy's own error for what a driver's function returned, unless that is 0."""
+    api = cupy.cuda.runtime if cupy.cuda.runtime.is_hip else cupy.cuda.driver
+    api.check_status(code)
+
+
+def _call(typing_context: Any, address: Any, arguments: Any) -> Any:
+    """``call(address, (argument, ...))``: call a C function of words, which returns an int."""
+    del typing_context, address
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        words = [builder.extract_value(values[1], i) for i in range(len(arguments))]
+        function = ir.FunctionType(ir.IntType(32), [word.type for word in words])
+        return builder.call(builder.inttoptr(values[0], function.as_pointer()), words)
+
+    words = types.UniTuple(types.uintp, len(arguments))  # type: ignore[no-untyped-call]
+    return types.int32(types.uintp, words), emit
+
+
+def _copy(typing_context: Any, target: Any, source: Any, nbytes: Any) -> Any:
+    """``copy(target, source, nbytes)``: C's memcpy between two addresses.
+
+    The C library's own writes long stretches past the cache, or without reading first what is
+    about to be overwritten; a compiled loop does neither.
+    """
+    del typing_context, target, source, nbytes
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        to, from_ = (builder.inttoptr(value, byte) for value in values[:2])
+        cgutils.raw_memcpy(  # type: ignore[no-untyped-call]
+            builder, to, from_, values[2], 1
+        )
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp, types.uintp), emit
+
+
+def _take(typing_context: Any, counter: Any) -> Any:
+    """``take(counter)``: return an array's first item and add one to it, which no thread splits."""
+    del typing_context
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, values[0])
+        one = ir.Constant(ir.IntType(64), 1)
+        return builder.atomic_rmw("add", array.data, one, "monotonic")
+
+    return types.int64(counter), emit
+
+
+def _touch(typing_context: Any, address: Any) -> Any:
+    """``touch(address)``: write a byte that is there already, whoever else may write to it.
+
+    So its page is there, too. A read would map a page of zeros that all share, and compilers turn
+    an addition of nothing into a read.
+    """
+    del typing_context
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        zero = ir.Constant(ir.IntType(8), 0)
+        pointer = builder.inttoptr(values[0], zero.type.as_pointer())
+        builder.cmpxchg(pointer, zero, zero, "monotonic")
+        return context.get_dummy_value()
+
+    return types.void(types.uintp), emit
+
+
+# What compiled code calls has one argument less, of which no type checker knows.
+call: Any = extending.intrinsic(_call)
+copy: Any = extending.intrinsic(_copy)
+take: Any = extending.intrinsic(_take)
+touch: Any = extending.intrinsic(_touch)

@@ -1,0 +1,137 @@
+"""`gpu_sort`: host array in, sorted host array out, by way of the GPU."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cupy_compat.cudamark.gpu.device import require_cupy
+from cupy_compat.cudamark.gpu.order import as_bits, device_dtype, sort_on_device
+from cupy_compat.cudamark.threads import checked_threads, usable_cpus
+
+# What a thread costs to start grows with their number, the copying that is left to each shrinks
+# with it. So the best number grows as the square root of the array's size; seen on 16 cores: 4
+# threads for 40 MB, 8 for 200 MB, 16 for 800 MB.
+_BYTES_PER_SQUARED_THREADS = 3_000_000
+
+_Array = NDArray[Any]
+
+
+def gpu_sort(
+    a: ArrayLike, threads: SupportsIndex | None = None, *, out: _Array | None = None
+) -> _Array:
+    """Return a sorted copy of a host array, sorted by the current GPU.
+
+    Keys that do not fit into its memory are split by value on the CPU, and sorted bucket by bucket
+    on every GPU that CUDA shows.
+
+    Parameters
+    ----------
+    a : array_like, shape (n,)
+        Of a dtype that CuPy sorts (bool, integers, float16 to float64, complex64, complex128) or
+        datetime64 or timedelta64, in any byte order and with any strides. It is only read, unless
+        it shares memory with `out`.
+    threads : int, optional
+        How many CPU threads may work, the caller's among them; by default, and at most, what
+        `most_threads` says for an array of that size. None of them outlives the call. They copy
+        the keys to page-locked memory and from there: what is in such memory already
+        (`cupyx.empty_pinned`, `cupy.cuda.alloc_pinned_memory`, another library's) goes over the
+        bus as it is.
+    out : ndarray, shape (n,), optional
+        Where the result is to go, of the same dtype; with any strides. It may be `a`, or share
+        memory with it.
+
+    Returns
+    -------
+    ndarray, shape (n,), of the same dtype
+        Equal to ``np.sort(a)``: NaN and NaT last. Float32 and float64 NaNs may come back with their
+        sign bit clear. It is `out`, if that was given, else a new array.
+
+    Raises
+    ------
+    ValueError
+        If `a` is not one-dimensional, `threads` is below 1, or `out` has another shape or is
+        read-only.
+    TypeError
+        If CuPy does not sort the dtype, the array is masked, `threads` is not an integer, or `out`
+        is no plain array of the same dtype.
+    GpuUnavailable
+        If there is no usable GPU.
+    MemoryError
+        If the host's memory is too small: for the result, and if the keys do not fit into the
+        GPU's, for a byte a key, and a copy of them if `out` shares memory with `a`, is not
+        contiguous or has a foreign byte order.
+
+    Notes
+    -----
+    Calls from several threads take turns, since they would share the bus anyway. Page-locked memory
+    (6 MiB for each staging thread) is kept for the next call, see `free_pinned_buffers`. The
+    GPU's memory goes back to CuPy's memory pool.
+
+    If the call fails or is interrupted, the keys of `a` are all there, and what else `out` holds is
+    not defined. Where `out` shares memory with `a`, it then holds either what it held before, or
+    all keys in whatever order.
+    """
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError("gpu_sort cannot sort masked arrays; pass a.compressed() instead")
+    source = np.asarray(a)
+    if source.ndim != 1:
+        raise ValueError(f"gpu_sort needs a one-dimensional array, not {source.ndim} dimensions")
+    dtype = device_dtype(source.dtype)
+    workers = most_threads(source.nbytes)
+    if threads is not None:
+        workers = min(workers, checked_threads(threads))
+    if out is not None:
+        _check_out(out, source)
+    cupy = require_cupy()
+    result = np.empty(source.size, source.dtype) if out is None else out
+    if not source.size:
+        return result
+    from cupy_compat.cudamark.gpu import buckets, pinned, staging
+
+    plain = as_bits(source), as_bits(np.asarray(result))
+    nat_last = source.dtype.kind in "mM"
+    with pinned.lock:
+        try:
+            # CuPy's pool keeps memory apart by stream, so what it hands out here was last used
+            # by an earlier call, and that has ended.
+            with pinned.lanes(cupy, 1)[0].stream:
+                keys = cupy.empty(source.size, dtype)
+            order = functools.partial(sort_on_device, cupy, keys, nat_last)
+            staging.Trip(cupy, *plain, keys, order, workers, fresh=out is None).run()
+        except cupy.cuda.memory.OutOfMemoryError:
+            # Nothing has been written yet but to fresh memory.
+            keys = order = None
+            buckets.sort(cupy, *plain, workers, nat_last)
+    return result
+
+
+def most_threads(nbytes: int) -> int:
+    """Return how many threads `gpu_sort` uses at most.
+
+    Parameters
+    ----------
+    nbytes : int
+        Size of the array.
+
+    Returns
+    -------
+    int
+        The usable CPUs, or fewer where more would take longer.
+    """
+    return min(usable_cpus(), max(1, math.isqrt(nbytes // _BYTES_PER_SQUARED_THREADS)))
+
+
+def _check_out(out: object, source: _Array) -> None:
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"out must be a plain numpy.ndarray, not {type(out).__name__}")
+    if out.dtype != source.dtype:
+        raise TypeError(f"out must have the keys' dtype, {source.dtype}, not {out.dtype}")
+    if out.shape != source.shape:
+        raise ValueError(f"out must have the keys' shape, {source.shape}, not {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")

@@ -1,0 +1,487 @@
+"""`gpu_sort` without a GPU: on a stand-in, see `gpu_stand_in.py`.
+
+No key is lost, put in a wrong place or staged in vain, whatever the array, `out` and the memory
+are like, and whatever fails.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gpu_stand_in
+import numpy as np
+import pytest
+from gpu_stand_in import Gpu
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
+from cupy_compat.cudamark.gpu import buckets, loops, pinned, staging
+
+DTYPES = ["?", "i1", "u2", "f2", "i4", "f4", "u8", "f8", "c16", ">i4", ">f8", "M8[s]", ">m8[ns]"]
+#: Those that are split by value where they do not fit.
+SPLIT = ["i4", "f4", "u8", "f8", ">i4", ">f8", "M8[s]", ">m8[ns]"]
+SIZES = [1, 2, 1000, 9999, 50_021]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    return gpu_stand_in.put_in_place(monkeypatch)
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    return gpu_stand_in.put_in_place(monkeypatch, devices=2)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) == before
+
+
+def keys_of(dtype: str, size: int) -> NDArray[Any]:
+    """Return keys, NaN and NaT among them."""
+    rng = np.random.default_rng(size)
+    kind = np.dtype(dtype).kind
+    if kind in "fc":
+        keys = rng.standard_normal(size) + (1j * rng.standard_normal(size) if kind == "c" else 0)
+        keys[::17] = np.nan
+        return keys.astype(dtype)
+    raw = rng.integers(0, 256, 8 * size, dtype=np.uint8)
+    if kind == "b":
+        return raw[:size] > 127
+    native = np.dtype(dtype).newbyteorder("=")
+    keys = raw.view(native)[:size].copy()
+    if kind in "mM":
+        keys[::17] = np.array("NaT", native)
+    return keys.astype(dtype)
+
+
+def assert_sorted(result: NDArray[Any], a: NDArray[Any]) -> None:
+    expected = np.sort(a)
+    assert result.dtype == expected.dtype
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.fixture(params=["fits", "is split"])
+def room(request: pytest.FixtureRequest, gpu: Gpu) -> Gpu:
+    """Return a GPU that holds all the keys, or a few thousand."""
+    if request.param == "is split":
+        gpu.free[0] = 40_000
+    return gpu
+
+
+@pytest.mark.usefixtures("room")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("threads", [None, 1, 3])
+def test_keys_are_sorted_and_left_as_they_were(dtype: str, size: int, threads: int | None) -> None:
+    a = keys_of(dtype, size)
+    before = a.copy()
+    for keys in (a, a[::-1], a[::3]):
+        assert_sorted(gpu_sort(keys, threads), keys)
+    np.testing.assert_array_equal(a, before)
+
+
+@pytest.mark.usefixtures("room")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_out_takes_the_result_whatever_memory_it_is(dtype: str) -> None:
+    a = keys_of(dtype, 20_011)
+    roomy = np.empty(2 * a.size + 1, dtype)
+    unaligned = np.empty(a.nbytes + 1, np.uint8)[1:].view(dtype)
+    for out in (
+        np.empty_like(a),
+        roomy[: 2 * a.size : 2],
+        roomy[a.size :: -1][: a.size],
+        unaligned,
+    ):
+        assert gpu_sort(a, out=out) is out
+        assert_sorted(out, a)
+
+
+@pytest.mark.usefixtures("room")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_out_may_be_the_array_itself_or_overlap_it(dtype: str) -> None:
+    a = keys_of(dtype, 20_011)
+    itself = a.copy()
+    assert gpu_sort(itself, out=itself) is itself
+    assert_sorted(itself, a)
+    backwards = a.copy()
+    gpu_sort(backwards, out=backwards[::-1])
+    assert_sorted(backwards[::-1], a)
+    both = np.empty(a.size + 100, dtype)
+    both[: a.size] = a
+    gpu_sort(both[: a.size], out=both[100:])
+    assert_sorted(both[100:], a)
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (np.empty(4, "i4"), ValueError, r"shape, \(3,\), not \(4,\)"),
+        (np.empty((3, 1), "i4"), ValueError, "shape"),
+        (np.empty(3, "u4"), TypeError, "dtype, int32, not uint32"),
+        (np.empty(3, ">i4"), TypeError, "dtype, int32, not >i4"),
+        ([0, 0, 0], TypeError, "plain numpy.ndarray, not list"),
+        (np.ma.masked_array(np.empty(3, "i4")), TypeError, "not MaskedArray"),
+        (np.broadcast_to(np.int32(0), 3), ValueError, "read-only"),
+    ],
+)
+def test_an_out_that_cannot_take_the_result_is_refused(
+    gpu: Gpu, out: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        gpu_sort(np.zeros(3, "i4"), out=out)
+    assert not gpu.calls
+
+
+def test_no_keys_are_sorted_without_a_copy(gpu: Gpu) -> None:
+    out = np.empty(0, "i4")
+    assert gpu_sort(np.empty(0, "i4"), out=out) is out
+    assert gpu_sort(np.empty(0, "i4")).size == 0
+    assert not gpu.calls
+
+
+# Page-locked memory
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_page_locked_keys_and_out_go_over_the_bus_as_they_are(gpu: Gpu, threads: int) -> None:
+    a = gpu.lock(keys_of("f8", 30_000))
+    out = gpu.lock(np.empty_like(a))
+    gpu_sort(a, threads, out=out)
+    assert_sorted(out, a)
+    assert gpu.calls == ["at once", "at once"]
+    assert len(pinned._lanes[0]) == 1, "no more slots than one thread's"
+
+
+def test_only_what_is_not_page_locked_is_staged(gpu: Gpu) -> None:
+    a = keys_of("i8", 30_000)
+    locked = gpu.lock(a.copy())
+    assert_sorted(gpu_sort(locked), a)
+    assert set(gpu.calls) == {"at once", "download"}
+    gpu.calls.clear()
+    gpu_sort(a, out=locked)
+    assert_sorted(locked, a)
+    assert set(gpu.calls) == {"at once", "upload"}
+
+
+@pytest.mark.parametrize("what", ["one end", "other end", "stride", "byte order"])
+def test_what_is_page_locked_but_not_as_the_gpu_wants_it_is_staged(gpu: Gpu, what: str) -> None:
+    a = gpu.lock(keys_of(">i8" if what == "byte order" else "i8", 30_000))
+    (start, end) = gpu.locked.pop()
+    gpu.locked.add((start + 8 * (what == "one end"), end - 8 * (what == "other end")))
+    keys = a[::-1] if what == "stride" else a
+    assert_sorted(gpu_sort(keys), keys)
+    assert "upload" in gpu.calls or what in ("stride", "byte order")
+    assert len(gpu.calls) > 2
+
+
+def test_a_system_that_knows_nothing_of_ordinary_memory_may_say_so(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(address: int) -> None:
+        raise gpu_stand_in.CUDARuntimeError("hipErrorInvalidValue")
+
+    gpu.cupy.cuda.runtime.pointerGetAttributes = refuse
+    a = keys_of("i4", 10_000)
+    assert_sorted(gpu_sort(a), a)
+
+
+def test_slots_are_kept_for_the_next_call_and_given_back_when_asked(gpu: Gpu) -> None:
+    a = keys_of("i4", 10_000)
+    gpu_sort(a, 3)
+    kept = list(pinned._lanes[0])
+    gpu_sort(a, 3)
+    assert pinned._lanes[0] == kept
+    assert len(kept) == 3
+    free_pinned_buffers()
+    assert not pinned._lanes
+
+
+# The pieces
+
+
+@pytest.mark.parametrize("itemsize", [1, 4, 16])
+@pytest.mark.parametrize("threads", [1, 3, 16])
+@pytest.mark.parametrize("size", [1, 511, 512, 513, 100_000])
+def test_pieces_are_small_first_and_never_more_than_a_slot(
+    gpu: Gpu, itemsize: int, threads: int, size: int
+) -> None:
+    bounds = staging._bounds(size, itemsize, threads)
+    pieces = np.diff(bounds) * itemsize
+    assert bounds[0] == 0
+    assert bounds[-1] == size
+    assert pieces.min() > 0
+    assert pieces.max() <= 4096
+    assert pieces[0] == min(512, size * itemsize)
+    if size * itemsize > threads * (512 + 1024 + 2048 + 4096):
+        assert (pieces[: 4 * threads] == np.repeat([512, 1024, 2048, 4096], threads)).all()
+
+
+def test_fresh_memory_is_touched_once_and_holds_what_it_held() -> None:
+    memory = np.full(3 << 20, 7, np.uint8)
+    fresh = loops.Fresh(np.uintp(memory.ctypes.data), np.uintp(memory.nbytes), np.zeros(1, "i8"))
+    stretches = 0
+    while loops.touch_stretch(fresh):
+        stretches += 1
+    assert stretches in (2, 3), "two MiB each, cut where the addresses are"
+    assert (memory == 7).all()
+    assert not loops.touch_stretch(fresh)
+
+
+# Failures
+
+
+class Planted(Exception):
+    """A failure on purpose."""
+
+
+@pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["_send", "_sort", "_receive"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_failure_in_any_thread_reaches_the_caller_and_loses_no_key(
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    error: type[BaseException],
+    in_place: bool,
+) -> None:
+    a = keys_of("i4", 20_000)
+    keys = a.copy()
+
+    def fail(self: object, *arguments: object) -> None:
+        raise error("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging.Trip, where, fail)
+        with pytest.raises(error, match="planted"):
+            gpu_sort(keys, 4, out=keys if in_place else None)
+    np.testing.assert_array_equal(np.sort(keys), np.sort(a))
+    if not in_place:
+        np.testing.assert_array_equal(keys, a)
+    assert_sorted(gpu_sort(keys, 4), a)
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+@pytest.mark.parametrize("later", [0, 5])
+def test_an_error_of_the_driver_is_raised_as_cupy_raises_it(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, way: str, later: int
+) -> None:
+    a = keys_of("i4", 20_000)
+    copy = gpu.copy
+
+    def fail(asked: str, *arguments: int) -> int:
+        if asked == way and gpu.calls.count(way) >= later:
+            return 719
+        return copy(asked, *arguments)
+
+    monkeypatch.setattr(gpu, "copy", fail)
+    with pytest.raises(gpu_stand_in.CUDARuntimeError, match="error 719"):
+        gpu_sort(a, 3)
+
+
+def test_keys_come_back_if_the_result_is_interrupted_half_way(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = keys_of("i8", 50_000)
+    keys = a.copy()
+    receive = staging.Trip._receive
+
+    def interrupted(self: Any, lane: Any) -> None:
+        receive(self, lane)
+        self._result[: a.size // 2] = 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(staging.Trip, "_receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gpu_sort(keys, 1, out=keys)
+    assert_sorted(keys, a)
+
+
+# Beyond the GPU's memory
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Note the size and the device of each array that goes to a GPU."""
+    seen: list[tuple[int, int]] = []
+    run = staging.Trip.run
+
+    def note(self: Any) -> None:
+        seen.append((self._keys.nbytes, self._device))
+        run(self)
+
+    monkeypatch.setattr(staging.Trip, "run", note)
+    return seen
+
+
+@pytest.mark.parametrize("dtype", SPLIT)
+def test_keys_that_do_not_fit_go_in_buckets_that_do(
+    gpu: Gpu, trips: list[tuple[int, int]], dtype: str
+) -> None:
+    a = keys_of(dtype, 50_000)
+    gpu.free[0] = 40_000
+    assert_sorted(gpu_sort(a), a)
+    assert len(trips) >= a.nbytes // 40_000
+    assert max(nbytes for nbytes, _ in trips) <= 40_000
+    assert sum(nbytes for nbytes, _ in trips) > 0.9 * a.nbytes, "NaT alone stay"
+
+
+def test_every_gpu_takes_buckets(
+    two: Gpu, trips: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = keys_of("i4", 100_000)
+    two.free.update({0: 50_000, 1: 60_000})
+    meeting = threading.Barrier(2)
+    run = staging.Trip.run
+    met: set[int] = set()
+
+    def meet(self: Any) -> None:
+        if self._device not in met:
+            met.add(self._device)
+            meeting.wait(timeout=30)
+        run(self)
+
+    monkeypatch.setattr(staging.Trip, "run", meet)
+    assert_sorted(gpu_sort(a), a)
+    assert {device for _, device in trips} == {0, 1}
+    assert len(pinned._lanes[0]) == len(pinned._lanes[1]) == 2, "half of four threads each"
+
+
+def test_a_gpu_with_far_less_memory_is_left_out(two: Gpu, trips: list[tuple[int, int]]) -> None:
+    a = keys_of("i4", 100_000)
+    two.free.update({0: 100_000, 1: 50_000})
+    assert_sorted(gpu_sort(a), a)
+    assert {device for _, device in trips} == {0}
+
+
+@pytest.mark.parametrize("free", [0, 1000])
+def test_where_no_bucket_fits_the_threads_sort_alone(
+    gpu: Gpu, trips: list[tuple[int, int]], free: int
+) -> None:
+    a = keys_of("f8", 50_000)
+    gpu.free[0] = free
+    assert_sorted(gpu_sort(a), a)
+    assert not trips
+
+
+def test_memory_that_goes_while_it_is_used_is_done_without(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = keys_of("f8", 50_000)
+    gpu.free[0] = 100_000
+    run = staging.Trip.run
+    left = iter(range(3))
+
+    def run_out(self: Any) -> None:
+        if next(left, None) is not None:
+            raise gpu_stand_in.OutOfMemoryError
+        run(self)
+
+    monkeypatch.setattr(staging.Trip, "run", run_out)
+    assert_sorted(gpu_sort(a), a)
+
+
+@pytest.mark.parametrize("values", [1, 2, 3, 100])
+@pytest.mark.parametrize("dtype", ["i4", "f8"])
+def test_few_values_fill_buckets_that_need_no_gpu(
+    gpu: Gpu, trips: list[tuple[int, int]], values: int, dtype: str
+) -> None:
+    a = np.random.default_rng(0).integers(0, values, 50_000).astype(dtype)
+    gpu.free[0] = 40_000
+    assert_sorted(gpu_sort(a), a)
+    if values < 4:
+        assert not trips
+
+
+def test_all_nan_are_sorted(gpu: Gpu) -> None:
+    a = np.full(50_000, np.nan)
+    gpu.free[0] = 40_000
+    assert np.isnan(gpu_sort(a)).all()
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "f2", "c8", "c16"])
+def test_what_is_not_split_is_sorted_by_threads(
+    gpu: Gpu, trips: list[tuple[int, int]], dtype: str
+) -> None:
+    a = keys_of(dtype, 50_000)
+    gpu.free[0] = 10
+    assert_sorted(gpu_sort(a), a)
+    assert not trips
+
+
+@pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_failure_between_buckets_loses_no_key(
+    two: Gpu, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], in_place: bool
+) -> None:
+    a = keys_of("i4", 50_000)
+    keys = a.copy()
+    two.free.update({0: 20_000, 1: 20_000})
+    run = staging.Trip.run
+    left = iter(range(3))
+
+    def fail(self: Any) -> None:
+        if next(left, None) is None:
+            raise error("planted")
+        run(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging.Trip, "run", fail)
+        with pytest.raises(error, match="planted"):
+            gpu_sort(keys, out=keys if in_place else None)
+    np.testing.assert_array_equal(np.sort(keys), np.sort(a))
+    if not in_place:
+        np.testing.assert_array_equal(keys, a)
+
+
+def test_after_a_failure_no_other_bucket_is_begun(
+    two: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.free.update({0: 5000, 1: 5000})
+    begun: list[int] = []
+
+    def fail(self: Any) -> None:
+        begun.append(1)
+        raise Planted
+
+    monkeypatch.setattr(staging.Trip, "run", fail)
+    with pytest.raises(Planted):
+        gpu_sort(keys_of("i4", 50_000))
+    assert len(begun) <= 2
+
+
+def test_no_copy_of_the_keys_is_made_where_the_result_can_hold_them(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = keys_of("i4", 50_000)
+    gpu.free[0] = 40_000
+    targets: list[NDArray[Any]] = []
+    scatter = buckets.samplesort.scatter_by_value
+
+    def note(keys: Any, out: Any, *arguments: Any, **options: Any) -> Any:
+        targets.append(out)
+        return scatter(keys, out, *arguments, **options)
+
+    monkeypatch.setattr(buckets.samplesort, "scatter_by_value", note)
+    assert np.shares_memory(gpu_sort(a), targets[-1])
+    out = np.empty_like(a)
+    gpu_sort(a, out=out)
+    assert np.shares_memory(out, targets[-1])
+    itself = a.copy()
+    gpu_sort(itself, out=itself)
+    assert not np.shares_memory(itself, targets[-1])
+
+
+def test_the_stand_in_copies_as_the_driver_does(gpu: Gpu) -> None:
+    """What all of this stands on: the compiled loops reach the functions of the stand-in."""
+    source, target = np.arange(4, dtype=np.uint8), np.zeros(4, np.uint8)
+    function: Callable[..., int] = gpu.functions[0]
+    assert function(target.ctypes.data, source.ctypes.data, 4, 1) == 0
+    assert (target == source).all()
+    assert ctypes.sizeof(ctypes.c_size_t) == np.dtype(np.uintp).itemsize
