@@ -228,7 +228,7 @@ def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
     least = finite[0]
     with np.errstate(over="ignore", divide="ignore"):
         scale = (_CELLS - 1) / (finite[-1] - least)
-    if not np.isfinite(scale):
+    if not 0 < scale < np.inf:
         return None
     # As the kernel rounds, so that a splitter is in the same cell as a key of its value.
     places = np.clip((values - least) * scale, 0, _CELLS - 1).astype(np.intp)
