@@ -120,7 +120,7 @@ class Gpu:
                 Stream=Stream,
                 PinnedMemory=lambda nbytes: np.empty(nbytes, np.uint8),
                 PinnedMemoryPointer=lambda memory, offset: memory,
-                driver=SimpleNamespace(check_status=self._check),
+                driver=SimpleNamespace(check_status=self._check, ctxGetCurrent=lambda: 3),
                 memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
                 runtime=SimpleNamespace(
                     CUDARuntimeError=CUDARuntimeError,
@@ -136,13 +136,16 @@ class Gpu:
         copy = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 4)
         done = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 2)
         happened = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t)
+        three = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 3)
         # In the order of driver.Calls; kept here, since only their addresses go there.
         self.functions = [
+            happened(lambda context: int(context != 3)),
             copy(lambda *arguments: self.copy("upload", *arguments)),
             copy(lambda *arguments: self.copy("download", *arguments)),
             done(lambda event, stream: 0),
             happened(lambda event: 0),
             happened(lambda event: 0),
+            three(lambda stream, event, flags: flags),
         ]
 
     def copy(self, way: str, target: int, source: int, nbytes: int, stream: int) -> int:

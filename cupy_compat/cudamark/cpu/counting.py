@@ -52,7 +52,7 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     def count(job: int) -> None:
         part = patterns[starts[job] : starts[job] + chunk]
         contiguous = kernels.read_only(np.require(part, requirements=("C", "A")))
-        kernels.count_patterns(contiguous, counts[job])
+        kernels.count_values(contiguous, counts[job])
 
     crew.share(count, range(len(starts)))
     ends = np.cumsum(counts.sum(axis=(0, 1), dtype=np.int64)[order])

@@ -20,7 +20,7 @@ from cupy_compat.cudamark.cpu.crew import Crew
 
 SAMPLE = 8192
 BUCKETS_PER_WORKER = 4
-CHUNKS_PER_WORKER = 8
+CHUNKS_PER_WORKER = 4
 # The golden ratio's fraction in 64 bits; 24 of them leave room for indices up to 2**40.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FRACTION_BITS = 24
@@ -129,7 +129,7 @@ def scatter_by_value(
     chunk = -(-len(keys) // (CHUNKS_PER_WORKER * crew.workers))
     chunks = [slice(start, start + chunk) for start in range(0, len(keys), chunk)]
     ids = np.empty(len(keys), np.uint8)
-    counts = np.zeros((len(chunks), len(split.uniform)), np.uint64)
+    counts = np.zeros((len(chunks), 2, len(split.uniform)), np.uint64)
 
     def contiguous(part: slice) -> NDArray[Any]:
         return kernels.read_only(np.require(keys[part], native, ("C", "A")))
@@ -144,12 +144,11 @@ def scatter_by_value(
 
     crew.share(classify, range(len(chunks)))
     order = np.roll(np.arange(len(split.uniform)), -1 if nat_last else 0)
-    places, bounds = lay_out(counts, order)
+    places, bounds = lay_out(counts.sum(axis=1), order)
 
     def scatter(job: int) -> None:
         part = chunks[job]
-        lines = kernels.empty_lines(len(split.uniform), native)
-        kernels.scatter(contiguous(part), ids[part], places[job], out, lines)
+        kernels.scatter(contiguous(part), ids[part], places[job], out)
 
     crew.share(scatter, range(len(chunks)))
     return bounds, split.uniform[order]

@@ -1,7 +1,7 @@
 """The driver's copies and events, called from compiled loops that do not hold the GIL.
 
 CuPy offers the same calls to Python, where each costs a few hand-overs of the GIL between the
-threads of a sort: as long as copying a megabyte takes.
+threads of a sort, as long as copying a megabyte takes; and a thread's first one costs far more.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from numba.core import cgutils
 # https://docs.nvidia.com/cuda/cuda-driver-api and https://rocm.docs.amd.com/projects/HIP: both
 # take the same arguments and return 0 or an error.
 _CUDA = (
-    *("cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2"),
-    *("cuEventRecord", "cuEventQuery", "cuEventSynchronize"),
+    *("cuCtxSetCurrent", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2"),
+    *("cuEventRecord", "cuEventQuery", "cuEventSynchronize", "cuStreamWaitEvent"),
 )
 _HIP = (
-    *("hipMemcpyHtoDAsync", "hipMemcpyDtoHAsync"),
-    *("hipEventRecord", "hipEventQuery", "hipEventSynchronize"),
+    *("hipSetDevice", "hipMemcpyHtoDAsync", "hipMemcpyDtoHAsync"),
+    *("hipEventRecord", "hipEventQuery", "hipEventSynchronize", "hipStreamWaitEvent"),
 )
 NOT_READY = 600
 """What a query returns for an event that has not happened yet."""
@@ -33,6 +33,8 @@ NOT_READY = 600
 class Calls(NamedTuple):
     """Addresses of the driver's functions."""
 
+    enter: np.uintp
+    """(what `place` returns,): have this thread work there"""
     upload: np.uintp
     """(address on the GPU, address on the host, bytes, stream)"""
     download: np.uintp
@@ -43,6 +45,8 @@ class Calls(NamedTuple):
     """(event,)"""
     wait: np.uintp
     """(event,): until what was recorded has happened"""
+    follow: np.uintp
+    """(stream, event, 0): have what comes on the stream wait for the event"""
 
 
 @functools.cache
@@ -61,6 +65,12 @@ def load(cupy: Any) -> Calls:
         name = "libamdhip64.so" if hip else "libcuda.so.1"
     library = ctypes.CDLL(name)
     return Calls(*(address_of(getattr(library, call)) for call in (_HIP if hip else _CUDA)))
+
+
+def place(cupy: Any) -> np.uintp:
+    """Return where the calling thread works: CUDA's context, or HIP's device."""
+    hip = cupy.cuda.runtime.is_hip
+    return np.uintp(cupy.cuda.Device().id if hip else cupy.cuda.driver.ctxGetCurrent())
 
 
 def address_of(function: Any) -> np.uintp:

@@ -17,7 +17,9 @@ from cupy_compat.cudamark.gpu.driver import NOT_READY, Calls, call, copy, take, 
 
 FAILED = 0
 """Item of ``state``: another thread has failed, and no work is to be begun."""
-SORTED = 1
+SENT = 1
+"""Item of ``state``: every thread has sent all it had."""
+SORTED = 2
 """Item of ``state``: the sort has been started, and what follows on its stream are sorted keys."""
 _PAGE = 4096
 # Systems with huge pages have them of this size, and zero one as a whole.
@@ -65,6 +67,8 @@ def wait(calls: Calls, event: np.uintp, fresh: Fresh) -> int:
 @compiled
 def send(
     calls: Calls,
+    place: np.uintp,
+    sent: np.uintp,
     source: np.uintp,
     device: np.uintp,
     bounds: NDArray[np.uintp],
@@ -81,6 +85,10 @@ def send(
     ----------
     calls : Calls
         The driver's functions.
+    place : uintp
+        What is to be entered before they are called, see `driver.place`.
+    sent : uintp
+        An event that is recorded behind the last piece.
     source, device : uintp
         Addresses of the keys on the host and on the GPU.
     bounds : uintp array, shape (pieces + 1,)
@@ -92,20 +100,22 @@ def send(
     events : uintp array, shape (k,)
         One for each slot: recorded when its piece is on its way.
     stream : uintp
-        This thread's.
+        This thread's own.
     fresh : Fresh
         What to touch while there is nothing else to do.
-    state : uint8 array, shape (2,)
-        See `FAILED` and `SORTED`.
+    state : uint8 array, shape (3,)
+        See `FAILED`, `SENT` and `SORTED`.
 
     Returns
     -------
     int
         0, or the driver's error.
     """
+    if state[FAILED]:
+        return 0
     used = 0
-    error: int
-    while not state[FAILED]:
+    error: int = call(calls.enter, (place,))
+    while not (error or state[FAILED]):
         piece = take(counter)
         if piece >= len(bounds) - 1:
             break
@@ -121,33 +131,28 @@ def send(
         error = call(calls.upload, (device + start, slots[slot], nbytes, stream))
         if not error:
             error = call(calls.record, (events[slot], stream))
-        if error:
-            return error
-    return 0
+    return error or call(calls.record, (sent, stream))
 
 
 @compiled
-def touch_until(calls: Calls, event: np.uintp, fresh: Fresh, state: NDArray[np.uint8]) -> int:
-    """Touch fresh memory until an event has happened that is recorded when `SORTED` is set.
+def await_state(
+    item: int, calls: Calls, event: np.uintp, fresh: Fresh, state: NDArray[np.uint8]
+) -> None:
+    """Touch fresh memory until an item of ``state`` is set, or `FAILED`.
 
-    Returns
-    -------
-    int
-        0, or the driver's error.
+    When there is no more to touch the driver is asked for an event, whatever it says: that takes a
+    moment in which others can work.
     """
-    while not state[FAILED]:
-        if state[SORTED]:
-            error: int = call(calls.query, (event,))
-            if error != NOT_READY:
-                return error
+    while not (state[FAILED] or state[item]):
         if not touch_stretch(fresh):
-            break
-    return 0
+            call(calls.query, (event,))
 
 
 @compiled
 def receive(
     calls: Calls,
+    place: np.uintp,
+    ready: np.uintp,
     target: np.uintp,
     device: np.uintp,
     bounds: NDArray[np.uintp],
@@ -158,13 +163,15 @@ def receive(
     fresh: Fresh,
     state: NDArray[np.uint8],
 ) -> int:
-    """Start the way of pieces from the GPU into slots, and copy each out when it is there.
+    """Wait for the sort to be started, then have pieces come into slots, and copy each out.
 
     Parameters
     ----------
+    ready : uintp
+        An event that has been recorded behind the sort when `SORTED` is set.
     target : uintp
         Address of the result.
-    calls, device, bounds, counter, slots, events, stream, fresh, state
+    calls, place, device, bounds, counter, slots, events, stream, fresh, state
         As for `send`.
 
     Returns
@@ -172,8 +179,15 @@ def receive(
     int
         0, or the driver's error.
     """
+    if state[FAILED]:
+        return 0
     pieces = np.zeros(len(slots), np.int64)
-    error: int
+    error: int = call(calls.enter, (place,))
+    if not error:
+        await_state(SORTED, calls, events[0], fresh, state)
+        error = call(calls.follow, (stream, ready, np.uintp(0)))
+    if error:
+        return error
     asked = 0
     done = 0
     more = True
@@ -218,8 +232,12 @@ def compile_all(calls: Calls) -> None:
     words: NDArray[Any] = np.zeros(1, np.uintp)
     done = np.ones(1, np.int64)
     fresh = Fresh(nowhere, nowhere, done)
-    state = np.array([1, 0], np.uint8)
+    state = np.zeros(3, np.uint8)
+    state[FAILED] = 1  # so that nothing is called
     for loop in (send, receive):
-        loop(calls, nowhere, nowhere, words, done, words, words, nowhere, fresh, state)
-    touch_until(calls, nowhere, fresh, state)
+        loop(
+            *(calls, nowhere, nowhere, nowhere, nowhere, words, done),
+            *(words, words, nowhere, fresh, state),
+        )
+    await_state(SENT, calls, nowhere, fresh, state)
     next_piece(done)

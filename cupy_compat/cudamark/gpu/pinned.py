@@ -35,6 +35,8 @@ class Lane:
         One for each slot: its last copy.
     sent : cupy.cuda.Event
         All that this thread sends.
+    addresses : tuple
+        Of the slots and of the events, each a uintp array, and of the stream: for compiled loops.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -47,6 +49,11 @@ class Lane:
         # Events that take no time of day cost less.
         self.events = [cuda.Event(disable_timing=True) for _ in self.slots]
         self.sent = cuda.Event(disable_timing=True)
+        self.addresses = (
+            np.array([slot.ctypes.data for slot in self.slots], np.uintp),
+            np.array([event.ptr for event in self.events], np.uintp),
+            np.uintp(self.stream.ptr),
+        )
 
 
 def lanes(cupy: Any, count: int) -> list[Lane]:

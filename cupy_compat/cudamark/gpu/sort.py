@@ -14,9 +14,9 @@ from cupy_compat.cudamark.gpu.order import as_bits, device_dtype, sort_on_device
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
 # What a thread costs to start grows with their number, the copying that is left to each shrinks
-# with it. So the best number grows as the square root of the array's size; seen on 16 cores: 4
-# threads for 40 MB, 8 for 200 MB, 16 for 800 MB.
-_BYTES_PER_SQUARED_THREADS = 3_000_000
+# with it. So the best number grows as the square root of the array's size; seen on 16 cores: 6
+# threads for 40 MB, 8 to 12 for 200 MB, 10 to 16 for 400 MB.
+_BYTES_PER_SQUARED_THREADS = 2_000_000
 
 _Array = NDArray[Any]
 

@@ -3,9 +3,10 @@
 A copy between ordinary (pageable) memory and the GPU runs at a fraction of the bus, because one
 thread of the driver copies through a small page-locked buffer, and because each page of a fresh
 result is zeroed when it is first touched. Here several threads copy the array piece by piece into
-page-locked slots and send each piece as soon as it is there. The thread that sends last starts the
-sort. Then they copy the pieces out as they arrive. Whenever a thread has to wait for the GPU, it
-touches pages of the result.
+page-locked slots and send each piece as soon as it is there. When all have been sent, the caller's
+thread starts the sort: it alone has called CUDA before, and a thread's first call costs more than
+its share of the copying. Then they copy the pieces out as they arrive. Whenever a thread has to
+wait for the GPU, it touches pages of the result.
 
 The first pieces up and the last ones down are small: while they are copied the bus has nothing to
 do. What is in page-locked memory already, or is to go there, takes one copy over the bus, and needs
@@ -60,6 +61,7 @@ class Trip:
         self._cupy = cupy
         self._device = cupy.cuda.Device().id
         self._calls = driver.load(cupy)
+        self._place = driver.place(cupy)
         loops.compile_all(self._calls)
         self._source = source
         self._result = result
@@ -75,12 +77,17 @@ class Trip:
             np.zeros(1, np.int64),
         )
         self._up = _bounds(keys.size, keys.itemsize, len(self._lanes))
-        self._down = keys.size - self._up[::-1]
+        self._down = keys.nbytes - self._up[::-1]
         self._next_up = np.zeros(1, np.int64)
         self._next_down = np.zeros(1, np.int64)
-        self._state = np.zeros(2, np.uint8)
+        self._state = np.zeros(3, np.uint8)
         self._sorted = cupy.cuda.Event(disable_timing=True)
         self._sorting = threading.Event()
+        # Each thread starts two others, so that the last one does not wait for all of them.
+        self._others = [
+            threading.Thread(target=self._work, args=(index,), name=f"gpu_sort-{index}")
+            for index in range(1, len(self._lanes))
+        ]
         self._guard = threading.Lock()
         self._sending = len(self._lanes)
         self._failure: BaseException | None = None
@@ -94,17 +101,11 @@ class Trip:
             The first failure of a thread, or what interrupted this one. The result is whole if
             it shares memory with the source and the keys had been sorted.
         """
-        others = [
-            threading.Thread(target=self._work, args=(index,), name=f"gpu_sort-{index}")
-            for index in range(1, len(self._lanes))
-        ]
         try:
-            for thread in others:
-                thread.start()
             self._work(0)
         except BaseException as error:
             self._fail(error)
-        for thread in others:
+        for thread in self._others:
             self._join(thread)
         if self._failure is not None:
             # The slots and the keys are used again, so no copy may be left under way.
@@ -116,7 +117,8 @@ class Trip:
             raise self._failure
 
     def _join(self, thread: threading.Thread) -> None:
-        # Ctrl-C asks the threads to stop, but may not leave one of them behind.
+        # Ctrl-C asks the threads to stop, but may not leave one of them behind. One that was never
+        # started is not alive.
         while thread.is_alive():
             try:
                 thread.join()
@@ -132,39 +134,33 @@ class Trip:
     def _work(self, index: int) -> None:
         lane = self._lanes[index]
         try:
-            with self._cupy.cuda.Device(self._device):
-                self._send(lane)
-                lane.sent.record(lane.stream)
-                with self._guard:
-                    self._sending -= 1
-                    last = not self._sending
-                if last and self._failure is None:
-                    self._sort()
-                error = loops.touch_until(
-                    self._calls, np.uintp(self._sorted.ptr), self._fresh, self._state
-                )
-                driver.check(self._cupy, error)
-                self._sorting.wait()
+            for child in self._others[2 * index : 2 * index + 2]:
+                child.start()
+            self._send(lane)
+            with self._guard:
+                self._sending -= 1
+                if not self._sending:
+                    self._state[loops.SENT] = 1
+                        if index == 0:
+                self._await_sent(lane)
                 if self._failure is None:
-                    lane.stream.wait_event(self._sorted)
-                    self._receive(lane)
+                    self._sort()
+            self._receive(lane)
         except BaseException as error:
             self._fail(error)
 
     def _send(self, lane: Lane) -> None:
-        runtime = self._cupy.cuda.runtime
-        if self._sent_at_once:
-            if lane is self._lanes[0]:
-                self._copy_at_once(
-                    self._keys.data.ptr,
-                    self._source.ctypes.data,
-                    runtime.memcpyHostToDevice,
-                )
-        elif pinned.is_plain(self._source):
-            self._loop(loops.send, self._source, self._up, self._next_up, lane)
-        else:
-            # NumPy puts the keys in the GPU's order on the way into the slot.
-            self._send_converted(lane)
+        if not self._sent_at_once and pinned.is_plain(self._source):
+            self._loop(loops.send, lane.sent, self._source, self._up, self._next_up, lane)
+            return
+        with self._cupy.cuda.Device(self._device):
+            if not self._sent_at_once:
+                # NumPy puts the keys in the GPU's order on the way into the slot.
+                self._send_converted(lane)
+            elif lane is self._lanes[0]:
+                kind = self._cupy.cuda.runtime.memcpyHostToDevice
+                self._copy_at_once(self._keys.data.ptr, self._source.ctypes.data, kind)
+            lane.sent.record(lane.stream)
 
     def _sort(self) -> None:
         stream = self._lanes[0].stream
@@ -176,20 +172,25 @@ class Trip:
         self._state[loops.SORTED] = 1
         self._sorting.set()
 
+    def _await_sent(self, lane: Lane) -> None:
+        event = np.uintp(lane.sent.ptr)
+        loops.await_state(loops.SENT, self._calls, event, self._fresh, self._state)
+
     def _receive(self, lane: Lane) -> None:
-        runtime = self._cupy.cuda.runtime
-        if self._received_at_once:
-            if lane is self._lanes[0]:
-                self._copy_at_once(
-                    self._result.ctypes.data,
-                    self._keys.data.ptr,
-                    runtime.memcpyDeviceToHost,
-                )
+        if not self._received_at_once and pinned.is_plain(self._result):
+            self._loop(loops.receive, self._sorted, self._result, self._down, self._next_down, lane)
+            return
+        self._sorting.wait()
+        if self._failure is not None:
+            return
+        with self._cupy.cuda.Device(self._device):
+            lane.stream.wait_event(self._sorted)
+            if not self._received_at_once:
+                self._receive_converted(lane)
+            elif lane is self._lanes[0]:
+                kind = self._cupy.cuda.runtime.memcpyDeviceToHost
+                self._copy_at_once(self._result.ctypes.data, self._keys.data.ptr, kind)
                 lane.stream.synchronize()
-        elif pinned.is_plain(self._result):
-            self._loop(loops.receive, self._result, self._down, self._next_down, lane)
-        else:
-            self._receive_converted(lane)
 
     def _copy_at_once(self, target: int, source: int, kind: int) -> None:
         stream = self._lanes[0].stream.ptr
@@ -198,6 +199,7 @@ class Trip:
     def _loop(
         self,
         loop: Callable[..., int],
+        event: Any,
         host: _Array,
         bounds: NDArray[np.intp],
         counter: NDArray[np.int64],
@@ -205,13 +207,13 @@ class Trip:
     ) -> None:
         error = loop(
             self._calls,
+            self._place,
+            np.uintp(event.ptr),
             np.uintp(host.ctypes.data),
             np.uintp(self._keys.data.ptr),
-            (bounds * self._keys.itemsize).astype(np.uintp),
+            bounds.view(np.uintp),
             counter,
-            np.array([slot.ctypes.data for slot in lane.slots], np.uintp),
-            np.array([event.ptr for event in lane.events], np.uintp),
-            np.uintp(lane.stream.ptr),
+            *lane.addresses,
             self._fresh,
             self._state,
         )
@@ -236,7 +238,7 @@ class Trip:
             piece = loops.next_piece(counter)
             if piece >= len(bounds) - 1:
                 return
-            yield slice(bounds[piece], bounds[piece + 1])
+            yield slice(*(bounds[piece : piece + 2] // self._keys.itemsize))
 
     def _seen(self, slot: NDArray[np.uint8], span: slice) -> _Array:
         """Return a slot as the keys of a piece."""
@@ -262,7 +264,7 @@ def _bounds(size: int, itemsize: int, threads: int) -> NDArray[np.intp]:
     Returns
     -------
     intp array, shape (pieces + 1,)
-        Where the pieces begin and end, in keys.
+        Where the pieces begin and end, in bytes.
     """
     most = pinned.PIECE_BYTES // itemsize
     piece = min(_FIRST_BYTES // itemsize, most)
@@ -271,4 +273,4 @@ def _bounds(size: int, itemsize: int, threads: int) -> NDArray[np.intp]:
         for _ in range(threads):
             bounds.append(min(bounds[-1] + piece, size))
         piece = min(2 * piece, most)
-    return np.unique(np.array(bounds, np.intp))
+    return np.unique(np.array(bounds, np.intp)) * itemsize
