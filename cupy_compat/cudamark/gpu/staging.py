@@ -141,7 +141,7 @@ class Trip:
                 self._sending -= 1
                 if not self._sending:
                     self._state[loops.SENT] = 1
-                        if index == 0:
+            if index == 0:
                 self._await_sent(lane)
                 if self._failure is None:
                     self._sort()
