@@ -424,7 +424,7 @@ def test_the_probe_of_the_gil_tells_who_keeps_it() -> None:
     assert any(ran_beside(keys.copy().sort) for _ in range(50))
 
 
-KERNELS = ["classify", "classify_by_cell", "scatter", "radix_sort", "count_values", "fill_runs"]
+KERNELS = ["count_values", "classify", "classify_by_cell", "scatter", "radix_sort", "fill_runs"]
 
 
 def test_all_compiled_kernels_are_probed() -> None:

@@ -144,7 +144,7 @@ def scatter_by_value(
 
     crew.share(classify, range(len(chunks)))
     order = np.roll(np.arange(len(split.uniform)), -1 if nat_last else 0)
-    places, bounds = lay_out(counts.sum(axis=1), order)
+    places, bounds = lay_out(counts.sum(axis=1, dtype=np.uint64), order)
 
     def scatter(job: int) -> None:
         part = chunks[job]

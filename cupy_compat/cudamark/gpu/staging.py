@@ -83,7 +83,6 @@ class Trip:
         self._state = np.zeros(3, np.uint8)
         self._sorted = cupy.cuda.Event(disable_timing=True)
         self._sorting = threading.Event()
-        # Each thread starts two others, so that the last one does not wait for all of them.
         self._others = [
             threading.Thread(target=self._work, args=(index,), name=f"gpu_sort-{index}")
             for index in range(1, len(self._lanes))
@@ -102,6 +101,8 @@ class Trip:
             it shares memory with the source and the keys had been sorted.
         """
         try:
+            for thread in self._others:
+                thread.start()
             self._work(0)
         except BaseException as error:
             self._fail(error)
@@ -134,8 +135,6 @@ class Trip:
     def _work(self, index: int) -> None:
         lane = self._lanes[index]
         try:
-            for child in self._others[2 * index : 2 * index + 2]:
-                child.start()
             self._send(lane)
             with self._guard:
                 self._sending -= 1
