@@ -58,3 +58,34 @@ class StagedByThreads:
         self.sort(self.keys, threads)
 
     time_gpu_sort.pretty_name = "gpu_sort"
+
+
+class PageLocked:
+    """``gpu_sort``, between arrays in page-locked memory, which need no staging."""
+
+    params = (DTYPES, SIZES)
+    param_names = ("dtype", "size")
+    version = "1"
+    number = 1
+    repeat = 5
+    rounds = 2
+    warmup_time = 0.1
+    timeout = 120
+
+    def setup(self, dtype, size):
+        require_gpu()
+        try:
+            from cupy_compat.cudamark.gpu import page_locked
+        except ImportError as error:
+            raise NotImplementedError("this commit stages page-locked memory, too") from error
+        from cupy_compat.cudamark import gpu_sort
+        from cupy_compat.cudamark.inputs import make_input
+
+        self.keys, self.out = (page_locked(size, np.dtype(dtype)) for _ in range(2))
+        np.copyto(self.keys, make_input("uniform", size, np.dtype(dtype), seed=0))
+        self.sort = gpu_sort
+
+    def time_gpu_sort(self, dtype, size):
+        self.sort(self.keys, out=self.out)
+
+    time_gpu_sort.pretty_name = "gpu_sort, page-locked"
