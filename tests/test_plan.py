@@ -52,8 +52,8 @@ LIMITS = {
     "?": 2 * [(1 << 19, 1 << 18, 1)],
     "i2": 2 * [(1 << 22, 1 << 20, 1)],
     "f2": 2 * [(1 << 22, 1 << 20, 1)],
-    "i4": [(1 << 22, 1 << 19, 3), (1 << 19, 1 << 18, 1)],
-    "f8": [(1 << 21, 1 << 19, 3), (1 << 19, 1 << 18, 1)],
+    "i4": [(1 << 22, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
+    "f8": [(1 << 21, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
     "M8[s]": 2 * [(1 << 19, 1 << 18, 1)],
 }
 
@@ -74,9 +74,16 @@ def test_keys_are_sorted_from_a_size_on_and_each_thread_has_enough_to_do(
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_fewer_threads_than_gain_over_numpy_are_not_used(dtype: str, slow: bool) -> None:
     enough, grain, least = LIMITS[dtype][slow]
-    keys = varied(dtype, max(enough, 4 * grain))
+    keys = varied(dtype, 4 * max(enough, grain))
     assert workers(keys, least) == least
     assert workers(keys, least - 1) == 0 or least == 1
+
+
+def test_two_threads_need_four_times_as_many_keys_where_numpy_is_fast(slow: bool) -> None:
+    for dtype, enough in (("i4", 1 << 24), ("f8", 1 << 23)):
+        assert workers(varied(dtype, enough), 2) == 2
+        assert workers(varied(dtype, enough - 1), 2) == (2 if slow else 0)
+        assert workers(varied(dtype, enough - 1), 3) == 3
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,7 @@ def test_fewer_threads_than_gain_over_numpy_are_not_used(dtype: str, slow: bool)
     ],
 )
 def test_each_dtype_has_its_method(dtype: str, method: object, slow: bool) -> None:
-    _, chosen = plan._way(keys := varied(dtype, 1 << 12), keys.view(plan.plain_key(keys.dtype)))
+    _, chosen = plan._way(keys := varied(dtype, 1 << 12), keys.view(plan.plain_key(keys.dtype)), 3)
     chosen: Any
     assert getattr(chosen, "func", chosen) is method
     if method is samplesort.sort:
@@ -125,7 +132,8 @@ def test_keys_of_few_different_values_need_more_threads(dtype: str, slow: bool) 
     size, needed = 1 << 23, IF_FEW[dtype][slow]
     varied_enough = LIMITS[dtype][slow][2]
     # By the inverse of Simpson's index 512 ** 2 / (512 + 2 * 28) = 461 values, one pair more: 459.
-    assert workers(few_valued(dtype, size, 512 - 28), varied_enough) == varied_enough
+    keys = few_valued(dtype, 2 * size, 512 - 28)
+    assert workers(keys, varied_enough) == varied_enough
     assert workers(few_valued(dtype, size, 512 - 29), needed) == needed
     if needed > varied_enough:
         assert workers(few_valued(dtype, size, 512 - 29), needed - 1) == 0

@@ -58,9 +58,8 @@ _HALVES = Gain(1 << 22, 1 << 20, 1, 1)
 _SHORTS = Gain(1 << 22, 1 << 20, 1, 4)
 _DATES = Gain(1 << 19, 1 << 18, 1)
 _SLOW = Gain(1 << 19, 1 << 18, 1, 1)
-# Two threads may share a core, and then gain nothing over NumPy's vector instructions.
-_WORDS = Gain(1 << 22, 1 << 19, 3, 8)
-_LONG_WORDS = Gain(1 << 21, 1 << 19, 3, 4)
+_WORDS = Gain(1 << 22, 1 << 19, 2, 8)
+_LONG_WORDS = Gain(1 << 21, 1 << 19, 2, 4)
 
 
 def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
@@ -75,7 +74,7 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
     threads : int
         How many threads may work.
     """
-    gain, sort = _way(a, keys)
+    gain, sort = _way(a, keys, threads)
     if a.size < gain.keys * GRAIN_SCALE:
         return None
     workers = max(1, min(threads, int(a.size / (gain.grain * GRAIN_SCALE))))
@@ -89,7 +88,7 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
     return Plan(workers, sort) if workers >= needed else None
 
 
-def _way(a: NDArray[Any], keys: NDArray[Any]) -> tuple[Gain, _Sort]:
+def _way(a: NDArray[Any], keys: NDArray[Any], threads: int) -> tuple[Gain, _Sort]:
     if is_for_numpy_alone(keys.dtype):
         from cupy_compat.cudamark.cpu import quicksort
 
@@ -107,7 +106,11 @@ def _way(a: NDArray[Any], keys: NDArray[Any]) -> tuple[Gain, _Sort]:
     if dates:
         # NumPy has no vector instructions for them.
         return _DATES, sort
-    return _SLOW if slow else _WORDS if keys.itemsize == 4 else _LONG_WORDS, sort
+    if slow:
+        return _SLOW, sort
+    gain = _WORDS if keys.itemsize == 4 else _LONG_WORDS
+    # Two threads may share a core, and then gain little over NumPy's vector instructions.
+    return (gain._replace(keys=4 * gain.keys) if threads == 2 else gain), sort
 
 
 def plain_key(dtype: np.dtype[Any]) -> np.dtype[Any]:
