@@ -29,7 +29,7 @@ class ThreadedSort:
         # environment, would be the peak of whichever sort came first.
         with contextlib.suppress(NotImplementedError):
             require_sorts()
-            from cupy_compat.cudamark import warm_up
+            from cupy_compat.cudamark.cpu import warm_up
 
             for dtype in DTYPES:
                 warm_up(dtype)
