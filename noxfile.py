@@ -82,7 +82,8 @@ def tests(session: nox.Session) -> None:
 def later(session: nox.Session) -> None:
     """Run the tests that need no CuPy which only earlier Pythons have a wheel of."""
     session.install(".[cudamark]", *groups("test"))
-    files = ["hook", "policy_and_bad_cases", "untouched", "threaded_sort", "cudamark", "honesty"]
+    shim = ["hook", "policy_and_bad_cases", "untouched"]
+    files = [*shim, "threaded_sort", "cudamark", "contenders", "honesty"]
     cases = ["-k", "not broken_in_another_way"]
     session.run("pytest", "-n", "auto", *(f"tests/test_{file}.py" for file in files), *cases)
 

@@ -2,7 +2,7 @@
 
 from cupy_compat.cudamark.gpu.device import Gpu, GpuUnavailable, find_gpu
 from cupy_compat.cudamark.gpu.limits import Limits, measure_limits, naive_sort, sort_times
-from cupy_compat.cudamark.gpu.memory import require_memory
+from cupy_compat.cudamark.gpu.memory import free_cached, require_memory
 from cupy_compat.cudamark.gpu.staging import (
     as_bits,
     free_pinned_buffers,
@@ -17,6 +17,7 @@ __all__ = [
     "Limits",
     "as_bits",
     "find_gpu",
+    "free_cached",
     "free_pinned_buffers",
     "gpu_sort",
     "measure_limits",

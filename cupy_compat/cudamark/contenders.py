@@ -1,0 +1,318 @@
+"""Other libraries that sort: how each is given the same keys, and what it needs.
+
+The task is a sorted copy of the keys, which are in the library's own container by then: a NumPy
+array, a polars Series, a torch tensor, a cuPyNumeric array. A library that sorts in place sorts a
+copy, whose making is timed, as ``np.sort`` makes one too. ``torch.sort`` also returns the indices,
+and cannot be told not to.
+
+Whether a library can be imported, and sorts keys of a dtype, is tried out in a process of its own
+before anything is measured: what it loads, starts or reserves must not be there while others are
+measured, and some end the process where they cannot start.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark.inputs import make_input
+from cupy_compat.cudamark.measure import WrongResult
+from cupy_compat.cudamark.options import BadArgument
+from cupy_compat.cudamark.threads import usable_cpus
+
+_Array = NDArray[Any]
+_KEYS_TRIED = 1000
+_UNUSABLE, _REFUSED = 1, 3
+_LONGEST = 300
+
+
+class ContenderError(RuntimeError):
+    """A library that is not there, cannot be imported, or failed; the message says which."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Keys in a library's own container, ready to be sorted.
+
+    Attributes
+    ----------
+    sort : callable
+        Returns a sorted copy, in whatever the library returns.
+    to_numpy : callable
+        Makes an ndarray of that, outside the timed region.
+    threads : int or None
+        The most CPU threads that the library says it uses, None where it does not say.
+    device : str
+        ``cpu`` or ``gpu``, whichever it really sorts on.
+    """
+
+    sort: Callable[[], Any]
+    to_numpy: Callable[[Any], _Array]
+    threads: int | None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A library that sorts.
+
+    Attributes
+    ----------
+    name : str
+        As ``--with`` takes it.
+    distribution, module : str
+        What pip installs, and what is imported then.
+    load : callable
+        Makes a `Task` of the imported module and keys of shape (n,).
+    variables : mapping of str to str
+        What it reads from the environment when it is imported, set where nobody has; ``{cpus}``
+        stands for the number of usable CPUs.
+    takes_gpus : bool
+        Whether it takes the GPUs that it finds; `variables` keep it from that.
+    """
+
+    name: str
+    distribution: str
+    module: str
+    load: Callable[[Any, _Array], Task]
+    variables: Mapping[str, str] = MappingProxyType({})
+    takes_gpus: bool = False
+
+
+def _load_polars(polars: Any, keys: _Array) -> Task:
+    series = polars.Series(keys)
+    # It keeps days in 32 bits, for one, and does not say so where they do not fit.
+    if not np.array_equal(series.to_numpy(), keys):
+        raise TypeError("a Series does not keep these keys")
+    return Task(series.sort, lambda result: result.to_numpy(), polars.thread_pool_size())
+
+
+def _load_torch(torch: Any, keys: _Array) -> Task:
+    torch.set_num_threads(usable_cpus())
+    tensor = torch.from_numpy(keys)
+    return Task(
+        lambda: torch.sort(tensor), lambda result: result.values.numpy(), torch.get_num_threads()
+    )
+
+
+def _load_parallel_sort(parallel_sort: Any, keys: _Array) -> Task:
+    return Task(lambda: parallel_sort.sort(keys), _as_it_is, None)
+
+
+def _load_quill(quill: Any, keys: _Array) -> Task:
+    sort_in_place = getattr(quill, f"parallel_sort_{keys.dtype.kind}{8 * keys.itemsize}")
+
+    def sort() -> _Array:
+        result = keys.copy()
+        sort_in_place(result)
+        return result
+
+    return Task(sort, _as_it_is, None)
+
+
+def _load_cupynumeric(cupynumeric: Any, keys: _Array) -> Task:
+    legate = importlib.import_module("legate.core")
+    runtime, machine = legate.get_legate_runtime(), legate.get_machine()
+
+    def finished(result: Any) -> Any:
+        # Its calls return before the work is done.
+        runtime.issue_execution_fence(block=True)
+        return result
+
+    array = finished(cupynumeric.array(keys))
+    kind, cpu, gpu = machine.preferred_target, legate.TaskTarget.CPU, legate.TaskTarget.GPU
+    return Task(
+        lambda: finished(cupynumeric.sort(array)),
+        lambda result: result.__array__(),
+        machine.count(cpu) if kind == cpu else None,
+        "gpu" if kind == gpu else "cpu",
+    )
+
+
+def _as_it_is(result: _Array) -> _Array:
+    return result
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("polars", "polars", "polars", _load_polars, {"POLARS_MAX_THREADS": "{cpus}"}),
+        Contender("torch", "torch", "torch", _load_torch),
+        Contender("parallel-sort", "parallel-sort", "parallel_sort", _load_parallel_sort),
+        Contender("quill", "quill-fastsort-parallel", "quill_fastsort_parallel", _load_quill),
+        Contender(
+            "cupynumeric",
+            "nvidia-cupynumeric",
+            "cupynumeric",
+            _load_cupynumeric,
+            # Without this it does not start where it finds no GPU.
+            {"LEGATE_CONFIG": "--gpus 0 --cpus {cpus}"},
+            takes_gpus=True,
+        ),
+    )
+}
+"""What ``--with`` knows, by name."""
+
+
+def chosen(names: Iterable[str]) -> list[Contender]:
+    """Return the contenders of these names, in this order.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Keys of `CONTENDERS`.
+
+    Returns
+    -------
+    list of Contender
+        All of them installed.
+
+    Raises
+    ------
+    BadArgument
+        If a name is unknown, or comes twice.
+    ContenderError
+        If one is not installed; the message says how to install it.
+    """
+    found: list[Contender] = []
+    for name in names:
+        if name not in CONTENDERS:
+            known = ", ".join(CONTENDERS)
+            raise BadArgument(f"argument --with: {name!r} is none of {known}")
+        if CONTENDERS[name] in found:
+            raise BadArgument(f"argument --with: {name!r} is there twice")
+        found.append(CONTENDERS[name])
+    for contender in found:
+        if importlib.util.find_spec(contender.module) is None:
+            raise ContenderError(
+                f"{contender.name} is not installed: pip install {contender.distribution}"
+            )
+    return found
+
+
+def set_variables(contenders: Iterable[Contender], on_gpu: bool) -> None:
+    """Set in this process's environment what the contenders will read, where nobody has.
+
+    Parameters
+    ----------
+    contenders : iterable of Contender
+        None of them imported yet.
+    on_gpu : bool
+        Whether a GPU is measured, so that who takes GPUs may.
+    """
+    for contender in contenders:
+        if on_gpu and contender.takes_gpus:
+            continue
+        for variable, value in contender.variables.items():
+            os.environ.setdefault(variable, value.format(cpus=usable_cpus()))
+
+
+def refusal(contender: Contender, dtype: np.dtype[Any]) -> str | None:
+    """Try in a process of its own whether a contender sorts keys of a dtype.
+
+    Parameters
+    ----------
+    contender : Contender
+        Installed.
+    dtype : dtype
+        Of the keys.
+
+    Returns
+    -------
+    str or None
+        Why it does not, in one line, or None if it does.
+
+    Raises
+    ------
+    ContenderError
+        If it cannot be imported.
+    """
+    # What is imported there is to be what is imported here.
+    code = (
+        "import sys; name, dtype, *sys.path = sys.argv[1:]\n"
+        f"from {__name__} import try_out; try_out(name, dtype)"
+    )
+    command = [sys.executable, "-c", code, contender.name, str(dtype), *sys.path]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return None
+    # Where it ended the process itself, what it said last is all that there is.
+    reason = _last_line(done.stdout) or _last_line(done.stderr) or f"exit code {done.returncode}"
+    if done.returncode == _REFUSED:
+        return reason
+    raise ContenderError(f"{contender.name} cannot be used: {textwrap.shorten(reason, _LONGEST)}")
+
+
+def try_out(name: str, dtype: str) -> None:
+    """Sort a few keys and end the process, with the reason as the last line if that fails."""
+    contender = CONTENDERS[name]
+    try:
+        importlib.import_module(contender.module)
+    except Exception as error:
+        print(_told(error), flush=True)
+        sys.exit(_UNUSABLE)
+    keys = make_input("uniform", _KEYS_TRIED, np.dtype(dtype), 0)
+    try:
+        task = load(contender, keys)
+        result = task.to_numpy(task.sort())
+        if result.dtype != keys.dtype:
+            raise TypeError(f"it returns {result.dtype}")
+    except Exception as error:
+        print(_told(error), flush=True)
+        sys.exit(_REFUSED)
+
+
+def load(contender: Contender, keys: _Array) -> Task:
+    """Import a contender and give it the keys, of shape (n,)."""
+    return contender.load(importlib.import_module(contender.module), keys)
+
+
+def version(contender: Contender) -> str | None:
+    """Return the version of a contender that has been imported, None if it does not say."""
+    found = getattr(sys.modules[contender.module], "__version__", None)
+    return None if found is None else str(found)
+
+
+@contextmanager
+def blamed(contender: Contender) -> Iterator[None]:
+    """Have whatever goes wrong in the block name the contender.
+
+    Raises
+    ------
+    WrongResult
+        If it gave one.
+    ContenderError
+        If it failed.
+    """
+    try:
+        yield
+    except WrongResult as error:
+        raise WrongResult(f"{contender.name}: {error}") from error
+    except Exception as error:
+        raise ContenderError(f"{contender.name} failed: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """Return in one line what a library raised."""
+    text = str(error)
+    # Legate writes a page, whose line "#0" says what went wrong.
+    telling = re.search(r"#0 (.+)", text)
+    lines = [telling[1]] if telling else [line for line in text.splitlines() if line.strip()]
+    return textwrap.shorten(": ".join([type(error).__name__, *lines[:1]]), _LONGEST)
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
