@@ -113,6 +113,16 @@ def engines(session: nox.Session) -> None:
     session.run("pytest", "tests/engines.py", *session.posargs)
 
 
+@nox.session(python="3.13", name="with")
+def with_(session: nox.Session) -> None:
+    """Measure every library that ``cudamark --compare --with`` knows; loads 3.2 GB of wheels."""
+    # One environment for all of them: cuPyNumeric's CUDA holds torch at this version.
+    libraries = ["polars==2.1.0", "torch==2.13.0", "parallel-sort==0.2.1"]
+    libraries += ["quill-fastsort-parallel==0.5.0", "nvidia-cupynumeric==26.6.1"]
+    session.install(".[cudamark]", *groups("test"), *libraries)
+    session.run("pytest", "tests/real_contenders.py", *session.posargs)
+
+
 def install_debian(session: nox.Session, package: str) -> None:
     """Install a package of Debian and its like, as root or by sudo."""
     apt = [] if os.geteuid() == 0 else ["sudo", "-n"]

@@ -35,10 +35,13 @@ pytestmark = pytest.mark.usefixtures("away")
 Array = NDArray[Any]
 StandIn = Callable[[str, str], None]
 
-SMALL = ["--device", "cpu", "--size", "2000", "--repeat", "2", "--compare"]
+#: A few more keys than are tried beforehand, so that a stand-in can tell.
+TRIED, SIZE = 131_072, 140_000
+SMALL = ["--device", "cpu", "--size", str(SIZE), "--repeat", "2", "--compare"]
 COMPARED = [*SMALL, "--with", "parallel-sort"]
 ERROR = "cupy-compat cudamark: error: "
 RIGHT = "import numpy\n__version__ = '1.2'\ndef sort(keys):\n    return numpy.sort(keys)\n"
+LEGATE = "--gpus 0 --cpus 6 --sysmem 8000 --logging gpu=none,threads=error"
 KEYS = np.array([3, 1, 2], dtype=np.int32)
 SORTED = np.array([1, 2, 3], dtype=np.int32)
 
@@ -125,6 +128,24 @@ def test_a_missing_library_is_one_line_with_what_to_install_before_anything_is_m
     assert (captured.out, captured.err) == ("", wanted)
 
 
+def test_what_the_libraries_take_counts_as_needed_memory(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    stand_in: StandIn,
+    nothing_measured: None,
+) -> None:
+    monkeypatch.setattr(suite, "available_memory", lambda: 1000)
+    for module in ("parallel_sort", "torch"):
+        stand_in(module, "")
+    for names, key in [
+        ("parallel-sort", 18),
+        ("torch", 8 + 24),
+        ("torch,parallel-sort", 8 + 24 + 9),
+    ]:
+        assert command.main([*SMALL, "--with", names]) == 1
+        assert f" {SIZE * key:,} bytes needed, 1,000 free\n" in capfd.readouterr().err
+
+
 # Whether a library can be used, which a process of its own finds out
 
 
@@ -195,6 +216,16 @@ def test_it_is_the_keys_own_dtype_that_is_tried(
     captured = capfd.readouterr()
     assert ("quill does not sort" in captured.err) is refuses
     assert ("quill" in names_in(captured.out)) is not refuses
+
+
+@pytest.mark.parametrize(("size", "tried"), [(1, 1), (2000, 2000), (SIZE, TRIED)])
+def test_as_many_keys_are_tried_as_are_measured_up_to_a_limit(
+    stand_in: StandIn, capfd: pytest.CaptureFixture[str], size: int, tried: int
+) -> None:
+    stand_in("parallel_sort", "def sort(keys): raise TypeError(f'{keys.size} keys are too many')")
+    assert command.main([*COMPARED, "--size", str(size)]) == 0
+    refused = f"parallel-sort does not sort int32: TypeError: {tried} keys are too many\n"
+    assert refused in capfd.readouterr().err
 
 
 def test_nothing_of_a_library_is_loaded_while_the_others_are_measured(
@@ -333,6 +364,20 @@ def test_others_find_the_gpu_memory_free_that_cupy_kept(monkeypatch: pytest.Monk
     assert freed == [1]
 
 
+def test_standard_output_is_the_table_whatever_a_library_prints(
+    stand_in: StandIn, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = "import os\nos.write(1, b'said by the library\\n')\nprint('and this')\n"
+    stand_in("parallel_sort", said + RIGHT)
+    assert command.main(COMPARED) == 0
+    captured = capfd.readouterr()
+    assert captured.out.strip().startswith("Sorting 140,000 int32 keys")
+    assert "said by" not in captured.out
+    assert "said by the library\n" in captured.err
+    os.write(1, b"ours again")
+    assert capfd.readouterr().out == "ours again"
+
+
 # What goes wrong while it is measured
 
 
@@ -346,8 +391,7 @@ def test_a_library_that_is_wrong_in_one_call_ends_the_command_and_is_named(
         "calls = itertools.count()\n"
         "def sort(keys):\n"
         "    result = numpy.sort(keys)\n"
-        # The keys that are tried beforehand are fewer.
-        f"    if keys.size == 2000 and next(calls) == {call}:\n"
+        f"    if keys.size == {SIZE} and next(calls) == {call}:\n"
         "        result[-1] -= 1\n"
         "    return result\n",
     )
@@ -371,7 +415,7 @@ def test_a_library_that_is_wrong_in_one_call_ends_the_command_and_is_named(
 def test_a_library_that_fails_in_the_middle_ends_the_command_and_is_named(
     stand_in: StandIn, capfd: pytest.CaptureFixture[str], what: str, text: str
 ) -> None:
-    code = f"import numpy\ndef sort(keys):\n    if keys.size == 2000: {what}\n"
+    code = f"import numpy\ndef sort(keys):\n    if keys.size == {SIZE}: {what}\n"
     stand_in("parallel_sort", code + "    return numpy.sort(keys)\n")
     assert command.main([*COMPARED, "--quiet"]) == 1
     captured = capfd.readouterr()
@@ -379,14 +423,16 @@ def test_a_library_that_fails_in_the_middle_ends_the_command_and_is_named(
     assert (captured.out, captured.err.count("\n")) == ("", 1)
 
 
-@pytest.mark.parametrize("size", ["1000", "2000"])
+@pytest.mark.parametrize("size", [TRIED, SIZE])
 def test_ctrl_c_ends_with_one_line_while_a_library_is_tried_and_while_it_is_measured(
-    stand_in: StandIn, tmp_path: Path, size: str
+    stand_in: StandIn, tmp_path: Path, size: int
 ) -> None:
     reached = tmp_path / "reached"
     stand_in(
         "parallel_sort",
-        "import numpy, pathlib, time\n"
+        "import ctypes, numpy, pathlib, signal, time\n"
+        # As Legate does it: Python does not know that its handler is gone.
+        "ctypes.CDLL(None).signal(signal.SIGINT, 0)\n"
         "def sort(keys):\n"
         f"    if keys.size == {size}:\n"
         f"        pathlib.Path({str(reached)!r}).touch()\n"
@@ -533,15 +579,23 @@ def test_what_a_library_reads_is_set_where_nobody_has(
     monkeypatch: pytest.MonkeyPatch, stand_in: StandIn, on_gpu: bool
 ) -> None:
     monkeypatch.setattr(contenders, "usable_cpus", lambda: 6)
-    contenders.set_variables(CONTENDERS.values(), on_gpu)
+    contenders.set_variables(CONTENDERS.values(), 1000 << 20, on_gpu)
     assert os.environ["POLARS_MAX_THREADS"] == "6"
     # Where a GPU is measured, what can use it may.
-    assert os.environ.get("LEGATE_CONFIG") == (None if on_gpu else "--gpus 0 --cpus 6")
+    assert os.environ.get("LEGATE_CONFIG") == (None if on_gpu else LEGATE)
     monkeypatch.setenv("POLARS_MAX_THREADS", "4")
     monkeypatch.setenv("LEGATE_CONFIG", "--cpus 3")
-    contenders.set_variables(CONTENDERS.values(), on_gpu)
+    contenders.set_variables(CONTENDERS.values(), 1, on_gpu)
     assert os.environ["POLARS_MAX_THREADS"] == "4"
     assert os.environ["LEGATE_CONFIG"] == "--cpus 3"
+
+
+@pytest.mark.parametrize(("nbytes", "shown"), [(0, 256), (32 << 20, 256), (33 << 20, 264)])
+def test_cupynumeric_has_memory_for_the_keys_and_no_less_than_it_starts_with(
+    stand_in: StandIn, nbytes: int, shown: int
+) -> None:
+    contenders.set_variables([CONTENDERS["cupynumeric"]], nbytes, False)
+    assert f" --sysmem {shown} " in os.environ["LEGATE_CONFIG"]
 
 
 def test_the_variables_of_a_library_that_is_not_asked_for_are_left_alone(

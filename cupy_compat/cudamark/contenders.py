@@ -16,11 +16,12 @@ import importlib
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -34,7 +35,8 @@ from cupy_compat.cudamark.options import BadArgument
 from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
-_KEYS_TRIED = 1000
+_KEYS_TRIED = 1 << 17
+_LEAST_MEMORY = 256
 _UNUSABLE, _REFUSED = 1, 3
 _LONGEST = 300
 
@@ -77,9 +79,12 @@ class Contender:
         What pip installs, and what is imported then.
     load : callable
         Makes a `Task` of the imported module and keys of shape (n,).
+    copies, indices : int
+        How much main memory it was seen to take at the most, beyond the keys and the result that
+        is expected: so many times the keys, and so many bytes for each of them.
     variables : mapping of str to str
         What it reads from the environment when it is imported, set where nobody has; ``{cpus}``
-        stands for the number of usable CPUs.
+        stands for the number of usable CPUs, ``{memory}`` for `copies` times the keys in MiB.
     takes_gpus : bool
         Whether it takes the GPUs that it finds; `variables` keep it from that.
     """
@@ -88,6 +93,8 @@ class Contender:
     distribution: str
     module: str
     load: Callable[[Any, _Array], Task]
+    copies: int
+    indices: int
     variables: Mapping[str, str] = MappingProxyType({})
     takes_gpus: bool = False
 
@@ -146,20 +153,23 @@ def _as_it_is(result: _Array) -> _Array:
     return result
 
 
+# It starts without a GPU only if told so. It frees nothing before its memory is full, and the last
+# option spares warnings of what the first ones ask for.
+_LEGATE = "--gpus 0 --cpus {cpus} --sysmem {memory} --logging gpu=none,threads=error"
+
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender("polars", "polars", "polars", _load_polars, {"POLARS_MAX_THREADS": "{cpus}"}),
-        Contender("torch", "torch", "torch", _load_torch),
-        Contender("parallel-sort", "parallel-sort", "parallel_sort", _load_parallel_sort),
-        Contender("quill", "quill-fastsort-parallel", "quill_fastsort_parallel", _load_quill),
         Contender(
-            "cupynumeric",
-            "nvidia-cupynumeric",
-            "cupynumeric",
-            _load_cupynumeric,
-            # Without this it does not start where it finds no GPU.
-            {"LEGATE_CONFIG": "--gpus 0 --cpus {cpus}"},
+            *("polars", "polars", "polars", _load_polars, 2, 1),
+            variables={"POLARS_MAX_THREADS": "{cpus}"},
+        ),
+        Contender("torch", "torch", "torch", _load_torch, 1, 20),
+        Contender("parallel-sort", "parallel-sort", "parallel_sort", _load_parallel_sort, 2, 1),
+        Contender("quill", "quill-fastsort-parallel", "quill_fastsort_parallel", _load_quill, 4, 1),
+        Contender(
+            *("cupynumeric", "nvidia-cupynumeric", "cupynumeric", _load_cupynumeric, 8, 30),
+            variables={"LEGATE_CONFIG": _LEGATE},
             takes_gpus=True,
         ),
     )
@@ -203,30 +213,35 @@ def chosen(names: Iterable[str]) -> list[Contender]:
     return found
 
 
-def set_variables(contenders: Iterable[Contender], on_gpu: bool) -> None:
+def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) -> None:
     """Set in this process's environment what the contenders will read, where nobody has.
 
     Parameters
     ----------
     contenders : iterable of Contender
         None of them imported yet.
+    nbytes : int
+        Size of the keys.
     on_gpu : bool
         Whether a GPU is measured, so that who takes GPUs may.
     """
     for contender in contenders:
         if on_gpu and contender.takes_gpus:
             continue
+        memory = max(contender.copies * nbytes >> 20, _LEAST_MEMORY)
         for variable, value in contender.variables.items():
-            os.environ.setdefault(variable, value.format(cpus=usable_cpus()))
+            os.environ.setdefault(variable, value.format(cpus=usable_cpus(), memory=memory))
 
 
-def refusal(contender: Contender, dtype: np.dtype[Any]) -> str | None:
+def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None:
     """Try in a process of its own whether a contender sorts keys of a dtype.
 
     Parameters
     ----------
     contender : Contender
         Installed.
+    size : int
+        How many keys are to be sorted; no more than 131,072 are tried.
     dtype : dtype
         Of the keys.
 
@@ -242,10 +257,12 @@ def refusal(contender: Contender, dtype: np.dtype[Any]) -> str | None:
     """
     # What is imported there is to be what is imported here.
     code = (
-        "import sys; name, dtype, *sys.path = sys.argv[1:]\n"
-        f"from {__name__} import try_out; try_out(name, dtype)"
+        "import sys; name, size, dtype, *sys.path = sys.argv[1:]\n"
+        f"from {__name__} import try_out; try_out(name, int(size), dtype)"
     )
-    command = [sys.executable, "-c", code, contender.name, str(dtype), *sys.path]
+    # Of many keys: torch was seen to sort a few unsigned ones, and to refuse more.
+    keys = [str(min(size, _KEYS_TRIED)), str(dtype)]
+    command = [sys.executable, "-c", code, contender.name, *keys, *sys.path]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
         return None
@@ -256,15 +273,15 @@ def refusal(contender: Contender, dtype: np.dtype[Any]) -> str | None:
     raise ContenderError(f"{contender.name} cannot be used: {textwrap.shorten(reason, _LONGEST)}")
 
 
-def try_out(name: str, dtype: str) -> None:
-    """Sort a few keys and end the process, with the reason as the last line if that fails."""
+def try_out(name: str, size: int, dtype: str) -> None:
+    """Sort keys, and end the process with the reason as the last line if that fails."""
     contender = CONTENDERS[name]
     try:
         importlib.import_module(contender.module)
     except Exception as error:
         print(_told(error), flush=True)
         sys.exit(_UNUSABLE)
-    keys = make_input("uniform", _KEYS_TRIED, np.dtype(dtype), 0)
+    keys = make_input("uniform", size, np.dtype(dtype), 0)
     try:
         task = load(contender, keys)
         result = task.to_numpy(task.sort())
@@ -276,14 +293,32 @@ def try_out(name: str, dtype: str) -> None:
 
 
 def load(contender: Contender, keys: _Array) -> Task:
-    """Import a contender and give it the keys, of shape (n,)."""
-    return contender.load(importlib.import_module(contender.module), keys)
+    """Import a contender and give it the keys, of shape (n,); for the main thread alone."""
+    handler = signal.getsignal(signal.SIGINT)
+    task = contender.load(importlib.import_module(contender.module), keys)
+    # Legate puts a handler in the place of Python's, which ends the process by the signal.
+    signal.signal(signal.SIGINT, handler)
+    return task
 
 
 def version(contender: Contender) -> str | None:
     """Return the version of a contender that has been imported, None if it does not say."""
     found = getattr(sys.modules[contender.module], "__version__", None)
     return None if found is None else str(found)
+
+
+@contextmanager
+def told_apart() -> Iterator[None]:
+    """Have what libraries print in the block go to standard error: the table is not theirs."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextmanager

@@ -67,11 +67,12 @@ def run(options: Options, command: Sequence[str]) -> None:
     """
     dtype = _checked(options)
     contenders = others.chosen(options.contenders)
-    _require_memory(options.size, dtype)
+    _require_memory(options.size, dtype, contenders)
     gpu, reason = _choose(options, dtype)
     chatter = _Chatter(options.quiet)
     chatter.say(f"Device: {'GPU' if gpu else 'CPU'}: {reason}")
-    contenders = _those_that_sort(contenders, dtype, gpu, chatter)
+    others.set_variables(contenders, options.size * dtype.itemsize, on_gpu=gpu is not None)
+    contenders = _those_that_sort(contenders, options.size, dtype, chatter)
     measurement = _Measurement(options, dtype, gpu, reason, command, chatter)
     if options.compare:
         measurement.compare(contenders)
@@ -182,7 +183,7 @@ class _Measurement:
             gpu_device.free_cached()
         # Last, since what they load, start or reserve stays until the process ends.
         for contender in contenders:
-            with self._chatter.bar(contender.name, steps) as step:
+            with others.told_apart(), self._chatter.bar(contender.name, steps) as step:
                 row = compare_contender(contender, *arguments, step, cpu_rows[1], self._limits)
             other_rows.append(row)
             self._versions[contender.name] = others.version(contender)
@@ -320,13 +321,12 @@ def _checked(options: Options) -> np.dtype[Any]:
 
 
 def _those_that_sort(
-    contenders: Sequence[Contender], dtype: np.dtype[Any], gpu: Gpu | None, chatter: _Chatter
+    contenders: Sequence[Contender], size: int, dtype: np.dtype[Any], chatter: _Chatter
 ) -> list[Contender]:
     """Return the contenders that sort the dtype, and say which do not."""
-    others.set_variables(contenders, on_gpu=gpu is not None)
     sorting = []
     for contender in contenders:
-        reason = others.refusal(contender, dtype)
+        reason = others.refusal(contender, size, dtype)
         if reason is None:
             sorting.append(contender)
         else:
@@ -334,10 +334,13 @@ def _those_that_sort(
     return sorting
 
 
-def _require_memory(size: int, dtype: np.dtype[Any]) -> None:
+def _require_memory(size: int, dtype: np.dtype[Any], contenders: Sequence[Contender]) -> None:
     # The keys, the keys sorted, and threaded_sort's result and work space of 2.3 times the keys;
     # small keys need more while they are drawn.
     needed = size * max(dtype.itemsize * 9 // 2, 16)
+    # What one has freed may still be its own while the next one sorts.
+    others_too = [contender.copies * dtype.itemsize + contender.indices for contender in contenders]
+    needed = max(needed, size * (2 * dtype.itemsize + sum(others_too)))
     free = available_memory()
     if free is not None and needed > free:
         raise MemoryError(
