@@ -159,10 +159,11 @@ def test_what_the_libraries_take_counts_as_needed_memory(
             "RuntimeError: what it was",
         ),
         ("raise KeyError", "KeyError"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
         ("raise ValueError(1000 * 'long ')", "ValueError: long long"),
-        ("print('said before'); import os; os._exit(7)", "said before"),
-        ("import os; os.write(2, b'a\\nAborted\\n'); os._exit(7)", "Aborted"),
-        ("import os; os._exit(7)", "exit code 7"),
+        ("print('started', flush=True); import os; os._exit(1)", "exit code 1\n"),
+        ("import os; os.write(2, b'\\n bad\\n option\\n'); os._exit(1)", "bad option\n"),
+        ("print('no line at the end', end='', flush=True); raise OSError(5)", "OSError: 5"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "exit code -9"),
     ],
 )
@@ -407,6 +408,8 @@ def test_a_library_that_is_wrong_in_one_call_ends_the_command_and_is_named(
     [
         ("raise OverflowError('too\\nmany')", "parallel-sort failed: OverflowError: too"),
         ("raise MemoryError", "parallel-sort failed: MemoryError"),
+        ("raise BaseException('panic')", "parallel-sort failed: BaseException: panic"),
+        ("raise SystemExit(0)", "parallel-sort failed: SystemExit: 0"),
         ("raise SyntaxError('of it')", "parallel-sort failed: SyntaxError: of it"),
         ("raise ModuleNotFoundError('of it')", "parallel-sort failed: ModuleNotFoundError: of it"),
         ("return None", "parallel-sort failed: AttributeError: 'NoneType' object has no"),

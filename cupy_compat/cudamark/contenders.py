@@ -22,8 +22,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ from cupy_compat.cudamark.threads import usable_cpus
 _Array = NDArray[Any]
 _KEYS_TRIED = 1 << 17
 _LEAST_MEMORY = 256
-_UNUSABLE, _REFUSED = 1, 3
+_UNUSABLE, _REFUSED = 3, 4
 _LONGEST = 300
 
 
@@ -95,7 +94,7 @@ class Contender:
     load: Callable[[Any, _Array], Task]
     copies: int
     indices: int
-    variables: Mapping[str, str] = MappingProxyType({})
+    variables: Mapping[str, str] = field(default_factory=dict)
     takes_gpus: bool = False
 
 
@@ -266,30 +265,33 @@ def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
         return None
-    # Where it ended the process itself, what it said last is all that there is.
-    reason = _last_line(done.stdout) or _last_line(done.stderr) or f"exit code {done.returncode}"
+    if done.returncode in (_UNUSABLE, _REFUSED):
+        reason = done.stdout.splitlines()[-1]
+    else:
+        # It ended the process itself, and how it begins to say why is all that there is.
+        reason = textwrap.shorten(done.stderr, _LONGEST) or f"exit code {done.returncode}"
     if done.returncode == _REFUSED:
         return reason
-    raise ContenderError(f"{contender.name} cannot be used: {textwrap.shorten(reason, _LONGEST)}")
+    raise ContenderError(f"{contender.name} cannot be used: {reason}")
 
 
 def try_out(name: str, size: int, dtype: str) -> None:
     """Sort keys, and end the process with the reason as the last line if that fails."""
     contender = CONTENDERS[name]
+    failed = _UNUSABLE
     try:
         importlib.import_module(contender.module)
-    except Exception as error:
-        print(_told(error), flush=True)
-        sys.exit(_UNUSABLE)
-    keys = make_input("uniform", size, np.dtype(dtype), 0)
-    try:
+        failed = _REFUSED
+        keys = make_input("uniform", size, np.dtype(dtype), 0)
         task = load(contender, keys)
         result = task.to_numpy(task.sort())
         if result.dtype != keys.dtype:
             raise TypeError(f"it returns {result.dtype}")
-    except Exception as error:
-        print(_told(error), flush=True)
-        sys.exit(_REFUSED)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of polars is no Exception
+        print(f"\n{_told(error)}", flush=True)
+        sys.exit(failed)
 
 
 def load(contender: Contender, keys: _Array) -> Task:
@@ -336,18 +338,16 @@ def blamed(contender: Contender) -> Iterator[None]:
         yield
     except WrongResult as error:
         raise WrongResult(f"{contender.name}: {error}") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of polars is no Exception
         raise ContenderError(f"{contender.name} failed: {_told(error)}") from error
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Return in one line what a library raised."""
     text = str(error)
     # Legate writes a page, whose line "#0" says what went wrong.
     telling = re.search(r"#0 (.+)", text)
     lines = [telling[1]] if telling else [line for line in text.splitlines() if line.strip()]
     return textwrap.shorten(": ".join([type(error).__name__, *lines[:1]]), _LONGEST)
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
