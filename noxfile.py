@@ -82,7 +82,8 @@ def tests(session: nox.Session) -> None:
 def later(session: nox.Session) -> None:
     """Run the tests that need no CuPy which only earlier Pythons have a wheel of."""
     session.install(".[cudamark]", *groups("test"))
-    files = ["hook", "policy_and_bad_cases", "untouched", "threaded_sort", "cudamark", "honesty"]
+    shim = ["hook", "policy_and_bad_cases", "untouched"]
+    files = [*shim, "threaded_sort", "cudamark", "contenders", "honesty"]
     cases = ["-k", "not broken_in_another_way"]
     session.run("pytest", "-n", "auto", *(f"tests/test_{file}.py" for file in files), *cases)
 
@@ -110,6 +111,16 @@ def engines(session: nox.Session) -> None:
     if shutil.which("mpirun") is None:
         install_debian(session, "openmpi-bin")
     session.run("pytest", "tests/engines.py", *session.posargs)
+
+
+@nox.session(python="3.13", name="with")
+def with_(session: nox.Session) -> None:
+    """Measure every library that ``cudamark --compare --with`` knows; loads 3.2 GB of wheels."""
+    # One environment for all of them: cuPyNumeric's CUDA holds torch at this version.
+    libraries = ["polars==2.1.0", "torch==2.13.0", "parallel-sort==0.2.1"]
+    libraries += ["quill-fastsort-parallel==0.5.0", "nvidia-cupynumeric==26.6.1"]
+    session.install(".[cudamark]", *groups("test"), *libraries)
+    session.run("pytest", "tests/real_contenders.py", *session.posargs)
 
 
 def install_debian(session: nox.Session, package: str) -> None:

@@ -86,8 +86,8 @@ def help_of(command: str) -> str:
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-# Those of the engines run in a session of their own, see tests/engines.py.
-RUN = [block for block in BLOCKS if not re.search(r"not run:|engines:", block.comment)]
+# Some run in a session of their own, see tests/engines.py and tests/real_contenders.py.
+RUN = [block for block in BLOCKS if not re.search(r"not run:|engines:|with:", block.comment)]
 
 
 def needs_gpu(block: Block) -> bool:

@@ -103,10 +103,11 @@ GROUPS = {
     "measure": [
         Part(
             "cupy_compat/cudamark",
-            ("measure.py", "record.py", "compare.py", "suite.py", "command.py"),
+            ("measure.py", "record.py", "compare.py", "contenders.py", "suite.py", "command.py"),
             (
                 "tests/test_honesty.py",
                 "tests/test_cudamark.py",
+                "tests/test_contenders.py",
                 # Those that start processes are slow, and what they prove of these modules is
                 # proved without one in the first file. One of them is dangerous: a mutant that is
                 # run by root would put a file in the place of /dev/full.

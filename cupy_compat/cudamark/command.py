@@ -53,6 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print one table of every sort against its limit instead",
     )
+    parser.add_argument(
+        "--with",
+        dest="contenders",
+        type=_names,
+        default=(),
+        metavar="NAME,NAME,...",
+        help="other libraries as rows of --compare, as far as they are installed: polars, torch, "
+        "parallel-sort, quill, cupynumeric",
+    )
     parser.add_argument("--quiet", action="store_true", help="nothing but errors on standard error")
     parser.add_argument("--csv", metavar="FILE", help="write the table to FILE as CSV too")
     parser.add_argument(
@@ -76,9 +85,9 @@ def main(argv: Sequence[str]) -> int:
     Returns
     -------
     int
-        0; 1 if it cannot be done (no GPU, too little memory, an unwritable file, a wrong
-        result); 2 for bad arguments; 130 after Ctrl-C. All but 0 come with one line on standard
-        error.
+        0; 1 if it cannot be done (no GPU, too little memory, an unwritable file, a library that
+        is missing or fails, a wrong result); 2 for bad arguments; 130 after Ctrl-C. All but 0
+        come with one line on standard error.
     """
     parser = _Parser(
         prog=_PROG, description="Sort one array with 1, 2, 4 ... threads, and print a table."
@@ -125,6 +134,10 @@ def _seed(text: str) -> int:
 
 def _thread_counts(text: str) -> tuple[int, ...]:
     return tuple(_integer(part, least=1) for part in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 def _integer(text: str, least: int) -> int:

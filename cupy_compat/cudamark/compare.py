@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from cupy_compat.cudamark import gpu as gpu_device
+from cupy_compat.cudamark.contenders import Contender, blamed, load
 from cupy_compat.cudamark.cpu import threaded_sort
 from cupy_compat.cudamark.gpu import Limits, as_bits, gpu_sort, most_threads
 from cupy_compat.cudamark.measure import copy_bandwidth, time_sort
@@ -36,14 +37,14 @@ class Row:
     ----------
     run : Run
         Its times.
-    limit_seconds : float
-        The time of its limit.
+    limit_seconds : float or None
+        The time of its limit, None where that was not measured.
     limit : str
         What that limit is.
     """
 
     run: Run
-    limit_seconds: float
+    limit_seconds: float | None
     limit: str
 
 
@@ -116,11 +117,7 @@ def compare_gpu(
     }
     limits = gpu_device.measure_limits(keys.nbytes, median(times["cp.sort, in place"]), repeat)
     rows = [
-        Row(
-            Run(name, "gpu", None, None, tuple(seconds)),
-            2 * keys.nbytes / limits.memory,
-            f"GPU memory, {_speed(limits.memory)}",
-        )
+        _in_gpu_memory(Run(name, "gpu", None, None, tuple(seconds)), limits)
         for name, seconds in times.items()
     ]
     bus = f"bus {_speed(limits.upload)} up, {_speed(limits.download)} down, sort"
@@ -143,6 +140,52 @@ def compare_gpu(
         run = Run(name, "gpu", threads, timing.first, timing.repeats)
         rows.append(Row(run, limits.floor_seconds, bus))
     return rows, limits
+
+
+def compare_contender(
+    contender: Contender,
+    keys: _Array,
+    expected: _Array,
+    repeat: int,
+    warm_up: int,
+    step: Callable[[], object],
+    threaded: Row,
+    limits: Limits | None,
+) -> Row:
+    """Measure another library on keys that are in its own container already.
+
+    Parameters
+    ----------
+    contender : Contender
+        The library.
+    keys, expected : ndarray of shape (n,)
+        What is sorted, and what it must become.
+    repeat, warm_up : int
+        See `time_sort`.
+    step : callable
+        Called after each call.
+    threaded : Row
+        That of `threaded_sort`, whose limit counts for a library that sorts on the CPU.
+    limits : Limits or None
+        Of the GPU, whose memory is the limit of one that sorts there; None if none was measured.
+
+    Returns
+    -------
+    Row
+        Its threads and its device are what the library says.
+
+    Raises
+    ------
+    ContenderError, WrongResult
+        If it fails, or sorts wrongly; the message names it.
+    """
+    with blamed(contender):
+        task = load(contender, keys)
+        timing = time_sort(task.sort, expected, repeat, warm_up, step, task.to_numpy)
+    run = Run(contender.name, task.device, task.threads, timing.first, timing.repeats)
+    if run.device == "cpu":
+        return Row(run, threaded.limit_seconds, threaded.limit)
+    return _in_gpu_memory(run, limits) if limits else Row(run, None, "")
 
 
 def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Table:
@@ -172,17 +215,22 @@ def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Ta
     result.add_column("Limit / time", justify="right")
     shown = list(rows)
     for row in shown:
-        seconds = row.run.median
+        seconds, limit = row.run.median, row.limit_seconds
         result.add_row(
             row.run.name,
             "" if row.run.threads is None else str(row.run.threads),
             f"{seconds * 1e3:.3f} ms",
             f"{size / seconds:.3g}",
             f"{shown[0].run.median / seconds:.2f}x",
-            f"{row.limit_seconds * 1e3:.3f} ms: {row.limit}",
-            f"{row.limit_seconds / seconds:.0%}",
+            f"{limit * 1e3:.3f} ms: {row.limit}" if limit else "",
+            f"{limit / seconds:.0%}" if limit else "",
         )
     return result
+
+
+def _in_gpu_memory(run: Run, limits: Limits) -> Row:
+    seconds = 2 * limits.nbytes / limits.memory
+    return Row(run, seconds, f"GPU memory, {_speed(limits.memory)}")
 
 
 def _speed(bytes_per_second: float) -> str:

@@ -46,24 +46,27 @@ class Timing:
 
 
 def time_sort(
-    sort: Callable[[], _Array],
+    sort: Callable[[], Any],
     expected: _Array,
     repeat: int,
     warm_up: int,
     after_each: Callable[[], object] = lambda: None,
+    to_numpy: Callable[[Any], _Array] = lambda result: result,
 ) -> Timing:
     """Time a sort, and check each of its results outside the timed region.
 
     Parameters
     ----------
     sort : callable
-        Returns a new sorted array.
+        Returns a new sorted array, or what `to_numpy` makes one of.
     expected : ndarray
         What that must be.
     repeat, warm_up : int
         Calls that count, and calls before them that do not, on top of the first.
     after_each : callable, optional
         Called after each call, outside the timed region.
+    to_numpy : callable, optional
+        Makes the ndarray that is checked of a result, outside the timed region.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def time_sort(
         start = time.perf_counter()
         result = sort()
         seconds.append(time.perf_counter() - start)
-        check(result, expected)
+        check(to_numpy(result), expected)
         # The next call is to find the memory as free as this one did.
         del result
         after_each()

@@ -21,6 +21,7 @@ class Options:
     seed: int
     distribution: str
     compare: bool
+    contenders: tuple[str, ...]
     quiet: bool
     csv: str | None
     json: str | None

@@ -14,6 +14,8 @@ The JSON is one flat object; ``schema_version`` changes when a key changes its m
 ``cpu_*``, ``memory_bytes``,            the machine; ``cpu_usable`` is what the process may use,
 ``system``, ``*_version``               and the most threads that a CPU sort uses
 ``gpu_most_threads``                    the most that ``gpu_sort`` uses for this array
+``with_versions``                       an object: the name of each library that was measured
+                                        beside these sorts, and its version or null
 ``gpu_*``, ``driver_version``,          the GPU and its software, null if none was used
 ``cuda_driver_version``,
 ``cuda_runtime_version``
@@ -26,8 +28,9 @@ The JSON is one flat object; ``schema_version`` changes when a key changes its m
 ======================================  ==========================================================
 
 A run has ``name`` (``threaded_sort``, ``gpu_sort``, ``np.sort`` ...), ``device``, ``threads``
-(null where there is no choice), ``first_call_seconds`` (cold; null for GPU time by events),
-``repeat_seconds`` (every one) and ``median_seconds``. All times are in seconds.
+(null where there is no choice, or a library does not tell), ``first_call_seconds`` (cold; null
+for GPU time by events), ``repeat_seconds`` (every one) and ``median_seconds``. All times are in
+seconds.
 """
 
 from __future__ import annotations
@@ -98,7 +101,8 @@ def json_text(
     Parameters
     ----------
     settings : mapping
-        The keys from ``date`` to ``compile_seconds``, ``cpu_usable`` and ``gpu_most_threads``.
+        The keys from ``date`` to ``compile_seconds``, ``cpu_usable``, ``gpu_most_threads`` and
+        ``with_versions``.
     machine : Machine
         What it ran on.
     gpu : Gpu or None

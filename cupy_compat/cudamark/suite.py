@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from cupy_compat.cudamark import contenders as others
 from cupy_compat.cudamark import gpu as gpu_device
+from cupy_compat.cudamark.compare import (
+    Row,
+    compare_contender,
+    compare_cpu,
+    compare_gpu,
+    table,
+)
+from cupy_compat.cudamark.contenders import Contender
 from cupy_compat.cudamark.cpu import threaded_sort, warm_up
 from cupy_compat.cudamark.gpu import (
     Gpu,
@@ -52,18 +61,21 @@ def run(options: Options, command: Sequence[str]) -> None:
     Raises
     ------
     BadArgument
-        If the arguments contradict each other, or name no dtype or plot format.
-    GpuUnavailable, MemoryError, OSError, WrongResult
+        If the arguments contradict each other, or name no dtype, plot format or contender.
+    ContenderError, GpuUnavailable, MemoryError, OSError, WrongResult
         If it cannot be done.
     """
     dtype = _checked(options)
-    _require_memory(options, dtype)
+    contenders = others.chosen(options.contenders)
+    _require_memory(options, dtype, contenders)
     gpu, reason = _choose(options, dtype)
     chatter = _Chatter(options.quiet)
     chatter.say(f"Device: {'GPU' if gpu else 'CPU'}: {reason}")
+    others.set_variables(contenders, options.size * dtype.itemsize, on_gpu=gpu is not None)
+    contenders = _those_that_sort(contenders, options.size, dtype, chatter)
     measurement = _Measurement(options, dtype, gpu, reason, command, chatter)
     if options.compare:
-        measurement.compare()
+        measurement.compare(contenders)
     else:
         measurement.tabulate()
 
@@ -123,6 +135,7 @@ class _Measurement:
         self._compile_seconds: float | None = None
         self._limits: Limits | None = None
         self._runs: list[Run] = []
+        self._versions: dict[str, str | None] = {}
         chatter.say(f"Keys: {options.size:,} {dtype}, {options.distribution}, seed {options.seed}")
         self._keys = make_input(options.distribution, options.size, dtype, options.seed)
         self._expected = np.sort(self._keys)
@@ -155,19 +168,26 @@ class _Measurement:
             write_whole(options.plot, self._draw(Path(options.plot).suffix[1:].lower()))
         self._write_json()
 
-    def compare(self) -> None:
-        """Print every sort against its limit."""
-        from cupy_compat.cudamark.compare import compare_cpu, compare_gpu, table
-
+    def compare(self, contenders: Sequence[Contender]) -> None:
+        """Print every sort against its limit, and those of other libraries among them."""
         arguments = (self._keys, self._expected, self._options.repeat, _WARM_UP)
         steps = 1 + _WARM_UP + self._options.repeat
         self._compile()
         with self._chatter.bar("CPU", 2 * steps) as step:
-            rows = compare_cpu(*arguments, step)
+            cpu_rows = compare_cpu(*arguments, step)
+        other_rows: list[Row] = []
+        gpu_rows: list[Row] = []
         if self._gpu:
             with self._chatter.bar("GPU", 3 * steps) as step:
                 gpu_rows, self._limits = compare_gpu(*arguments, step)
-            rows += gpu_rows
+            gpu_device.free_cached()
+        # Last, since what they load, start or reserve stays until the process ends.
+        for contender in contenders:
+            with others.told_apart(), self._chatter.bar(contender.name, steps) as step:
+                row = compare_contender(contender, *arguments, step, cpu_rows[1], self._limits)
+            other_rows.append(row)
+            self._versions[contender.name] = others.version(contender)
+        rows = [*cpu_rows, *other_rows, *gpu_rows]
         self._runs = [row.run for row in rows]
         caption = None if self._gpu else f"The CPU's rows only: {self._reason}"
         console = Console()
@@ -264,6 +284,7 @@ class _Measurement:
             "compile_seconds": self._compile_seconds,
             "cpu_usable": usable_cpus(),
             "gpu_most_threads": most_threads(self._keys.nbytes) if self._gpu else None,
+            "with_versions": self._versions,
         }
         text = json_text(settings, self._machine, self._gpu, self._limits, self._runs)
         write_whole(options.json, text.encode())
@@ -273,6 +294,8 @@ def _checked(options: Options) -> np.dtype[Any]:
     """Return the dtype, once everything that needs no measuring has been found in order."""
     if options.compare and (options.csv or options.plot):
         raise BadArgument("--csv and --plot belong to the table of threads, not to --compare")
+    if options.contenders and not options.compare:
+        raise BadArgument("--with belongs to --compare")
     targets = [path for path in (options.csv, options.json, options.plot) if path is not None]
     if len({Path(path).resolve() for path in targets}) < len(targets):
         raise BadArgument("--csv, --json and --plot need a file each")
@@ -297,12 +320,31 @@ def _checked(options: Options) -> np.dtype[Any]:
     return dtype
 
 
-def _require_memory(options: Options, dtype: np.dtype[Any]) -> None:
+def _those_that_sort(
+    contenders: Sequence[Contender], size: int, dtype: np.dtype[Any], chatter: _Chatter
+) -> list[Contender]:
+    """Return the contenders that sort the dtype, and say which do not."""
+    sorting = []
+    for contender in contenders:
+        reason = others.refusal(contender, size, dtype)
+        if reason is None:
+            sorting.append(contender)
+        else:
+            chatter.say(f"{contender.name} does not sort {dtype}: {reason}")
+    return sorting
+
+
+def _require_memory(
+    options: Options, dtype: np.dtype[Any], contenders: Sequence[Contender]
+) -> None:
     # The keys, the keys sorted, and threaded_sort's result and work space of 2.3 times the keys;
     # two page-locked arrays more for a row of the comparison; small keys need more while they are
     # drawn.
     halves = 13 if options.compare and options.device != "cpu" else 9
     needed = options.size * max(dtype.itemsize * halves // 2, 16)
+    # What one has freed may still be its own while the next one sorts.
+    others_too = [contender.copies * dtype.itemsize + contender.indices for contender in contenders]
+    needed = max(needed, options.size * (2 * dtype.itemsize + sum(others_too)))
     free = available_memory()
     if free is not None and needed > free:
         raise MemoryError(

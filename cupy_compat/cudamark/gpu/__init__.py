@@ -2,7 +2,7 @@
 
 from cupy_compat.cudamark.gpu.device import Gpu, GpuUnavailable, find_gpu
 from cupy_compat.cudamark.gpu.limits import Limits, measure_limits, naive_sort, sort_times
-from cupy_compat.cudamark.gpu.memory import require_memory
+from cupy_compat.cudamark.gpu.memory import free_cached, require_memory
 from cupy_compat.cudamark.gpu.order import as_bits, sorts_dtype
 from cupy_compat.cudamark.gpu.pinned import free_pinned_buffers, page_locked
 from cupy_compat.cudamark.gpu.sort import gpu_sort, most_threads
@@ -13,6 +13,7 @@ __all__ = [
     "Limits",
     "as_bits",
     "find_gpu",
+    "free_cached",
     "free_pinned_buffers",
     "gpu_sort",
     "measure_limits",

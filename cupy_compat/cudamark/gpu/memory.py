@@ -37,6 +37,11 @@ def largest_sort() -> int:
     return int(free_bytes() / (1 + _WORK_SPACE))
 
 
+def free_cached() -> None:
+    """Give back to the GPU what CuPy keeps for its next arrays, for others to take."""
+    load_cupy().get_default_memory_pool().free_all_blocks()
+
+
 def free_bytes() -> int:
     """Return how many bytes CuPy can still allocate on the current GPU."""
     cupy = load_cupy()

@@ -1,0 +1,355 @@
+"""Other libraries that sort: how each is given the same keys, and what it needs.
+
+The task is a sorted copy of the keys, which are in the library's own container by then: a NumPy
+array, a polars Series, a torch tensor, a cuPyNumeric array. A library that sorts in place sorts a
+copy, whose making is timed, as ``np.sort`` makes one too. ``torch.sort`` also returns the indices,
+and cannot be told not to.
+
+Whether a library can be imported, and sorts keys of a dtype, is tried out in a process of its own
+before anything is measured: what it loads, starts or reserves must not be there while others are
+measured, and some end the process where they cannot start.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark.inputs import make_input
+from cupy_compat.cudamark.measure import WrongResult
+from cupy_compat.cudamark.options import BadArgument
+from cupy_compat.cudamark.threads import usable_cpus
+
+_Array = NDArray[Any]
+_KEYS_TRIED = 1 << 17
+_LEAST_MEMORY = 256
+_UNUSABLE, _REFUSED = 3, 4
+_LONGEST = 300
+
+
+class ContenderError(RuntimeError):
+    """A library that is not there, cannot be imported, or failed; the message says which."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Keys in a library's own container, ready to be sorted.
+
+    Attributes
+    ----------
+    sort : callable
+        Returns a sorted copy, in whatever the library returns.
+    to_numpy : callable
+        Makes an ndarray of that, outside the timed region.
+    threads : int or None
+        The most CPU threads that the library says it uses, None where it does not say.
+    device : str
+        ``cpu`` or ``gpu``, whichever it really sorts on.
+    """
+
+    sort: Callable[[], Any]
+    to_numpy: Callable[[Any], _Array]
+    threads: int | None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A library that sorts.
+
+    Attributes
+    ----------
+    name : str
+        As ``--with`` takes it.
+    distribution, module : str
+        What pip installs, and what is imported then.
+    load : callable
+        Makes a `Task` of the imported module and keys of shape (n,).
+    copies, indices : int
+        How much main memory it was seen to take at the most, beyond the keys and the result that
+        is expected: so many times the keys, and so many bytes for each of them.
+    variables : mapping of str to str
+        What it reads from the environment when it is imported, set where nobody has; ``{cpus}``
+        stands for the number of usable CPUs, ``{memory}`` for `copies` times the keys in MiB.
+    takes_gpus : bool
+        Whether it takes the GPUs that it finds; `variables` keep it from that.
+    """
+
+    name: str
+    distribution: str
+    module: str
+    load: Callable[[Any, _Array], Task]
+    copies: int
+    indices: int
+    variables: Mapping[str, str] = field(default_factory=dict)
+    takes_gpus: bool = False
+
+
+def _load_polars(polars: Any, keys: _Array) -> Task:
+    series = polars.Series(keys)
+    # It keeps days in 32 bits, for one, and does not say so where they do not fit.
+    if not np.array_equal(series.to_numpy(), keys):
+        raise TypeError("a Series does not keep these keys")
+    return Task(series.sort, lambda result: result.to_numpy(), polars.thread_pool_size())
+
+
+def _load_torch(torch: Any, keys: _Array) -> Task:
+    torch.set_num_threads(usable_cpus())
+    tensor = torch.from_numpy(keys)
+    return Task(
+        lambda: torch.sort(tensor), lambda result: result.values.numpy(), torch.get_num_threads()
+    )
+
+
+def _load_parallel_sort(parallel_sort: Any, keys: _Array) -> Task:
+    return Task(lambda: parallel_sort.sort(keys), _as_it_is, None)
+
+
+def _load_quill(quill: Any, keys: _Array) -> Task:
+    sort_in_place = getattr(quill, f"parallel_sort_{keys.dtype.kind}{8 * keys.itemsize}")
+
+    def sort() -> _Array:
+        result = keys.copy()
+        sort_in_place(result)
+        return result
+
+    return Task(sort, _as_it_is, None)
+
+
+def _load_cupynumeric(cupynumeric: Any, keys: _Array) -> Task:
+    legate = importlib.import_module("legate.core")
+    runtime, machine = legate.get_legate_runtime(), legate.get_machine()
+
+    def finished(result: Any) -> Any:
+        # Its calls return before the work is done.
+        runtime.issue_execution_fence(block=True)
+        return result
+
+    array = finished(cupynumeric.array(keys))
+    kind, cpu, gpu = machine.preferred_target, legate.TaskTarget.CPU, legate.TaskTarget.GPU
+    return Task(
+        lambda: finished(cupynumeric.sort(array)),
+        lambda result: result.__array__(),
+        machine.count(cpu) if kind == cpu else None,
+        "gpu" if kind == gpu else "cpu",
+    )
+
+
+def _as_it_is(result: _Array) -> _Array:
+    return result
+
+
+# It starts without a GPU only if told so. It frees nothing before its memory is full, and the last
+# option spares warnings of what the first ones ask for.
+_LEGATE = "--gpus 0 --cpus {cpus} --sysmem {memory} --logging gpu=none,threads=error"
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender(
+            *("polars", "polars", "polars", _load_polars, 2, 1),
+            variables={"POLARS_MAX_THREADS": "{cpus}"},
+        ),
+        Contender("torch", "torch", "torch", _load_torch, 1, 20),
+        Contender("parallel-sort", "parallel-sort", "parallel_sort", _load_parallel_sort, 2, 1),
+        Contender("quill", "quill-fastsort-parallel", "quill_fastsort_parallel", _load_quill, 4, 1),
+        Contender(
+            *("cupynumeric", "nvidia-cupynumeric", "cupynumeric", _load_cupynumeric, 8, 30),
+            variables={"LEGATE_CONFIG": _LEGATE},
+            takes_gpus=True,
+        ),
+    )
+}
+"""What ``--with`` knows, by name."""
+
+
+def chosen(names: Iterable[str]) -> list[Contender]:
+    """Return the contenders of these names, in this order.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Keys of `CONTENDERS`.
+
+    Returns
+    -------
+    list of Contender
+        All of them installed.
+
+    Raises
+    ------
+    BadArgument
+        If a name is unknown, or comes twice.
+    ContenderError
+        If one is not installed; the message says how to install it.
+    """
+    found: list[Contender] = []
+    for name in names:
+        if name not in CONTENDERS:
+            known = ", ".join(CONTENDERS)
+            raise BadArgument(f"argument --with: {name!r} is none of {known}")
+        if CONTENDERS[name] in found:
+            raise BadArgument(f"argument --with: {name!r} is there twice")
+        found.append(CONTENDERS[name])
+    for contender in found:
+        if importlib.util.find_spec(contender.module) is None:
+            raise ContenderError(
+                f"{contender.name} is not installed: pip install {contender.distribution}"
+            )
+    return found
+
+
+def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) -> None:
+    """Set in this process's environment what the contenders will read, where nobody has.
+
+    Parameters
+    ----------
+    contenders : iterable of Contender
+        None of them imported yet.
+    nbytes : int
+        Size of the keys.
+    on_gpu : bool
+        Whether a GPU is measured, so that who takes GPUs may.
+    """
+    for contender in contenders:
+        if on_gpu and contender.takes_gpus:
+            continue
+        memory = max(contender.copies * nbytes >> 20, _LEAST_MEMORY)
+        for variable, value in contender.variables.items():
+            os.environ.setdefault(variable, value.format(cpus=usable_cpus(), memory=memory))
+
+
+def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None:
+    """Try in a process of its own whether a contender sorts keys of a dtype.
+
+    Parameters
+    ----------
+    contender : Contender
+        Installed.
+    size : int
+        How many keys are to be sorted; no more than 131,072 are tried.
+    dtype : dtype
+        Of the keys.
+
+    Returns
+    -------
+    str or None
+        Why it does not, in one line, or None if it does.
+
+    Raises
+    ------
+    ContenderError
+        If it cannot be imported.
+    """
+    # The library is to be what is imported here, and so is this module, wherever that was found.
+    code = (
+        "import sys; name, size, dtype, *sys.path = sys.argv[1:]\n"
+        f"from {__name__} import try_out; del sys.path[0]; try_out(name, int(size), dtype)"
+    )
+    here = str(Path(__file__).parents[len(__name__.split(".")) - 1])
+    # Of many keys: torch was seen to sort a few unsigned ones, and to refuse more.
+    keys = [str(min(size, _KEYS_TRIED)), str(dtype)]
+    command = [sys.executable, "-c", code, contender.name, *keys, here, *sys.path]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return None
+    if done.returncode in (_UNUSABLE, _REFUSED):
+        reason = done.stdout.splitlines()[-1]
+    else:
+        # It ended the process itself, and how it begins to say why is all that there is.
+        reason = textwrap.shorten(done.stderr, _LONGEST) or f"exit code {done.returncode}"
+    if done.returncode == _REFUSED:
+        return reason
+    raise ContenderError(f"{contender.name} cannot be used: {reason}")
+
+
+def try_out(name: str, size: int, dtype: str) -> None:
+    """Sort keys, and end the process with the reason as the last line if that fails."""
+    contender = CONTENDERS[name]
+    failed = _UNUSABLE
+    try:
+        importlib.import_module(contender.module)
+        failed = _REFUSED
+        keys = make_input("uniform", size, np.dtype(dtype), 0)
+        task = load(contender, keys)
+        result = task.to_numpy(task.sort())
+        if result.dtype != keys.dtype:
+            raise TypeError(f"it returns {result.dtype}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of polars is no Exception
+        print(f"\n{_told(error)}", flush=True)
+        sys.exit(failed)
+
+
+def load(contender: Contender, keys: _Array) -> Task:
+    """Import a contender and give it the keys, of shape (n,); for the main thread alone."""
+    handler = signal.getsignal(signal.SIGINT)
+    task = contender.load(importlib.import_module(contender.module), keys)
+    # Legate puts a handler in the place of Python's, which ends the process by the signal.
+    signal.signal(signal.SIGINT, handler)
+    return task
+
+
+def version(contender: Contender) -> str | None:
+    """Return the version of a contender that has been imported, None if it does not say."""
+    found = getattr(sys.modules[contender.module], "__version__", None)
+    return None if found is None else str(found)
+
+
+@contextmanager
+def told_apart() -> Iterator[None]:
+    """Have what libraries print in the block go to standard error: the table is not theirs."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextmanager
+def blamed(contender: Contender) -> Iterator[None]:
+    """Have whatever goes wrong in the block name the contender.
+
+    Raises
+    ------
+    WrongResult
+        If it gave one.
+    ContenderError
+        If it failed.
+    """
+    try:
+        yield
+    except WrongResult as error:
+        raise WrongResult(f"{contender.name}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of polars is no Exception
+        raise ContenderError(f"{contender.name} failed: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """Return in one line what a library raised."""
+    text = str(error)
+    # Legate writes a page, whose line "#0" says what went wrong.
+    telling = re.search(r"#0 (.+)", text)
+    lines = [telling[1]] if telling else [line for line in text.splitlines() if line.strip()]
+    return textwrap.shorten(": ".join([type(error).__name__, *lines[:1]]), _LONGEST)
