@@ -21,6 +21,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
 AUTO = ROOT / "auto"
+SITE = "docs/_build/html"
 PUBLISHED = ["cupy-compat", "cupy-compat-auto"]
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -59,13 +60,18 @@ def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html; any warning or broken link is a failure.
 
     `nox -s docs -- linkcheck` follows the links that lead out, too, which needs a network.
+    `nox -s docs -- performance` puts the pages of the history beside it, which needs npm.
     """
     session.install(".[cudamark]", *groups("docs"))
     strict = ["--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env"]
-    session.run("sphinx-build", *strict, "docs", "docs/_build/html")
-    session.run("python", "tools/check_site.py", "docs/_build/html")
-    for builder in session.posargs:
-        session.run("sphinx-build", *strict, "-b", builder, "docs", f"docs/_build/{builder}")
+    session.run("sphinx-build", *strict, "docs", SITE)
+    session.run("python", "tools/check_site.py", SITE)
+    for extra in session.posargs:
+        if extra == "performance":
+            session.install(*groups("bench"))
+            session.run("python", "-m", "tools.history.site", "--into", f"{SITE}/performance")
+        else:
+            session.run("sphinx-build", *strict, "-b", extra, "docs", f"docs/_build/{extra}")
 
 
 @nox.session(python=PYTHONS)
