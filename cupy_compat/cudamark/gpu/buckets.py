@@ -110,7 +110,7 @@ def _sort_buckets(
     each = -(-threads // max(len(shares), 1))
 
     def serve(share: _Share) -> None:
-        memory: Any = None
+        held: Any = None
         while True:
             try:
                 bucket = queue.popleft()
@@ -119,9 +119,9 @@ def _sort_buckets(
             part, target = (a[bounds[bucket] : bounds[bucket + 1]] for a in (scattered, result))
             try:
                 with pinned.lanes(cupy, 1)[0].stream:
-                    if memory is None:
-                        memory = cupy.empty(part.size, part.dtype)
-                keys = memory[: part.size]
+                    if held is None:
+                        held = cupy.empty(part.size, part.dtype)
+                keys = held[: part.size]
                 order = functools.partial(sort_on_device, cupy, keys, False)
                 staging.Trip(cupy, part, target, keys, order, each, fresh=False).run()
             except cupy.cuda.memory.OutOfMemoryError:
