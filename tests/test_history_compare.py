@@ -197,7 +197,8 @@ def test_a_commit_is_the_same_as_itself_in_the_reference_results() -> None:
     allowed = compare.thresholds(ROOT / "asv.conf.json")
     for commit in commits:
         told = compare.compare(compare.RESULTS, commit, commit, allowed)
-        assert told.compared > 20
+        # As many as three CuPys have on one Python, before there were sorts.
+        assert told.compared >= 20
         assert not told.changes
 
 
