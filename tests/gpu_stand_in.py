@@ -98,8 +98,8 @@ class Gpu:
     Attributes
     ----------
     free : dict of int to int
-        By device: how many bytes of keys can be sorted at once. Nothing fits on the device 0 before
-        it is said.
+        By device: how many bytes of keys can be sorted at once; all that a test may want, unless it
+        says less.
     locked : set of (int, int)
         Where memory that counts as page-locked begins and ends.
     calls : list of str

@@ -140,8 +140,11 @@ GROUPS = {
     "gpu": [
         Part(
             "cupy_compat/cudamark",
-            ("gpu/device.py", "gpu/memory.py", "gpu/limits.py", "gpu/staging.py"),
-            ("tests/test_honesty.py", "tests/test_gpu_sort.py"),
+            (
+                *("gpu/device.py", "gpu/memory.py", "gpu/limits.py", "gpu/order.py"),
+                *("gpu/pinned.py", "gpu/staging.py", "gpu/buckets.py", "gpu/sort.py"),
+            ),
+            ("tests/test_honesty.py", "tests/test_gpu_staging.py", "tests/test_gpu_sort.py"),
         )
     ],
 }
