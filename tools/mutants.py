@@ -5,6 +5,9 @@ where the tests run, and the interpreters that they start; there are as many cop
 a run has found out is kept: a mutant that was killed is not run again, one that survived is, as
 soon as the package or its tests have changed. ``--afresh`` forgets all of it.
 
+A mutant meets those tests first that execute its line, as a run without any mutant has shown; if
+none of them notices it, all tests of its part.
+
 A mutant that survives is a hole in the tests, or makes no difference. Those of the second kind
 are named with their reason in ``tests/survivors.toml``. A survivor that is not named there fails
 the run, and so does a named one that is killed or no longer made.
@@ -301,13 +304,47 @@ def _difference(before: str, after: str) -> tuple[str, str]:
     return side("- "), side("+ ")
 
 
-#: Runs in a copy: what takes long to import is imported once, then each test run is a fork.
+#: Runs in a copy: what takes long to import is imported once, then each test run is a fork. It gets
+#: pytest's arguments, the names of the only tests to run or none, and the modules of whose lines
+#: it is to tell which tests execute them, or none; "" stands for what runs outside any test.
 SERVER = """
-import importlib, os, sys
+import collections, importlib, json, os, sys
 import pytest
+
+class Only:
+    def __init__(self, names):
+        self.names = frozenset(names)
+
+    def pytest_collection_modifyitems(self, items):
+        items[:] = [item for item in items if item.nodeid in self.names]
+
+class Lines:
+    def __init__(self, modules):
+        self.modules = {os.path.abspath(module): module for module in modules}
+        self.test, self.found = "", collections.defaultdict(set)
+        events = sys.monitoring
+        events.use_tool_id(events.COVERAGE_ID, "mutants")
+        events.register_callback(events.COVERAGE_ID, events.events.LINE, self.line)
+        events.set_events(events.COVERAGE_ID, events.events.LINE)
+
+    def line(self, code, line):
+        if code.co_filename in self.modules:
+            self.found[f"{self.modules[code.co_filename]}:{line}"].add(self.test)
+        return sys.monitoring.DISABLE  # once a test is enough
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        self.test = item.nodeid
+        sys.monitoring.restart_events()
+        try:
+            return (yield)
+        finally:
+            self.test = ""
+
 for name in sys.argv[1].split(","):
     importlib.import_module(name)
 for line in sys.stdin:
+    arguments, only, modules = json.loads(line)
     child = os.fork()
     if not child:
         os.setpgid(0, 0)
@@ -315,7 +352,11 @@ for line in sys.stdin:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        code = pytest.main(line.split("\\0")[:-1])
+        lines = Lines(modules) if modules else None
+        code = pytest.main(arguments, [Only(only)] if only else [lines] if lines else [])
+        if lines:
+            with open("lines.json", "w") as file:
+                json.dump({line: sorted(tests) for line, tests in lines.found.items()}, file)
         sys.stdout.flush()
         os._exit(code)
     print(child, flush=True)
@@ -358,11 +399,18 @@ class Copy:
         self._server.kill()
         self._server.communicate()
 
-    def test(self, tests: Iterable[str], limit: float | None) -> tuple[str, str]:
+    def test(
+        self,
+        tests: Iterable[str],
+        limit: float | None,
+        only: Iterable[str] = (),
+        modules: Iterable[str] = (),
+    ) -> tuple[str, str]:
         """Run tests; return ``survived``, ``killed`` or ``timed out``, and the test that failed."""
         assert self._server.stdin
         assert self._server.stdout
-        self._server.stdin.write("\0".join([*PYTEST, *tests, "\n"]))
+        order = [[*PYTEST, *tests], sorted(only), sorted(modules)]
+        self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
         group = int(self._server.stdout.readline())
         expired = threading.Event()
@@ -380,13 +428,26 @@ class Copy:
         noticed = re.search(r"^(?:FAILED|ERROR) (\S+)", out, re.MULTILINE)
         return "killed", noticed[1] if noticed else (out.strip().splitlines() or [""])[-1]
 
-    def try_out(self, mutant: Mutant, tests: Iterable[str], limit: float) -> tuple[str, str]:
-        """Test a mutant."""
+    def lines(self, part: Part) -> dict[str, list[str]]:
+        """Return the tests that execute each line of a part's modules, as ``module:line``."""
+        outcome, by = self.test(part.tests, None, modules=part.paths())
+        if outcome != "survived":
+            raise RuntimeError(f"the tests fail without any mutant: {by}")
+        found: dict[str, list[str]] = json.loads((self._folder / "lines.json").read_text())
+        return found
+
+    def try_out(
+        self, mutant: Mutant, tests: Iterable[str], nearest: Iterable[str], limit: float
+    ) -> tuple[str, str]:
+        """Test a mutant: by the nearest tests, and if these do not notice it, by all."""
         path = self._folder / mutant.module
         whole = path.read_text()
         try:
             self._write(path, mutant.source)
-            return self.test(tests, limit)
+            outcome, by = self.test(tests, limit, nearest)
+            if nearest and outcome == "survived":
+                outcome, by = self.test(tests, limit)
+            return outcome, by
         finally:
             self._write(path, whole)
 
@@ -395,6 +456,20 @@ class Copy:
         # Two mutants of one length within one second would share a compiled file.
         self._clock += 2
         os.utime(path, (self._clock, self._clock))
+
+
+def nearest_tests(mutant: Mutant, lines: dict[str, list[str]]) -> list[str]:
+    """Return the tests that execute the statement a mutant is in; none where an import does."""
+    first = last = mutant.line
+    for node in ast.walk(ast.parse((ROOT / mutant.module).read_text())):
+        if isinstance(node, ast.stmt) and node.lineno <= mutant.line <= (node.end_lineno or 0):
+            # The innermost comes last. Of one that holds others, its head.
+            first, inner = node.lineno, getattr(node, "body", None)
+            last = max(inner[0].lineno - 1, first) if inner else node.end_lineno or first
+    tests: set[str] = set()
+    for line in range(min(first, mutant.line), max(last, mutant.line) + 1):
+        tests.update(lines.get(f"{mutant.module}:{line}", []))
+    return [] if "" in tests else sorted(tests)
 
 
 def _end(group: int) -> None:
@@ -456,41 +531,41 @@ def run(group: str, only: list[str], jobs: int, work: Path) -> tuple[list[dict[s
     """
     record = Record(work / f"{group}.jsonl", tree_digest())
     tasks = [
-        (mutant, part.tests)
+        (mutant, part)
         for part in GROUPS[group]
         for path in part.paths()
         if not only or Path(path).name in only
         for mutant in mutants_of(path)
     ]
     known = [entry for mutant, _ in tasks if (entry := record.get(mutant))]
-    open_ = [(mutant, tests) for mutant, tests in tasks if not record.get(mutant)]
+    open_ = [(mutant, part) for mutant, part in tasks if not record.get(mutant)]
     print(f"{len(tasks)} mutants, {len(known)} of them known; {jobs} jobs", flush=True)
     if not open_:
         return known, len(known)
     ready: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     copies = [Copy(work / f"copy-{number}") for number in range(jobs)]
-    limits: dict[tuple[str, ...], float] = {}
+    limits: dict[Part, float] = {}
+    lines: dict[Part, dict[str, list[str]]] = {}
 
     def prepare(copy: Copy) -> None:
-        for tests in dict.fromkeys(tests for _, tests in open_):
+        for part in dict.fromkeys(part for _, part in open_):
             start = time.monotonic()
-            outcome, by = copy.test(tests, None)
-            if outcome != "survived":
-                raise RuntimeError(f"the tests fail without any mutant: {by}")
+            lines[part] = copy.lines(part)
             seconds = time.monotonic() - start
-            print(f"without a mutant {tests[0]} ... take {seconds:.0f} s", flush=True)
-            limits[tests] = max(limits.get(tests, 0.0), 60 + 4 * seconds)
+            print(f"without a mutant {part.tests[0]} ... take {seconds:.0f} s", flush=True)
+            limits[part] = max(limits.get(part, 0.0), 60 + 4 * seconds)
         ready.put(copy)
 
     begun = time.monotonic()
     done = list(known)
 
-    def examine(task: tuple[Mutant, tuple[str, ...]]) -> dict[str, Any]:
-        mutant, tests = task
+    def examine(task: tuple[Mutant, Part]) -> dict[str, Any]:
+        mutant, part = task
+        nearest = nearest_tests(mutant, lines[part])
         copy = ready.get()
         start = time.monotonic()
         try:
-            outcome, by = copy.try_out(mutant, tests, limits[tests])
+            outcome, by = copy.try_out(mutant, part.tests, nearest, limits[part])
         finally:
             ready.put(copy)
         return record.add(mutant, outcome, by, time.monotonic() - start)
