@@ -25,13 +25,13 @@ SITE = "docs/_build/html"
 PUBLISHED = ["cupy-compat", "cupy-compat-auto"]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from testbed import HEALTHY_CUPYS, TestBedError, interpreter  # noqa: E402
+from testbed import TestBedError, interpreter  # noqa: E402
 
 nox.needs_version = ">=2025.2.9"
 # Some sessions call pip, which an environment that uv makes does not hold.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "docs", "tests", "healthy", "packages", "engines", "bench"]
+nox.options.sessions = ["lint", "docs", "tests", "packages", "engines", "bench"]
 # The three Pythons must be there; this one counts where it is.
 with contextlib.suppress(TestBedError):
     interpreter("3.14")
@@ -76,11 +76,20 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run all tests but those of healthy CuPys; the broken ones are made first, and kept."""
+    """Run all tests; broken and healthy CuPys are made when they are needed, and kept.
+
+    Those of documentation and tools, which are the same on every Python, run on the newest.
+    """
     session.install(".[cudamark,cuda12x]", *groups("test"))
-    elsewhere = ["tests/test_healthy_cupy.py", "tests/test_doctor_environments.py"]
+    elsewhere = ["test_doctor_environments.py"]
+    if session.python != PYTHONS[-1]:
+        tools = ["cupy_suite", "docs", "evidence", "load", "testbed"]
+        history = ["history_compare", "history_labels", "history_selection", "history_site"]
+        elsewhere += [f"test_{name}.py" for name in [*tools, *history]]
+        elsewhere.append("test_neighbours.py::test_a_program_that_pyinstaller_froze_works")
     session.run(
-        "pytest", "-n", "auto", *(f"--deselect={file}" for file in elsewhere), *session.posargs
+        *("pytest", "-n", "auto", *(f"--deselect=tests/{test}" for test in elsewhere)),
+        *session.posargs,
     )
 
 
@@ -92,14 +101,6 @@ def later(session: nox.Session) -> None:
     files = [*shim, "threaded_sort", "cudamark", "contenders", "honesty"]
     cases = ["-k", "not broken_in_another_way"]
     session.run("pytest", "-n", "auto", *(f"tests/test_{file}.py" for file in files), *cases)
-
-
-@nox.session(python=PYTHONS)
-@nox.parametrize("cupy", HEALTHY_CUPYS)
-def healthy(session: nox.Session, cupy: str) -> None:
-    """Run the tests of healthy CuPys."""
-    session.install(".", *groups("test"))
-    session.run("pytest", "tests/test_healthy_cupy.py", "-k", cupy, *session.posargs)
 
 
 @nox.session(python="3.12")

@@ -33,7 +33,7 @@ Besides, in every `nox`, on each of the three Pythons:
   and why.
 - **Neighbours and switches**: import hooks of pytest, coverage, beartype, typeguard, wrapt and
   lazy_loader, foreign finders before and after ours, switches of Python, closed streams, an
-  empty environment; installed editable, zipped, vendored and frozen by PyInstaller.
+  empty environment; installed editable, zipped and vendored; frozen by PyInstaller, on 3.13.
   `tests/test_neighbours.py` is the table.
 - **A model** of what `status()` must say, against sequences of installing, importing, failing,
   purging and reloading: 40 of them, and six on real CuPys. The session `stress` takes 2,000 and
