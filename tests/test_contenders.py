@@ -18,7 +18,7 @@ import sys
 import time
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +348,9 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
     limits = Limits(8000, 1e6, 2e6, 1.0, 0.5)
     done: list[str] = []
 
+    def set_variables(others: Sequence[Any], nbytes: int, *, on_gpu: bool) -> None:
+        done.append(f"{[other.name for other in others]}, {nbytes} bytes, on_gpu={on_gpu}")
+
     def on_gpu(*arguments: object) -> tuple[list[compare.Row], Limits]:
         done.append("GPU")
         return [compare.Row(Run("gpu_sort", "gpu", 1, 1.0, (1.0,)), 1.0, "bus")], limits
@@ -365,8 +368,10 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
     monkeypatch.setattr(suite, "gpu_device", gpu)
     monkeypatch.setattr(suite, "compare_gpu", on_gpu)
     monkeypatch.setattr(suite, "compare_contender", another)
+    monkeypatch.setattr(contenders, "set_variables", set_variables)
     assert command.main(["--device", "gpu", *COMPARED[2:]]) == 0
-    assert done == ["GPU", "freed", "parallel-sort"]
+    prepared = f"['parallel-sort'], {4 * SIZE} bytes, on_gpu=True"
+    assert done == [prepared, "GPU", "freed", "parallel-sort"]
     shown = names_in(capfd.readouterr().out)
     assert shown == ["np.sort", "threaded_sort", "parallel-sort", "gpu_sort"]
 
@@ -392,6 +397,21 @@ def test_the_table_stands_alone_whatever_a_library_prints(
     assert "said by the library\n" in captured.err
     os.write(1, b"ours again")
     assert capfd.readouterr().out == "ours again"
+
+
+def test_what_was_printed_before_a_library_is_called_is_not_taken_for_its_own(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = len(os.listdir("/proc/self/fd"))
+    with open(1, "w", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        print("ours")
+        with contenders.told_apart():
+            stream.write("theirs\n")
+            stream.flush()
+        monkeypatch.undo()
+    assert capfd.readouterr() == ("ours\n", "theirs\n")
+    assert len(os.listdir("/proc/self/fd")) == files
 
 
 # What goes wrong while it is measured
@@ -421,7 +441,7 @@ def test_a_library_that_is_wrong_in_one_call_ends_the_command_and_is_named(
 @pytest.mark.parametrize(
     ("what", "text"),
     [
-        ("raise OverflowError('too\\nmany')", "parallel-sort failed: OverflowError: too"),
+        ("raise OverflowError('too\\nmany')", "parallel-sort failed: OverflowError: too\n"),
         ("raise MemoryError", "parallel-sort failed: MemoryError"),
         ("raise BaseException('panic')", "parallel-sort failed: BaseException: panic"),
         ("raise SystemExit(0)", "parallel-sort failed: SystemExit: 0"),

@@ -10,7 +10,9 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import resource
+import sys
 import threading
 import types
 import weakref
@@ -117,6 +119,64 @@ def test_neither_the_check_nor_the_progress_bar_is_timed(
     )
     assert (timing.first, *timing.repeats) == (100.0, 1.0, 2.0, 9.0)
     assert checked == 5 * [([1, 2, 3], [1, 2, 3])]
+
+
+def test_the_progress_bar_is_on_standard_error_and_has_no_thread_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alive = []
+
+    def sort(keys: Array, threads: int) -> Array:
+        alive.append((threading.active_count(), sys.stdout, sys.stderr))
+        return np.sort(keys)
+
+    before = threading.active_count(), sys.stdout, sys.stderr
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich takes both streams for terminals
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(suite, "threaded_sort", sort)
+    assert command.main([*COMMAND[:-1], "--threads", "2"]) == 0
+    captured = capfd.readouterr()
+    table = re.compile(
+        r"CPU cores: \d+\nThreads: 2, Time taken: [\d.]+ seconds\n\n"
+        r"ThreadCount,TimeTakenSeconds\n2,[\d.]+\n"
+    )
+    assert table.fullmatch(captured.out)
+    shares = re.findall(r"(\d+)%", captured.err)
+    assert "threaded_sort, threads: 2" in captured.err
+    assert set(shares) == {"0", "20", "40", "60", "80", "100"}
+    assert captured.err.endswith("\x1b[1A\x1b[2K")  # the line is empty again
+    assert set(alive) == {before}
+
+
+def test_each_line_can_be_read_while_the_next_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    read: dict[int, str] = {}
+
+    def sort(keys: Array, threads: int) -> Array:
+        read[threads] = read.get(threads, "") + capfd.readouterr().out
+        return np.sort(keys)
+
+    monkeypatch.setattr(suite, "threaded_sort", sort)
+    # As into a pipe: nothing gets through before it is flushed.
+    with open(1, "w", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert command.main([*COMMAND, "--threads", "1,2"]) == 0
+        assert "ThreadCount,TimeTakenSeconds" in capfd.readouterr().out
+        monkeypatch.undo()
+    assert read[1].startswith("CPU cores: ")
+    assert read[2].startswith("Threads: 1, Time taken: ")
+
+
+def test_quiet_and_where_nobody_looks_there_is_no_progress_bar(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*COMMAND[:-1], "--threads", "1"]
+    assert command.main(arguments) == 0
+    assert "%" not in capfd.readouterr().err
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    assert command.main([*arguments, "--quiet"]) == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_no_result_is_held_in_memory_while_the_next_is_made() -> None:
@@ -245,10 +305,16 @@ def test_a_sort_that_is_wrong_in_one_call_ends_the_command_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("distribution", ["uniform", "few-values"])
+@pytest.mark.parametrize("places", [(0, -1), (500, 700)])
 def test_a_numpy_that_sorts_wrongly_is_not_the_judge(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    distribution: str,
+    places: tuple[int, int],
 ) -> None:
     arguments = ["--device", "cpu", "--size", "1000", "--repeat", "1", "--threads", "1"]
+    arguments += ["--distribution", distribution]
     monkeypatch.setattr(suite, "threaded_sort", lambda keys, threads: np.sort(keys, kind="stable"))
     assert command.main(arguments) == 0
     assert "np.sort leaves" not in capfd.readouterr().err
@@ -257,7 +323,7 @@ def test_a_numpy_that_sorts_wrongly_is_not_the_judge(
     def wrong(keys: Array, kind: str | None = None) -> Array:
         result = right(keys, kind=kind)
         if kind is None:
-            result[[0, -1]] = result[[-1, 0]]
+            result[[*places]] = result[[*places[::-1]]]
         return result
 
     monkeypatch.setattr(np, "sort", wrong)
@@ -275,6 +341,16 @@ def test_ctrl_c_is_one_line_and_exit_code_130(
     assert command.main([*COMMAND, "--csv", str(tmp_path / "out.csv")]) == 130
     assert capfd.readouterr().err == "cupy-compat cudamark: error: interrupted\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_where_more_threads_than_cpus_are_asked_for_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(suite, "usable_cpus", lambda: 3)
+    for threads, said in (("1,3", False), ("1,4,2", True)):
+        assert command.main([*COMMAND[:-1], "--threads", threads]) == 0
+        told = "More than 3 threads bring nothing here" in capfd.readouterr().err
+        assert told == said
 
 
 @pytest.mark.parametrize(
@@ -436,8 +512,10 @@ def test_the_rows_of_a_gpu_are_held_against_its_memory_and_its_floor(
     monkeypatch.setattr(compare, "gpu_device", stand_in)
     monkeypatch.setattr(compare, "most_threads", lambda nbytes: {24: 6}[nbytes])
     monkeypatch.setattr(compare, "gpu_sort", gpu_sort)
-    rows, reported = compare.compare_gpu(KEYS, SORTED, 3, 1, lambda: None)
+    steps: list[int] = []
+    rows, reported = compare.compare_gpu(KEYS, SORTED, 3, 1, lambda: steps.append(1))
     assert reported is limits
+    assert len(steps) == 3 * len(CALLS)
     assert asked == [([3, 1, 2], 3, False), ([3, 1, 2], 3, True), (24, 2.0, 3)]
     assert [(row.run.name, row.run.threads, row.run.first, row.run.repeats) for row in rows] == [
         ("cp.sort", None, None, (2.0, 4.0, 18.0)),
