@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +135,17 @@ SNAPSHOT = textwrap.dedent("""
             if list(map(id, before[kind])) != list(map(id, after[kind]))
         ]
 """)
+
+
+@pytest.fixture
+def no_thread_left() -> Iterator[None]:
+    """Fail the test if a thread that it started, by whatever means, is there after it."""
+    before = _thread._count()
+    yield
+    end = time.monotonic() + 10  # the system takes a moment to end what has done its work
+    while _thread._count() > before and time.monotonic() < end:
+        time.sleep(0.001)
+    assert _thread._count() <= before
 
 
 def arming(**environment: str) -> dict[str, str]:

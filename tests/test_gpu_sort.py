@@ -19,6 +19,7 @@ from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
 from cupy_compat.cudamark.gpu import GpuUnavailable, page_locked, pinned, staging
 from cupy_compat.cudamark.gpu.device import load_cupy
 
+pytestmark = pytest.mark.usefixtures("no_thread_left")
 on_gpu = pytest.mark.gpu
 without_gpu = pytest.mark.skipif(not missing_gpu(), reason="there is a usable GPU")
 
@@ -48,13 +49,6 @@ def assert_sorted_as_numpy_does(a: np.ndarray, threads: int | None = None) -> No
     assert result.dtype == expected.dtype
     np.testing.assert_array_equal(result, expected)
     np.testing.assert_array_equal(a, before)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) <= before
 
 
 @on_gpu

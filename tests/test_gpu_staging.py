@@ -7,8 +7,12 @@ are like, and whatever fails.
 from __future__ import annotations
 
 import ctypes
+import gc
+import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import gpu_stand_in
@@ -18,7 +22,10 @@ from gpu_stand_in import Gpu
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
-from cupy_compat.cudamark.gpu import buckets, loops, pinned, staging
+from cupy_compat.cudamark.gpu import buckets, helper, loops, pinned, staging
+from cupy_compat.cudamark.gpu.helper import Helper
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 DTYPES = ["?", "i1", "u2", "f2", "i4", "f4", "u8", "f8", "c16", ">i4", ">f8", "M8[s]", ">m8[ns]"]
 #: Those that are split by value where they do not fit.
@@ -34,13 +41,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     return gpu_stand_in.put_in_place(monkeypatch, devices=2)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_left() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) == before
 
 
 def keys_of(dtype: str, size: int) -> NDArray[Any]:
@@ -233,6 +233,109 @@ def test_fresh_memory_is_touched_once_and_holds_what_it_held() -> None:
     assert stretches in (2, 3), "two MiB each, cut where the addresses are"
     assert (memory == 7).all()
     assert not loops.touch_stretch(fresh)
+
+
+# Threads
+
+
+def test_a_helper_works_in_a_thread_of_its_own_and_is_waited_for() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(30)
+        done.append(threading.get_ident())
+
+    one = Helper(work)
+    one.start()
+    assert begun.wait(30), "it works while this thread does"
+    assert not done
+    go_on.set()
+    one.join(pytest.fail)
+    one.join(pytest.fail)
+    (ident,) = done
+    assert ident != threading.get_ident()
+
+
+def test_ctrl_c_while_a_helper_is_waited_for_is_told_and_it_is_waited_for_nevertheless() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(30)
+        order.append("done")
+
+    def interrupted(error: BaseException) -> None:
+        order.append(type(error).__name__)
+        go_on.set()
+
+    def interrupt() -> None:
+        assert begun.wait(30)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    one, other = Helper(work), Helper(interrupt)
+    one.start()
+    other.start()
+    one.join(interrupted)
+    other.join(pytest.fail)
+    assert order == ["KeyboardInterrupt", "done"]
+
+
+def test_a_helper_that_was_not_or_could_not_be_started_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Helper(pytest.fail).join(pytest.fail)
+
+    def fail(work: object, arguments: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(helper._thread, "start_new_thread", fail)
+    one = Helper(pytest.fail)
+    with pytest.raises(RuntimeError, match="can't start"):
+        one.start()
+    one.join(pytest.fail)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_helper_that_fails_is_not_waited_for_in_vain() -> None:
+    one = Helper(lambda: 1 / 0)
+    one.start()
+    one.join(pytest.fail)
+
+
+def test_what_a_call_has_used_is_free_when_it_has_returned(gpu: Gpu) -> None:
+    gc.disable()
+    try:
+        result = weakref.ref(gpu_sort(keys_of("i4", 20_000), 4))
+        end = time.monotonic() + 10  # a helper that has done its work takes a moment to go
+        while result() is not None and time.monotonic() < end:
+            time.sleep(0.001)
+        assert result() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("started", [0, 2])
+def test_where_no_more_threads_can_be_started_no_key_is_lost(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
+    a = keys_of("i4", 20_000)
+    keys = a.copy()
+    start, starts = helper._thread.start_new_thread, iter(range(100))
+
+    def fail_later(work: Any, arguments: Any) -> int:
+        if next(starts) >= started:
+            raise RuntimeError("can't start new thread")
+        return start(work, arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(helper._thread, "start_new_thread", fail_later)
+        with pytest.raises(RuntimeError, match="can't start"):
+            gpu_sort(keys, 4, out=keys)
+    np.testing.assert_array_equal(np.sort(keys), np.sort(a))
+    assert_sorted(gpu_sort(keys, 4), a)
 
 
 # Failures

@@ -313,7 +313,9 @@ def _environment(staged: Path, version: str) -> dict[str, str]:
     """Return the variables that a carried interpreter and its CuPy need."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
     nvidia = staged / "packages" / version / "common" / "nvidia"
-    libraries = [staged / "python" / version / "lib", *sorted(nvidia.glob("*/lib"))]
+    # Its own first; asv, which starts it, runs on another of the Pythons.
+    pythons = [staged / "python" / version, *sorted((staged / "python").iterdir())]
+    libraries = [*(python / "lib" for python in pythons), *sorted(nvidia.glob("*/lib"))]
     return kept | {
         "LD_LIBRARY_PATH": os.pathsep.join([*map(str, libraries), kept.get("LD_LIBRARY_PATH", "")]),
         "CUDA_PATH": str(nvidia / "cuda_runtime"),

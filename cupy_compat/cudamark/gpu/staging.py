@@ -15,6 +15,7 @@ no threads.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.gpu import driver, loops, pinned
+from cupy_compat.cudamark.gpu.helper import Helper
 from cupy_compat.cudamark.gpu.pinned import Lane
 
 _FIRST_BYTES = 256 << 10
@@ -83,10 +85,6 @@ class Trip:
         self._state = np.zeros(3, np.uint8)
         self._sorted = cupy.cuda.Event(disable_timing=True)
         self._sorting = threading.Event()
-        self._others = [
-            threading.Thread(target=self._work, args=(index,), name=f"gpu_sort-{index}")
-            for index in range(1, len(self._lanes))
-        ]
         self._guard = threading.Lock()
         self._sending = len(self._lanes)
         self._failure: BaseException | None = None
@@ -100,14 +98,18 @@ class Trip:
             The first failure of a thread, or what interrupted this one. The result is whole if
             it shares memory with the source and the keys had been sorted.
         """
+        # Not kept: they and this object would hold each other, and the arrays, until the garbage
+        # is collected.
+        helpers = [Helper(functools.partial(self._work, i)) for i in range(1, len(self._lanes))]
         try:
-            for thread in self._others:
-                thread.start()
+            for helper in helpers:
+                helper.start()
             self._work(0)
         except BaseException as error:
             self._fail(error)
-        for thread in self._others:
-            self._join(thread)
+        for helper in helpers:
+            # Ctrl-C asks the others to stop, but may not leave one of them behind.
+            helper.join(self._fail)
         if self._failure is not None:
             # The slots and the keys are used again, so no copy may be left under way.
             for lane in self._lanes:
@@ -116,15 +118,6 @@ class Trip:
                 # The source is overwritten in part. All of its keys are on the GPU.
                 np.copyto(self._result, self._keys.get())
             raise self._failure
-
-    def _join(self, thread: threading.Thread) -> None:
-        # Ctrl-C asks the threads to stop, but may not leave one of them behind. One that was never
-        # started is not alive.
-        while thread.is_alive():
-            try:
-                thread.join()
-            except KeyboardInterrupt as error:
-                self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         with self._guard:
