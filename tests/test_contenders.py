@@ -6,6 +6,7 @@ libraries themselves are tried by ``nox -s with``, see tests/real_contenders.py.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import importlib
@@ -351,12 +352,28 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
     def set_variables(others: Sequence[Any], nbytes: int, *, on_gpu: bool) -> None:
         done.append(f"{[other.name for other in others]}, {nbytes} bytes, on_gpu={on_gpu}")
 
-    def on_gpu(*arguments: object) -> tuple[list[compare.Row], Limits]:
+    bars: dict[str, list[int]] = {}
+
+    @contextlib.contextmanager
+    def bar(self: object, what: str, steps: int) -> Iterator[Callable[[], None]]:
+        bars[what] = [steps, 0]
+
+        def step() -> None:
+            bars[what][1] += 1
+
+        yield step
+
+    def on_gpu(
+        keys: Array, expected: Array, repeat: int, warm_up: int, step: Callable[[], None]
+    ) -> tuple[list[compare.Row], Limits]:
         done.append("GPU")
+        for _ in range(3 * (1 + warm_up + repeat)):  # the calls that its tests count
+            step()
         return [compare.Row(Run("gpu_sort", "gpu", 1, 1.0, (1.0,)), 1.0, "bus")], limits
 
     def another(*arguments: Any) -> compare.Row:
         assert arguments[-1] is limits
+        assert arguments[-2].run.name == "threaded_sort"
         done.append(arguments[0].name)
         return compare.compare_contender(*arguments)
 
@@ -369,10 +386,15 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
     monkeypatch.setattr(suite, "compare_gpu", on_gpu)
     monkeypatch.setattr(suite, "compare_contender", another)
     monkeypatch.setattr(contenders, "set_variables", set_variables)
+    monkeypatch.setattr(suite._Chatter, "bar", bar)
     assert command.main(["--device", "gpu", *COMPARED[2:]]) == 0
     prepared = f"['parallel-sort'], {4 * SIZE} bytes, on_gpu=True"
     assert done == [prepared, "GPU", "freed", "parallel-sort"]
-    shown = names_in(capfd.readouterr().out)
+    assert list(bars) == ["CPU", "GPU", "parallel-sort"]
+    assert all(steps == made for steps, made in bars.values())
+    out = capfd.readouterr().out
+    assert "rows only" not in out
+    shown = names_in(out)
     assert shown == ["np.sort", "threaded_sort", "parallel-sort", "gpu_sort"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -9,6 +10,8 @@ import re
 import signal
 import subprocess
 import sys
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,10 @@ import numpy as np
 import pytest
 
 from cupy_compat.cudamark import command, compare, machine, suite
-from cupy_compat.cudamark.gpu import memory
+from cupy_compat.cudamark.gpu import GpuUnavailable, memory
 from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
 from cupy_compat.cudamark.measure import WrongResult, check, time_sort
+from cupy_compat.cudamark.options import Options
 from cupy_compat.cudamark.record import Run, write_whole
 from cupy_compat.cudamark.threads import usable_cpus
 
@@ -100,6 +104,56 @@ def test_every_distribution_and_kind_of_dtype_can_be_measured(
 ) -> None:
     assert command.main([*CPU, "--distribution", distribution, "--dtype", dtype]) == 0
     assert TABLE.fullmatch(capsys.readouterr().out)
+
+
+def test_what_is_measured_if_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Options] = []
+    monkeypatch.setattr(suite, "run", lambda options, command: asked.append(options))
+    assert command.main([]) == 0
+    assert asked == [
+        Options(
+            device="auto",
+            size=50_000_000,
+            dtype="int32",
+            threads=(1, 2, 4, 8, 16, 32, 64, 128),
+            repeat=5,
+            seed=0,
+            distribution="uniform",
+            compare=False,
+            contenders=(),
+            quiet=False,
+            csv=None,
+            json=None,
+            plot=None,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Sort one array with 1, 2, 4 ... threads, and print a table.",
+        "--device {auto,cpu,gpu} what sorts: a usable GPU, else the CPU (auto, the default)",
+        "--size SIZE number of keys (default 50000000)",
+        "--dtype DTYPE NumPy dtype of the keys (default int32)",
+        "--threads N,N,... numbers of CPU threads (default 1,2,4,8,16,32,64,128)",
+        "--repeat REPEAT timed calls for each figure (default 5)",
+        "--seed SEED seed of the keys (default 0)",
+        "--distribution NAME uniform (the default), sorted, ",
+        "--compare print one table of every sort against its limit instead",
+        "--with NAME,NAME,... other libraries as rows of --compare",
+        "--quiet nothing but errors on standard error",
+        "--csv FILE write the table to FILE as CSV too",
+        "--json FILE write every repeat, the machine and all versions to FILE",
+        "--plot FILE draw time against threads to FILE (.png or .svg)",
+    ],
+)
+def test_help_says_what_each_option_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert command.main(["--help"]) == 0
+    assert line in " ".join(capsys.readouterr().out.split())
 
 
 def test_help_names_every_distribution(capsys: pytest.CaptureFixture[str]) -> None:
@@ -375,7 +429,136 @@ def test_available_memory_is_a_positive_number_or_unknown() -> None:
     assert free is None or free > 0
 
 
+# What it is measured on
+
+
+def nowhere(reason: BaseException) -> types.SimpleNamespace:
+    """Return what stands in for the GPU's part on a machine without a usable one."""
+
+    def find_gpu() -> None:
+        raise reason
+
+    return types.SimpleNamespace(find_gpu=find_gpu)
+
+
+@pytest.mark.parametrize(
+    "reason", [GpuUnavailable("none here"), MemoryError("not enough: 9 needed, 1 free")]
+)
+def test_where_no_gpu_can_be_used_the_reason_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    reason: BaseException,
+) -> None:
+    monkeypatch.setattr(suite, "gpu_device", nowhere(reason))
+    record = tmp_path / "out.json"
+    assert command.main([*SMALL, "--json", str(record)]) == 0
+    assert capfd.readouterr().err.startswith(f"Device: CPU: {reason}\n")
+    assert json.loads(record.read_text())["device_reason"] == str(reason)
+    assert command.main(["--device", "gpu", *SMALL]) == 1
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", f"cupy-compat cudamark: error: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--device", "cpu"], "asked for by --device cpu"),
+        (["--dtype", "clongdouble"], f"CuPy does not sort {np.dtype('clongdouble')}"),
+    ],
+)
+def test_where_no_gpu_is_asked_for_none_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(suite, "gpu_device", nowhere(AssertionError("it was looked for")))
+    assert command.main([*SMALL, *arguments]) == 0
+    assert capfd.readouterr().err.startswith(f"Device: CPU: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"), [([], []), (["--compare"], [80_000]), (["--plot", "a.png"], [80_000])]
+)
+def test_what_cupy_sorts_beside_gpu_sort_must_fit_into_the_gpus_memory(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], asked: list[int]
+) -> None:
+    seen: list[int] = []
+    device = types.SimpleNamespace(name="A GPU")
+    gpu = types.SimpleNamespace(find_gpu=lambda: device, require_memory=seen.append)
+    monkeypatch.setattr(suite, "gpu_device", gpu)
+    monkeypatch.setattr(suite, "_Measurement", lambda *_: types.SimpleNamespace(
+        compare=lambda contenders: None, tabulate=lambda: None
+    ))  # fmt: skip
+    assert command.main([*SMALL, *arguments]) == 0
+    assert seen == asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bytes_a_key"),
+    [
+        (["--device", "cpu"], 18),
+        (["--device", "cpu", "--compare"], 18),
+        (["--device", "gpu", "--compare"], 26),
+        (["--compare"], 26),
+        ([], 18),
+        (["--dtype", "float64"], 36),
+        (["--dtype", "int8"], 16),
+    ],
+)
+def test_what_a_measurement_takes_of_main_memory_must_be_free(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    bytes_a_key: int,
+) -> None:
+    needed = 20_000 * bytes_a_key
+    monkeypatch.setattr(suite, "gpu_device", nowhere(GpuUnavailable("none here")))
+    monkeypatch.setattr(suite, "available_memory", lambda: needed - 1)
+    assert command.main([*SMALL, *arguments]) == 1
+    assert f": {needed:,} bytes needed, {needed - 1:,} free\n" in capfd.readouterr().err
+    for free in (needed, None):
+        monkeypatch.setattr(suite, "available_memory", lambda free=free: free)
+        command.main([*SMALL, *arguments])
+        assert "bytes needed" not in capfd.readouterr().err
+
+
 # The comparison
+
+
+def test_the_comparison_says_what_was_compiled_and_what_is_missing_from_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "out.json"
+    monkeypatch.setattr(suite, "warm_up", lambda dtype: 1.25)
+    assert command.main([*CPU, "--compare", "--json", str(record)]) == 0
+    captured = capfd.readouterr()
+    assert "Compiled for the CPU in 1.25 s, not timed\n" in captured.err
+    assert "The CPU's rows only: asked for by --device cpu" in captured.out
+    assert json.loads(record.read_text())["compile_seconds"] == 1.25
+
+
+@pytest.mark.parametrize("arguments", [[], ["--compare"]])
+def test_every_progress_bar_ends_when_its_work_does(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    bars: dict[str, list[int]] = {}
+
+    @contextlib.contextmanager
+    def bar(self: object, what: str, steps: int) -> Iterator[Callable[[], None]]:
+        bars[what] = [steps, 0]
+
+        def step() -> None:
+            bars[what][1] += 1
+
+        yield step
+
+    monkeypatch.setattr(suite._Chatter, "bar", bar)
+    assert command.main([*CPU, *arguments]) == 0
+    names = ["CPU"] if arguments else ["threaded_sort, threads: 1", "threaded_sort, threads: 2"]
+    assert list(bars) == names
+    assert all(steps == done for steps, done in bars.values())
 
 
 def test_compare_without_a_gpu_prints_the_cpus_rows_and_why() -> None:

@@ -773,7 +773,7 @@ def test_the_table_of_a_gpu_is_measured_in_the_same_way(
     stand_in = types.SimpleNamespace(
         find_gpu=lambda: device,
         require_memory=lambda *arguments: asked.append(arguments),
-        sort_times=lambda keys, repeat, in_place: [0.25, 0.5, 9.0],
+        sort_times=lambda keys, repeat, in_place: [0.25, 0.5, 9.0] if in_place else [5.0],
         measure_limits=lambda *arguments: asked.append(arguments) or limits,
         naive_sort=lasting(clock, iter(CALLS[::-1]), ordered),
     )
@@ -816,6 +816,8 @@ def test_the_table_of_a_gpu_is_measured_in_the_same_way(
     }
     assert title == "Sorting 1,000 int32 keys (uniform)"
     assert "| A GPU, driver 1.2, CuPy 14.2.0 | NumPy " in subtitle
+    assert subtitle.endswith(", " + document["date"][:10])
+    assert len(document["date"]) == len("2026-01-02T03:04:05+00:00")
     assert kind == "png"
     assert picture.read_bytes() == b"drawn"
     assert {name: document[name] for name in GPU_FACTS} == GPU_FACTS

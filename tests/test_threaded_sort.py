@@ -279,6 +279,13 @@ def test_no_thread_outlives_a_call_that_fails(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("parallel")
+def test_what_the_plan_leaves_to_numpy_is_sorted_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "make", lambda *arguments: None)
+    monkeypatch.setattr(Crew, "share", lambda *arguments: pytest.fail("a crew was at work"))
+    assert_sorted_as_by_numpy(make("random", "f4", 5000))
+
+
+@pytest.mark.usefixtures("parallel")
 def test_several_threads_can_sort_at_once() -> None:
     arrays = [make("special", dtype, 20_011) for dtype in ("i4", "f8", "u1", "f2", "c8", "M8[s]")]
     with ThreadPoolExecutor(6) as pool:

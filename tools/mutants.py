@@ -106,7 +106,7 @@ GROUPS = {
     "measure": [
         Part(
             "cupy_compat/cudamark",
-            ("measure.py", "record.py", "compare.py", "contenders.py", "suite.py", "command.py"),
+            ("measure.py", "record.py", "compare.py", "contenders.py", "suite.py"),
             (
                 "tests/test_honesty.py",
                 "tests/test_cudamark.py",
@@ -119,6 +119,12 @@ GROUPS = {
                 "and not asked_for_where and not beyond_memory and not missing_package "
                 "and not importing and not compare_without and not ctrl_c_ends",
             ),
+        ),
+        Part(
+            "cupy_compat/cudamark",
+            ("command.py",),
+            # What a process ends with is its business.
+            ("tests/test_honesty.py", "tests/test_cudamark.py", "-k", "not full and not beyond"),
         ),
         Part(
             "cupy_compat/cudamark",
