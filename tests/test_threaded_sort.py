@@ -278,8 +278,15 @@ def test_no_thread_outlives_a_call_that_fails(monkeypatch: pytest.MonkeyPatch) -
     assert set(threading.enumerate()) == before
 
 
-@pytest.mark.usefixtures("parallel")
+def test_the_smallest_integer_is_no_missing_date_unless_that_is_said() -> None:
+    keys = make("random", "i8", 5000)
+    keys[::7] = np.iinfo(np.int64).min
+    with Crew(2) as crew:
+        np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
+
+
 def test_what_the_plan_leaves_to_numpy_is_sorted_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sort, "_PARALLEL_FROM", 2)
     monkeypatch.setattr(plan, "make", lambda *arguments: None)
     monkeypatch.setattr(Crew, "share", lambda *arguments: pytest.fail("a crew was at work"))
     assert_sorted_as_by_numpy(make("random", "f4", 5000))

@@ -145,13 +145,14 @@ GROUPS = {
             ),
         ),
     ],
-    # On a machine with a GPU: nearly all of these tests are skipped elsewhere.
+    # Where there is no GPU a stand-in takes its place, and what it cannot show is skipped.
     "gpu": [
         Part(
             "cupy_compat/cudamark",
             (
                 *("gpu/device.py", "gpu/memory.py", "gpu/limits.py", "gpu/order.py"),
                 *("gpu/pinned.py", "gpu/staging.py", "gpu/buckets.py", "gpu/sort.py"),
+                "gpu/helper.py",
             ),
             ("tests/test_honesty.py", "tests/test_gpu_staging.py", "tests/test_gpu_sort.py"),
         )
