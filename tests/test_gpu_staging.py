@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -259,11 +260,10 @@ def test_a_helper_works_in_a_thread_of_its_own_and_is_waited_for() -> None:
 
 
 def test_ctrl_c_while_a_helper_is_waited_for_is_told_and_it_is_waited_for_nevertheless() -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    go_on = threading.Event()
     order: list[str] = []
 
     def work() -> None:
-        begun.set()
         assert go_on.wait(30)
         order.append("done")
 
@@ -272,8 +272,13 @@ def test_ctrl_c_while_a_helper_is_waited_for_is_told_and_it_is_waited_for_nevert
         go_on.set()
 
     def interrupt() -> None:
-        assert begun.wait(30)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        caller = threading.main_thread().ident or 0
+        while sys._current_frames()[caller].f_code is not Helper.join.__code__:
+            time.sleep(0.001)
+        signal.pthread_kill(caller, signal.SIGINT)
+        # One that comes just before the lock is waited for is not noticed until then.
+        while not go_on.wait(5):
+            signal.pthread_kill(caller, signal.SIGINT)
 
     one, other = Helper(work), Helper(interrupt)
     one.start()
