@@ -42,6 +42,9 @@ def pages(tmp_path: Path) -> Path:
             path.write_text(json.dumps(FIGURES[name, graph["machine"]]))
         rows = [{"name": "sort", "last_value": 0.5}, {"name": "sort", "last_value": None}]
         (tmp_path / site._graph_path("summary", graph)).write_text(json.dumps(rows))
+    regressions = [["sort", "a graph", {"machine": name}] for name in ("small", "h200-16-cores")]
+    (tmp_path / "regressions.json").write_text(json.dumps({"regressions": regressions}))
+    (tmp_path / "regressions.xml").touch()
     for name, old, _ in site.CHANGES:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -76,6 +79,13 @@ def test_each_benchmark_opens_on_one_environment_that_has_figures(pages: Path) -
 def test_the_list_has_no_rows_without_a_figure(pages: Path) -> None:
     site.tidy(pages)
     assert len(json.loads((pages / site._graph_path("summary", SMALL)).read_text())) == 1
+
+
+def test_no_regression_is_reported_from_a_machine_measured_in_one_round(pages: Path) -> None:
+    site.tidy(pages)
+    told = json.loads((pages / "regressions.json").read_text())
+    assert [one[2]["machine"] for one in told["regressions"]] == ["small"]
+    assert not (pages / "regressions.xml").exists()
 
 
 def test_pages_that_asv_makes_otherwise_are_refused(pages: Path) -> None:
