@@ -154,7 +154,10 @@ GROUPS = {
                 *("gpu/pinned.py", "gpu/staging.py", "gpu/buckets.py", "gpu/sort.py"),
                 "gpu/helper.py",
             ),
-            ("tests/test_honesty.py", "tests/test_gpu_staging.py", "tests/test_gpu_sort.py"),
+            (
+                *("tests/test_gpu_device.py", "tests/test_honesty.py"),
+                *("tests/test_gpu_staging.py", "tests/test_gpu_sort.py"),
+            ),
         )
     ],
 }

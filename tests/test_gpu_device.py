@@ -1,0 +1,223 @@
+"""Finding a GPU and its memory, and what is said where there is none. CuPy here is made up."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cupy_compat
+from cupy_compat.cudamark.gpu import GpuUnavailable, device, memory
+
+
+class CUDARuntimeError(Exception):
+    """As CuPy's."""
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+    """Have CuPy looked for anew; yield how the shim was asked for."""
+    asked: list[bool] = []
+    monkeypatch.setattr(cupy_compat, "install", lambda force=False: asked.append(force))
+    device.load_cupy.cache_clear()
+    yield asked
+    device.load_cupy.cache_clear()
+
+
+def made_up(fails: Callable[[str], None] = lambda step: None, devices: int = 1) -> Any:
+    """Return a CuPy with some devices, which calls ``fails`` before each step."""
+
+    class Keys:
+        def __init__(self, keys: np.ndarray) -> None:
+            assert keys.tolist() == [1, 0]
+            assert keys.dtype == np.int32
+            fails("asarray")
+            self.keys = keys.copy()
+
+        def sort(self) -> None:
+            fails("sort")
+            self.keys.sort()
+
+        def get(self) -> np.ndarray:
+            fails("get")
+            return self.keys
+
+    def count() -> int:
+        fails("count")
+        return devices
+
+    current = types.SimpleNamespace(id=1, mem_info=(3000, 9000))
+    cupy: Any = types.ModuleType("cupy")
+    cupy.__version__ = "14.5.6"
+    cupy.asarray = Keys
+    cupy.cuda = types.SimpleNamespace(
+        Device=lambda: current,
+        runtime=types.SimpleNamespace(
+            getDeviceCount=count,
+            getDeviceProperties=lambda number: {"name": f"GPU number {number}".encode()},
+            driverGetVersion=lambda: 13020,
+            runtimeGetVersion=lambda: 12090,
+        ),
+    )
+    return cupy
+
+
+def use(monkeypatch: pytest.MonkeyPatch, cupy: Any) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+
+def test_what_is_told_of_a_gpu_that_sorts(
+    monkeypatch: pytest.MonkeyPatch, fresh: list[bool], tmp_path: Path
+) -> None:
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr(device, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    version = tmp_path / "version"
+    version.write_text("NVRM version: NVIDIA Kernel Module  580.159.04  Tue\nGCC 12.2\n")
+    monkeypatch.setattr(device, "Path", lambda path: version)
+    steps: list[str] = []
+    use(monkeypatch, made_up(steps.append))
+    found = device.find_gpu()
+    assert dataclasses.asdict(found) == {
+        "name": "GPU number 1",
+        "memory_bytes": 9000,
+        "driver": "580.159.04",
+        "cuda_driver": "13.2",
+        "cuda_runtime": "12.9",
+        "cupy": "14.5.6",
+        "startup_seconds": 2.5,
+    }
+    assert steps == ["count", "asarray", "sort", "get"]
+    assert fresh == [True], "the shim is armed, whatever the policy"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.name = "another"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("text", "version"), [(None, None), ("no number here", None)])
+def test_a_driver_that_is_not_told_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, version: None
+) -> None:
+    file = tmp_path / "version"
+    if text:
+        file.write_text(text)
+    monkeypatch.setattr(device, "Path", lambda path: file)
+    use(monkeypatch, made_up())
+    assert device.find_gpu().driver is version
+
+
+def test_cupy_is_imported_once(monkeypatch: pytest.MonkeyPatch, fresh: list[bool]) -> None:
+    use(monkeypatch, made_up())
+    assert device.require_cupy() is device.require_cupy() is sys.modules["cupy"]
+    assert len(fresh) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("import that_is_missing", "CuPy cannot be imported: ModuleNotFoundError: No module named"),
+        ("raise ImportError('=====\\n\\n  libcublas is missing\\nat length')", None),
+        ("raise AttributeError", "CuPy cannot be imported: AttributeError$"),
+    ],
+)
+def test_a_cupy_that_cannot_be_imported_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, text: str | None
+) -> None:
+    (tmp_path / "cupy.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    expected = text or "^CuPy cannot be imported: ImportError: libcublas is missing$"
+    with pytest.raises(GpuUnavailable, match=expected):
+        device.load_cupy()
+
+
+def test_where_cupy_is_not_installed_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(monkeypatch, None)
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(GpuUnavailable, match=r"^CuPy is not installed: install the package for"):
+        device.load_cupy()
+
+
+@pytest.mark.parametrize(
+    ("step", "said", "told"),
+    [
+        (
+            "count",
+            "cudaErrorInsufficientDriver: driver version is insufficient",
+            "no CUDA driver, or one too old for this CuPy (cudaErrorInsufficientDriver); "
+            "check with nvidia-smi",
+        ),
+        (
+            "count",
+            "cudaErrorNoDevice: none is there",
+            "CUDARuntimeError: cudaErrorNoDevice: none is there; check with nvidia-smi",
+        ),
+        *(
+            (step, "cudaErrorUnknown: odd", "it fails with CUDARuntimeError: cudaErrorUnknown: odd")
+            for step in ("asarray", "sort", "get")
+        ),
+    ],
+)
+def test_a_gpu_that_fails_is_not_usable_and_its_error_is_told(
+    monkeypatch: pytest.MonkeyPatch, step: str, said: str, told: str
+) -> None:
+    def fails(at: str) -> None:
+        if at == step:
+            raise CUDARuntimeError(said)
+
+    use(monkeypatch, made_up(fails))
+    with pytest.raises(GpuUnavailable) as caught:
+        device.find_gpu()
+    assert str(caught.value) == f"no usable GPU: {told}"
+
+
+def test_where_cuda_finds_no_device_it_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, made_up(devices=0))
+    with pytest.raises(GpuUnavailable, match=r"CUDA finds none; check CUDA_VISIBLE_DEVICES$"):
+        device.find_gpu()
+
+
+# Memory
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    """Return CuPy's pool, which holds 300 bytes of which 100 are free; 1000 more are."""
+    held = types.SimpleNamespace(limit=0, used=200)
+    cupy = types.SimpleNamespace(
+        cuda=types.SimpleNamespace(Device=lambda: types.SimpleNamespace(mem_info=(1000, 9000))),
+        get_default_memory_pool=lambda: types.SimpleNamespace(
+            free_bytes=lambda: 100, used_bytes=lambda: held.used, get_limit=lambda: held.limit
+        ),
+    )
+    monkeypatch.setattr(memory, "load_cupy", lambda: cupy)
+    return held
+
+
+def test_free_is_what_the_gpu_and_the_pool_have_within_the_pools_limit(
+    pool: types.SimpleNamespace,
+) -> None:
+    assert memory.free_bytes() == 1100
+    pool.limit = 5000
+    assert memory.free_bytes() == 1100
+    pool.limit = 700
+    assert memory.free_bytes() == 500
+    assert memory.largest_sort() == int(500 / (2 + 1 / 16))
+
+
+def test_cupys_sorts_need_keys_result_and_work_space(pool: types.SimpleNamespace) -> None:
+    most = 359  # 359 * (3 + 1/16) is 1099.4
+    memory.require_memory(most)
+    with pytest.raises(MemoryError) as caught:
+        memory.require_memory(most + 1)
+    assert str(caught.value) == (
+        "not enough GPU memory to sort 360 bytes: 1,102 bytes needed, 1,100 free"
+    )
+    pool.limit = 200 + 1099
+    memory.require_memory(most)
