@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import functools
 import os
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,6 +147,26 @@ def no_thread_left() -> Iterator[None]:
     while _thread._count() > before and time.monotonic() < end:
         time.sleep(0.001)
     assert _thread._count() <= before
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """Return cudamark's progress bars by their names: how many steps they have, how many came."""
+    from cupy_compat.cudamark import suite
+
+    drawn: dict[str, list[int]] = {}
+
+    @contextlib.contextmanager
+    def bar(self: object, what: str, steps: int) -> Iterator[Callable[[], None]]:
+        drawn[what] = [steps, 0]
+
+        def step() -> None:
+            drawn[what][1] += 1
+
+        yield step
+
+    monkeypatch.setattr(suite._Chatter, "bar", bar)
+    return drawn
 
 
 def arming(**environment: str) -> dict[str, str]:

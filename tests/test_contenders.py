@@ -6,7 +6,6 @@ libraries themselves are tried by ``nox -s with``, see tests/real_contenders.py.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import dataclasses
 import importlib
@@ -342,7 +341,10 @@ def test_a_library_is_held_against_the_memory_of_the_device_that_it_sorts_on(
 
 
 def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own_sorts(
-    monkeypatch: pytest.MonkeyPatch, stand_in: StandIn, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    stand_in: StandIn,
+    bars: dict[str, list[int]],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     stand_in("parallel_sort", RIGHT)
     device = Gpu("A GPU", 1 << 30, "1.2", "12.4", "12.2", "14.2.0", 3.0)
@@ -351,17 +353,6 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
 
     def set_variables(others: Sequence[Any], nbytes: int, *, on_gpu: bool) -> None:
         done.append(f"{[other.name for other in others]}, {nbytes} bytes, on_gpu={on_gpu}")
-
-    bars: dict[str, list[int]] = {}
-
-    @contextlib.contextmanager
-    def bar(self: object, what: str, steps: int) -> Iterator[Callable[[], None]]:
-        bars[what] = [steps, 0]
-
-        def step() -> None:
-            bars[what][1] += 1
-
-        yield step
 
     def on_gpu(
         keys: Array, expected: Array, repeat: int, warm_up: int, step: Callable[[], None]
@@ -386,7 +377,6 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
     monkeypatch.setattr(suite, "compare_gpu", on_gpu)
     monkeypatch.setattr(suite, "compare_contender", another)
     monkeypatch.setattr(contenders, "set_variables", set_variables)
-    monkeypatch.setattr(suite._Chatter, "bar", bar)
     assert command.main(["--device", "gpu", *COMPARED[2:]]) == 0
     prepared = f"['parallel-sort'], {4 * SIZE} bytes, on_gpu=True"
     assert done == [prepared, "GPU", "freed", "parallel-sort"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -541,20 +539,8 @@ def test_the_comparison_says_what_was_compiled_and_what_is_missing_from_it(
 
 @pytest.mark.parametrize("arguments", [[], ["--compare"]])
 def test_every_progress_bar_ends_when_its_work_does(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    bars: dict[str, list[int]], arguments: list[str]
 ) -> None:
-    bars: dict[str, list[int]] = {}
-
-    @contextlib.contextmanager
-    def bar(self: object, what: str, steps: int) -> Iterator[Callable[[], None]]:
-        bars[what] = [steps, 0]
-
-        def step() -> None:
-            bars[what][1] += 1
-
-        yield step
-
-    monkeypatch.setattr(suite._Chatter, "bar", bar)
     assert command.main([*CPU, *arguments]) == 0
     names = ["CPU"] if arguments else ["threaded_sort, threads: 1", "threaded_sort, threads: 2"]
     assert list(bars) == names
