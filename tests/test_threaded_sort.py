@@ -612,6 +612,67 @@ def test_varied_keys_fill_all_buckets_about_equally(buckets: int) -> None:
     assert split.uniform[filled == 0].all()
 
 
+@pytest.mark.parametrize("dtype", ["i4", "f8"])
+def test_buckets_are_sorted_by_radix_if_that_is_asked_for_and_else_by_numpy(
+    monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    keys = make("random", dtype, 100_000)
+    sorted_so: list[int] = []
+    radix_sort = kernels.radix_sort
+
+    def note(bits: NDArray[Any], *others: Any) -> None:
+        if bits.size > 1:  # not when it is compiled
+            sorted_so.append(bits.size)
+        radix_sort(bits, *others)
+
+    monkeypatch.setattr(kernels, "radix_sort", note)
+    for radix in (False, True):
+        with Crew(2) as crew:
+            np.testing.assert_array_equal(samplesort.sort(keys, crew, radix=radix), np.sort(keys))
+        if radix:
+            # All of them, but for the last one of floats, which has the NaN.
+            rest = keys.size - sum(sorted_so)
+            assert 0 < rest < 4000 if dtype == "f8" else rest == 0
+        else:
+            assert not sorted_so
+
+
+def test_the_fullest_buckets_are_sorted_first_and_those_of_one_value_never(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = make("random", "i4", 100_000)
+    keys[::2] = 7
+    taken: list[int] = []
+    share = Crew.share
+
+    def note(crew: Crew, work: Callable[[Any], object], jobs: Iterable[Any]) -> None:
+        jobs = list(jobs)
+        if work.__name__ == "finish":
+            taken.extend(jobs)
+        share(crew, work, jobs)
+
+    monkeypatch.setattr(Crew, "share", note)
+    scattered = np.empty_like(keys)
+    with Crew(2) as crew:
+        samplesort.sort(keys, crew)
+        bounds, uniform = samplesort.scatter_by_value(
+            keys, scattered, crew, 8, samplesort.SAMPLE, nat_last=False
+        )
+    sizes = np.diff(bounds)[taken]
+    assert sizes.min() > 0
+    assert (np.diff(sizes) <= 0).all()
+    assert not uniform[taken].any()
+    assert np.diff(bounds)[uniform].max() >= 50_000
+
+
+def test_a_value_that_is_drawn_as_two_splitters_has_a_bucket_of_its_own() -> None:
+    drawn = np.arange(100)
+    drawn[20:60] = 20
+    split = samplesort.choose_splitters(drawn, 4, nat_first=False)
+    assert split.splitters.tolist() == [20, 21, 75]
+    assert split.uniform.tolist() == [False, True, False, False]
+
+
 @pytest.mark.parametrize("value", [-5, 0, 2**31 - 1, -(2**31)])
 def test_a_value_that_recurs_has_a_bucket_of_its_own_which_needs_no_sorting(value: int) -> None:
     keys = make("random", "i4", 100_000)
