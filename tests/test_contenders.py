@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from cupy_compat.cudamark import command, compare, contenders, measure, suite
 from cupy_compat.cudamark.contenders import CONTENDERS, load
-from cupy_compat.cudamark.gpu import Gpu, Limits, memory
+from cupy_compat.cudamark.gpu import Gpu, Limits
 from cupy_compat.cudamark.record import Run
 from cupy_compat.cudamark.threads import usable_cpus
 
@@ -386,15 +386,6 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
     assert "rows only" not in out
     shown = names_in(out)
     assert shown == ["np.sort", "threaded_sort", "parallel-sort", "gpu_sort"]
-
-
-def test_others_find_the_gpu_memory_free_that_cupy_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    freed: list[int] = []
-    pool = types.SimpleNamespace(free_all_blocks=lambda: freed.append(1))
-    cupy = types.SimpleNamespace(get_default_memory_pool=lambda: pool)
-    monkeypatch.setattr(memory, "load_cupy", lambda: cupy)
-    memory.free_cached()
-    assert freed == [1]
 
 
 def test_the_table_stands_alone_whatever_a_library_prints(

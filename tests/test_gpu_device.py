@@ -61,8 +61,8 @@ def made_up(fails: Callable[[str], None] = lambda step: None, devices: int = 1) 
         runtime=types.SimpleNamespace(
             getDeviceCount=count,
             getDeviceProperties=lambda number: {"name": f"GPU number {number}".encode()},
-            driverGetVersion=lambda: 13020,
-            runtimeGetVersion=lambda: 12090,
+            driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 12990,
         ),
     )
     return cupy
@@ -87,8 +87,8 @@ def test_what_is_told_of_a_gpu_that_sorts(
         "name": "GPU number 1",
         "memory_bytes": 9000,
         "driver": "580.159.04",
-        "cuda_driver": "13.2",
-        "cuda_runtime": "12.9",
+        "cuda_driver": "13.0",
+        "cuda_runtime": "12.99",
         "cupy": "14.5.6",
         "startup_seconds": 2.5,
     }
@@ -221,3 +221,12 @@ def test_cupys_sorts_need_keys_result_and_work_space(pool: types.SimpleNamespace
     )
     pool.limit = 200 + 1099
     memory.require_memory(most)
+
+
+def test_others_find_the_gpu_memory_free_that_cupy_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[int] = []
+    pool = types.SimpleNamespace(free_all_blocks=lambda: freed.append(1))
+    cupy = types.SimpleNamespace(get_default_memory_pool=lambda: pool)
+    monkeypatch.setattr(memory, "load_cupy", lambda: cupy)
+    memory.free_cached()
+    assert freed == [1]

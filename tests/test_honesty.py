@@ -664,6 +664,11 @@ def test_the_speeds_of_bus_and_gpu_memory_are_bytes_over_the_median(
     measured = limits.measure_limits(123, 7.0, 3)
     assert copies == [(1000, "up"), (1000, "down"), (1000, "within")]
     assert measured == Limits(123, upload=500.0, download=500.0, memory=1000.0, sort_seconds=7.0)
+    # Where there is room the copies are long enough for what starts them not to count.
+    monkeypatch.setattr(limits, "free_bytes", lambda: 1 << 40)
+    copies.clear()
+    limits.measure_limits(123, 7.0, 3)
+    assert copies == [(256 << 20, "up"), (256 << 20, "down"), (1 << 30, "within")]
 
 
 # What is written

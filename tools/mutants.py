@@ -5,8 +5,9 @@ where the tests run, and the interpreters that they start; there are as many cop
 a run has found out is kept: a mutant that was killed is not run again, one that survived is, as
 soon as the package or its tests have changed. ``--afresh`` forgets all of it.
 
-A mutant meets those tests first that execute its line, as a run without any mutant has shown; if
-none of them notices it, all tests of its part.
+A mutant meets those tests first that execute its statement, as a run without any mutant has shown.
+If none of them notices it, those follow that execute nothing of these modules here: what they
+start may. What an import executes, or no test, meets all tests of its part.
 
 A mutant that survives is a hole in the tests, or makes no difference. Those of the second kind
 are named with their reason in ``tests/survivors.toml``. A survivor that is not named there fails
@@ -345,6 +346,7 @@ class Lines:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         self.test = item.nodeid
+        self.found[""].add(self.test)
         sys.monitoring.restart_events()
         try:
             return (yield)
@@ -413,7 +415,7 @@ class Copy:
         self,
         tests: Iterable[str],
         limit: float | None,
-        only: Iterable[str] = (),
+        only: set[str] | frozenset[str] = frozenset(),
         modules: Iterable[str] = (),
     ) -> tuple[str, str]:
         """Run tests; return ``survived``, ``killed`` or ``timed out``, and the test that failed."""
@@ -447,16 +449,17 @@ class Copy:
         return found
 
     def try_out(
-        self, mutant: Mutant, tests: Iterable[str], nearest: Iterable[str], limit: float
+        self, mutant: Mutant, tests: Iterable[str], stages: list[set[str]], limit: float
     ) -> tuple[str, str]:
-        """Test a mutant: by the nearest tests, and if these do not notice it, by all."""
+        """Test a mutant by some tests, and if these do not notice it, by others."""
         path = self._folder / mutant.module
         whole = path.read_text()
         try:
             self._write(path, mutant.source)
-            outcome, by = self.test(tests, limit, nearest)
-            if nearest and outcome == "survived":
-                outcome, by = self.test(tests, limit)
+            for stage in stages:
+                outcome, by = self.test(tests, limit, stage)
+                if outcome != "survived":
+                    break
             return outcome, by
         finally:
             self._write(path, whole)
@@ -468,18 +471,22 @@ class Copy:
         os.utime(path, (self._clock, self._clock))
 
 
-def nearest_tests(mutant: Mutant, lines: dict[str, list[str]]) -> list[str]:
-    """Return the tests that execute the statement a mutant is in; none where an import does."""
+def stages(mutant: Mutant, lines: dict[str, list[str]]) -> list[set[str]]:
+    """Return the tests that a mutant is to meet, one set after the other."""
     first = last = mutant.line
     for node in ast.walk(ast.parse((ROOT / mutant.module).read_text())):
         if isinstance(node, ast.stmt) and node.lineno <= mutant.line <= (node.end_lineno or 0):
             # The innermost comes last. Of one that holds others, its head.
             first, inner = node.lineno, getattr(node, "body", None)
             last = max(inner[0].lineno - 1, first) if inner else node.end_lineno or first
-    tests: set[str] = set()
+    nearest: set[str] = set()
     for line in range(min(first, mutant.line), max(last, mutant.line) + 1):
-        tests.update(lines.get(f"{mutant.module}:{line}", []))
-    return [] if "" in tests else sorted(tests)
+        nearest.update(lines.get(f"{mutant.module}:{line}", []))
+    everything = set(lines[""])
+    if not nearest or "" in nearest:
+        return [everything]
+    elsewhere = everything.difference(*(tests for line, tests in lines.items() if line))
+    return [nearest, elsewhere] if elsewhere else [nearest]
 
 
 def _end(group: int) -> None:
@@ -490,9 +497,8 @@ def _end(group: int) -> None:
 class Record:
     """What is known of each mutant, kept in a file line by line."""
 
-    def __init__(self, path: Path, tree: str) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._tree = tree
         self._lock = threading.Lock()
         self._known: dict[str, dict[str, Any]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -501,16 +507,18 @@ class Record:
                 entry = json.loads(line)
                 self._known[entry["key"]] = entry
 
-    def get(self, mutant: Mutant) -> dict[str, Any] | None:
+    def get(self, mutant: Mutant, tree: str) -> dict[str, Any] | None:
         """Return what is known, unless the mutant survived and may be killed by now."""
         entry = self._known.get(mutant.key)
-        if entry and (entry["outcome"] != "survived" or entry["tree"] == self._tree):
+        if entry and (entry["outcome"] != "survived" or entry["tree"] == tree):
             return entry
         return None
 
-    def add(self, mutant: Mutant, outcome: str, by: str, seconds: float) -> dict[str, Any]:
+    def add(
+        self, mutant: Mutant, tree: str, outcome: str, by: str, seconds: float
+    ) -> dict[str, Any]:
         """Write down an outcome."""
-        entry = {"key": mutant.key, "tree": self._tree, "outcome": outcome, "by": by}
+        entry: dict[str, Any] = {"key": mutant.key, "tree": tree, "outcome": outcome, "by": by}
         entry |= {"seconds": round(seconds, 2)}
         entry |= {name: value for name, value in asdict(mutant).items() if name != "source"}
         with self._lock:
@@ -520,12 +528,14 @@ class Record:
         return entry
 
 
-def tree_digest() -> str:
-    """Return a digest of the package and its tests."""
+def tree_digest(part: Part) -> str:
+    """Return a digest of the package, of a part's tests and of what these have in common."""
     digest = hashlib.sha256()
     for folder in ("cupy_compat", "tests"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+            name = path.relative_to(ROOT).as_posix()
+            if name in part.tests or not path.name.startswith("test_"):
+                digest.update(name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -539,7 +549,8 @@ def run(group: str, only: list[str], jobs: int, work: Path) -> tuple[list[dict[s
     known : int
         How many of them an earlier run has brought.
     """
-    record = Record(work / f"{group}.jsonl", tree_digest())
+    record = Record(work / f"{group}.jsonl")
+    trees = {part: tree_digest(part) for part in GROUPS[group]}
     tasks = [
         (mutant, part)
         for part in GROUPS[group]
@@ -547,8 +558,8 @@ def run(group: str, only: list[str], jobs: int, work: Path) -> tuple[list[dict[s
         if not only or Path(path).name in only
         for mutant in mutants_of(path)
     ]
-    known = [entry for mutant, _ in tasks if (entry := record.get(mutant))]
-    open_ = [(mutant, part) for mutant, part in tasks if not record.get(mutant)]
+    known = [entry for mutant, part in tasks if (entry := record.get(mutant, trees[part]))]
+    open_ = [(mutant, part) for mutant, part in tasks if not record.get(mutant, trees[part])]
     print(f"{len(tasks)} mutants, {len(known)} of them known; {jobs} jobs", flush=True)
     if not open_:
         return known, len(known)
@@ -571,14 +582,14 @@ def run(group: str, only: list[str], jobs: int, work: Path) -> tuple[list[dict[s
 
     def examine(task: tuple[Mutant, Part]) -> dict[str, Any]:
         mutant, part = task
-        nearest = nearest_tests(mutant, lines[part])
+        met = stages(mutant, lines[part])
         copy = ready.get()
         start = time.monotonic()
         try:
-            outcome, by = copy.try_out(mutant, part.tests, nearest, limits[part])
+            outcome, by = copy.try_out(mutant, part.tests, met, limits[part])
         finally:
             ready.put(copy)
-        return record.add(mutant, outcome, by, time.monotonic() - start)
+        return record.add(mutant, trees[part], outcome, by, time.monotonic() - start)
 
     with contextlib.ExitStack() as stack:
         for copy in copies:
