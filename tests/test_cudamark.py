@@ -532,6 +532,7 @@ def test_the_comparison_says_what_was_compiled_and_what_is_missing_from_it(
     monkeypatch.setattr(suite, "warm_up", lambda dtype: 1.25)
     assert command.main([*CPU, "--compare", "--json", str(record)]) == 0
     captured = capfd.readouterr()
+    assert "Keys: 20,000 int32, uniform, seed 0\n" in captured.err
     assert "Compiled for the CPU in 1.25 s, not timed\n" in captured.err
     assert "The CPU's rows only: asked for by --device cpu" in captured.out
     assert json.loads(record.read_text())["compile_seconds"] == 1.25

@@ -624,18 +624,70 @@ def test_gpu_time_leaves_out_the_warm_up_and_what_is_prepared(events: Clock) -> 
     assert limits.gpu_times(lambda: events.spend(5.0), 2) == [0.005, 0.005]
 
 
+def test_cupys_sorts_are_timed_after_a_warm_up_and_in_place_on_a_fresh_copy_each_time(
+    events: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+
+    class OnDevice:
+        def __init__(self, keys: Array) -> None:
+            self.keys = keys.copy()
+
+        def sort(self) -> None:
+            done.append(("in place", self.keys.tolist()))
+            self.keys.sort()
+            events.spend(3.0)
+
+    def sort(unsorted: OnDevice) -> None:
+        done.append(("sort", unsorted.keys.tolist()))
+        events.spend(5.0)
+
+    def copyto(work: OnDevice, unsorted: OnDevice) -> None:
+        work.keys[:] = unsorted.keys
+        events.spend(1000.0)
+
+    cupy = types.SimpleNamespace(
+        cuda=limits.load_cupy().cuda,
+        asarray=OnDevice,
+        empty_like=lambda unsorted: OnDevice(np.zeros_like(unsorted.keys)),
+        sort=sort,
+        copyto=copyto,
+    )
+    monkeypatch.setattr(limits, "load_cupy", lambda: cupy)
+    assert limits.sort_times(KEYS, 2, in_place=False) == [0.005, 0.005]
+    assert limits.sort_times(KEYS, 2, in_place=True) == [0.003, 0.003]
+    assert done == 3 * [("sort", [3, 1, 2])] + 3 * [("in place", [3, 1, 2])]
+
+
+def test_the_usual_script_copies_there_sorts_and_copies_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[str] = []
+
+    def step(name: str, work: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        return lambda keys: steps.append(name) or work(keys)
+
+    cupy = types.SimpleNamespace(
+        array=step("array", np.copy), sort=step("sort", np.sort), asnumpy=step("asnumpy", np.copy)
+    )
+    monkeypatch.setattr(limits, "load_cupy", lambda: cupy)
+    assert limits.naive_sort(KEYS).tolist() == [1, 2, 3]
+    assert steps == ["array", "sort", "asnumpy"]
+
+
 def test_the_speeds_of_bus_and_gpu_memory_are_bytes_over_the_median(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copies: list[object] = []
+    ends: list[object] = []
     runtime = types.SimpleNamespace(
         memcpyHostToDevice="up",
         memcpyDeviceToHost="down",
-        memcpyAsync=lambda target, source, nbytes, kind, stream: copies.append((nbytes, kind)),
+        memcpyAsync=lambda *copy: copies.append(copy[2:4]) or ends.append(copy[:2]),
     )
     cuda = types.SimpleNamespace(
         PinnedMemory=lambda nbytes: nbytes,
-        PinnedMemoryPointer=lambda memory, offset: types.SimpleNamespace(ptr=1),
+        PinnedMemoryPointer=lambda memory, offset: types.SimpleNamespace(ptr=1000 + offset),
         runtime=runtime,
         get_current_stream=lambda: types.SimpleNamespace(ptr=0),
     )
@@ -663,6 +715,7 @@ def test_the_speeds_of_bus_and_gpu_memory_are_bytes_over_the_median(
     monkeypatch.setattr(limits, "gpu_times", gpu_times)
     measured = limits.measure_limits(123, 7.0, 3)
     assert copies == [(1000, "up"), (1000, "down"), (1000, "within")]
+    assert ends == [(2, 1000), (1000, 2)]
     assert measured == Limits(123, upload=500.0, download=500.0, memory=1000.0, sort_seconds=7.0)
     # Where there is room the copies are long enough for what starts them not to count.
     monkeypatch.setattr(limits, "free_bytes", lambda: 1 << 40)
@@ -826,6 +879,19 @@ def test_the_table_of_a_gpu_is_measured_in_the_same_way(
     assert kind == "png"
     assert picture.read_bytes() == b"drawn"
     assert {name: document[name] for name in GPU_FACTS} == GPU_FACTS
+
+
+def test_a_table_of_a_gpu_alone_compiles_nothing_for_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    device = Gpu("A GPU", 1 << 30, "1.2", "12.4", "12.2", "14.2.0", 3.0)
+    monkeypatch.setattr(suite, "gpu_device", types.SimpleNamespace(find_gpu=lambda: device))
+    monkeypatch.setattr(suite, "gpu_sort", lambda keys, threads: np.sort(keys))
+    monkeypatch.setattr(suite, "warm_up", lambda dtype: pytest.fail("it was compiled"))
+    record = tmp_path / "out.json"
+    arguments = ["--device", "gpu", "--size", "1000", "--threads", "1", "--json", str(record)]
+    assert command.main(arguments) == 0
+    assert json.loads(record.read_text())["compile_seconds"] is None
 
 
 GPU_FACTS = {
