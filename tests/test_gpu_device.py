@@ -1,4 +1,4 @@
-"""Finding a GPU and its memory, and what is said where there is none. CuPy here is made up."""
+"""Finding a GPU, its memory, and the order that it sorts in. CuPy here is made up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cupy_compat
-from cupy_compat.cudamark.gpu import GpuUnavailable, device, memory
+from cupy_compat.cudamark.gpu import GpuUnavailable, device, memory, order
 
 
 class CUDARuntimeError(Exception):
@@ -230,3 +230,89 @@ def test_others_find_the_gpu_memory_free_that_cupy_kept(monkeypatch: pytest.Monk
     monkeypatch.setattr(memory, "load_cupy", lambda: cupy)
     memory.free_cached()
     assert freed == [1]
+
+
+# The order
+
+
+class ByBits(np.ndarray[Any, Any]):
+    """``cupy.ndarray`` as far as its sort goes: floats by their bits, so some NaN come first."""
+
+    def sort(self) -> None:  # type: ignore[override]
+        plain = self.view(np.ndarray)
+        if plain.dtype.kind == "f":
+            negative = np.signbit(plain)
+            first = np.sort(plain[np.isnan(plain) & negative])
+            rest = np.sort(plain[~(np.isnan(plain) & negative)])
+            plain[:] = np.concatenate([first, rest])
+        else:
+            plain.sort()
+
+
+def kernel(inputs: str, outputs: str, code: str, name: str) -> Callable[[Any, Any], None]:
+    assert (inputs, outputs, code) == ("T nan", "T x", "if (x != x) x = nan")
+
+    def run(nan: np.floating, keys: Any) -> None:
+        assert nan.dtype == keys.dtype
+        keys[np.isnan(keys)] = nan
+
+    return run
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_nan_whose_sign_is_set_is_sorted_to_the_end(dtype: str) -> None:
+    keys = np.array([2, -np.nan, 1, np.nan, -np.inf], dtype)
+    assert np.signbit(keys[1])
+    on_device = keys.view(ByBits)
+    cupy: Any = types.ModuleType("cupy")
+    made: list[object] = []
+    cupy.ElementwiseKernel = lambda *words: made.append(words) or kernel(*words)
+    for _ in range(2):
+        order.sort_on_device(cupy, on_device, nat_last=False)
+        np.testing.assert_array_equal(np.asarray(on_device), np.sort(keys))
+    assert len(made) == 1, "it is compiled once"
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[ns]"])
+def test_missing_dates_are_sorted_to_the_end_and_the_extremes_stay_apart(dtype: str) -> None:
+    least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    numbers = np.array([0, most, least, -1, least + 1, most - 1, 1, least], np.int64)
+    keys = numbers.copy()
+    order.sort_on_device(None, keys.view(ByBits), nat_last=True)
+    np.testing.assert_array_equal(keys.view(dtype), np.sort(numbers.view(dtype)))
+
+
+def test_integers_are_left_to_cupy_as_they_are() -> None:
+    keys = np.array([3, np.iinfo(np.int64).min, 2], np.int64)
+    order.sort_on_device(None, keys.view(ByBits), nat_last=False)
+    assert keys.tolist() == [np.iinfo(np.int64).min, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "there"),
+    [
+        *[(kind, kind) for kind in ("?", "i1", "u8", "f2", "f4", "f8", "c8", "c16")],
+        *[(">i4", "i4"), (">f8", "f8"), ("M8[s]", "i8"), (">m8[ns]", "i8")],
+    ],
+)
+def test_keys_have_on_the_gpu_the_dtype_that_cupy_sorts(dtype: str, there: str) -> None:
+    assert order.sorts_dtype(np.dtype(dtype))
+    assert order.device_dtype(np.dtype(dtype)) == np.dtype(there)
+    assert order.device_dtype(np.dtype(dtype)).isnative
+
+
+@pytest.mark.parametrize("dtype", ["O", "S3", "U2", "V4", [("x", "i4")]])
+def test_what_cupy_does_not_sort_is_refused(dtype: str) -> None:
+    assert not order.sorts_dtype(np.dtype(dtype))
+    with pytest.raises(TypeError, match="gpu_sort cannot sort dtype"):
+        order.device_dtype(np.dtype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", ">m8[ns]"])
+def test_dates_are_seen_as_the_integers_that_they_are_in_their_byte_order(dtype: str) -> None:
+    dates = np.array([5, -7], np.dtype("i8").newbyteorder(np.dtype(dtype).byteorder)).view(dtype)
+    assert order.as_bits(dates).tolist() == [5, -7]
+    assert order.as_bits(dates).dtype.kind == "i"
+    assert np.shares_memory(order.as_bits(dates), dates)
+    plain = np.arange(3)
+    assert order.as_bits(plain) is plain
