@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu import counting, kernels, plan, samplesort, sort
+from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
 from cupy_compat.cudamark.cpu.crew import Crew
 from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
 from cupy_compat.cudamark.threads import usable_cpus
@@ -663,6 +664,28 @@ def test_the_fullest_buckets_are_sorted_first_and_those_of_one_value_never(
     assert (np.diff(sizes) <= 0).all()
     assert not uniform[taken].any()
     assert np.diff(bounds)[uniform].max() >= 50_000
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 8])
+def test_complex_keys_are_cut_into_as_many_equal_parts_as_there_are_workers(
+    monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    finished: list[tuple[int, int]] = []
+    share = Crew.share
+
+    def note(crew: Crew, work: Callable[[Any], object], jobs: Iterable[Any]) -> None:
+        jobs = list(jobs)
+        if work.__name__ == "finish":
+            finished.extend(jobs)
+        share(crew, work, jobs)
+
+    monkeypatch.setattr(Crew, "share", note)
+    keys = make("random", "c16", 8000)
+    with Crew(workers) as crew:
+        np.testing.assert_array_equal(quicksort.sort(keys, crew), np.sort(keys))
+    parts = {1: 1, 2: 2, 3: 4, 4: 4, 8: 8}[workers]
+    edges = np.linspace(0, 8000, parts + 1).astype(int).tolist()
+    assert finished == list(itertools.pairwise(edges))
 
 
 def test_a_value_that_is_drawn_as_two_splitters_has_a_bucket_of_its_own() -> None:
