@@ -119,7 +119,7 @@ class Gpu:
                 Event=Event,
                 Stream=Stream,
                 PinnedMemory=lambda nbytes: np.empty(nbytes, np.uint8),
-                PinnedMemoryPointer=lambda memory, offset: memory,
+                PinnedMemoryPointer=lambda memory, offset: memory[offset:],
                 driver=SimpleNamespace(check_status=self._check, ctxGetCurrent=lambda: 3),
                 memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
                 runtime=SimpleNamespace(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cupy_compat
-from cupy_compat.cudamark.gpu import GpuUnavailable, device, memory, order
+from cupy_compat.cudamark.gpu import GpuUnavailable, device, memory, order, pinned
 
 
 class CUDARuntimeError(Exception):
@@ -230,6 +230,21 @@ def test_others_find_the_gpu_memory_free_that_cupy_kept(monkeypatch: pytest.Monk
     monkeypatch.setattr(memory, "load_cupy", lambda: cupy)
     memory.free_cached()
     assert freed == [1]
+
+
+def test_page_locked_memory_holds_as_many_keys_as_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+
+    def empty_pinned(size: int, dtype: type) -> np.ndarray:
+        asked.append((size, dtype))
+        return np.empty(size, dtype)
+
+    monkeypatch.setitem(sys.modules, "cupyx", types.SimpleNamespace(empty_pinned=empty_pinned))
+    array = pinned.page_locked(5, np.dtype("M8[s]"))
+    assert (array.shape, array.dtype) == ((5,), np.dtype("M8[s]"))
+    assert asked == [(40, np.uint8)]
 
 
 # The order
