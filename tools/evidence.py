@@ -116,7 +116,10 @@ def rows() -> list[tuple[str, str, str, str, str]]:
             f"`{gpu['command']}`",
         )
     )
-    for group, what in (("shim", "the shim's six modules"),):
+    for group, what in (
+        ("shim", "the shim's six modules"),
+        ("measure", "the command, its measuring and the CPU sort: thirteen modules"),
+    ):
         mutants = data(f"mutants-{group}")
         found.append(
             (
