@@ -165,17 +165,20 @@ def test_only_what_is_not_page_locked_is_staged(gpu: Gpu) -> None:
     locked = gpu.lock(a.copy())
     assert_sorted(gpu_sort(locked), a)
     assert set(gpu.calls) == {"at once", "download"}
+    assert len(pinned._lanes[0]) == 4, "all threads copy the result"
     gpu.calls.clear()
+    free_pinned_buffers()
     gpu_sort(a, out=locked)
     assert_sorted(locked, a)
     assert set(gpu.calls) == {"at once", "upload"}
+    assert len(pinned._lanes[0]) == 4
 
 
 @pytest.mark.parametrize("what", ["one end", "other end", "stride", "byte order"])
 def test_what_is_page_locked_but_not_as_the_gpu_wants_it_is_staged(gpu: Gpu, what: str) -> None:
     a = gpu.lock(keys_of(">i8" if what == "byte order" else "i8", 30_000))
     (start, end) = gpu.locked.pop()
-    gpu.locked.add((start + 8 * (what == "one end"), end - 8 * (what == "other end")))
+    gpu.locked.add((start + (what == "one end"), end - (what == "other end")))
     keys = a[::-1] if what == "stride" else a
     assert_sorted(gpu_sort(keys), keys)
     assert "upload" in gpu.calls or what in ("stride", "byte order")
@@ -191,6 +194,25 @@ def test_a_system_that_knows_nothing_of_ordinary_memory_may_say_so(
     gpu.cupy.cuda.runtime.pointerGetAttributes = refuse
     a = keys_of("i4", 10_000)
     assert_sorted(gpu_sort(a), a)
+    assert "at once" not in gpu.calls
+
+
+@pytest.mark.parametrize("given", ["nothing", "out", "page-locked out"])
+def test_pages_are_touched_beforehand_where_nobody_has_used_them_yet(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    a = keys_of("i4", 10_000)
+    out = {"nothing": None, "out": a.copy(), "page-locked out": gpu.lock(a.copy())}[given]
+    touched: list[int] = []
+    run = staging.Trip.run
+
+    def note(self: Any) -> None:
+        touched.append(int(self._fresh.nbytes))
+        run(self)
+
+    monkeypatch.setattr(staging.Trip, "run", note)
+    assert_sorted(gpu_sort(a, out=out), a)
+    assert touched == [a.nbytes if given == "nothing" else 0]
 
 
 def test_slots_are_kept_for_the_next_call_and_given_back_when_asked(gpu: Gpu) -> None:
