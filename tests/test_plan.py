@@ -28,7 +28,7 @@ def varied(dtype: str, size: int) -> NDArray[Any]:
     """Return an array whose samples are as varied as the dtype allows, at no cost of memory."""
     keys = np.zeros(size, dtype)
     step = -(-size // 512)
-    bits = np.arange(len(keys[::step]), dtype=np.int64)
+    bits = np.arange(len(keys[::step]), dtype=np.int64) * 181 % 512  # in no order
     keys[::step] = bits.astype(dtype)
     return keys
 
@@ -143,8 +143,40 @@ def test_keys_of_few_different_values_need_more_threads(dtype: str, slow: bool) 
 
 @pytest.mark.parametrize("dtype", ["u1", "c8", "M8[s]"])
 def test_what_numpy_sorts_slowly_is_sorted_by_threads_however_few_its_values(dtype: str) -> None:
-    keys = np.zeros(1 << 20, "i8" if dtype == "M8[s]" else dtype)
+    keys = few_valued("i8" if dtype == "M8[s]" else dtype, 1 << 20, 2)
     assert workers(keys.view(dtype), 4) == 4
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_complex_keys_that_are_nearly_in_order_have_to_be_more(dtype: str) -> None:
+    enough = 1 << 22
+    assert workers(in_order(dtype, enough - 1, 0), 4) == 0
+    assert workers(in_order(dtype, enough, 0), 4) == 4
+    # Of 511 neighbours 460 ascend, which is more than nine tenths; 459 are less.
+    assert workers(in_order(dtype, enough // 2, 51), 2) == 0
+    assert workers(in_order(dtype, enough // 2, 52), 2) == 2
+
+
+def in_order(dtype: str, size: int, descents: int) -> NDArray[Any]:
+    """Return keys whose probes ascend or stay, but for as many as are said."""
+    keys = np.zeros(size, dtype)
+    probes = np.arange(512) // 3
+    probes[1 : 2 * descents : 2] = 1000
+    keys[:: -(-size // 512)] = probes
+    return keys
+
+
+@pytest.mark.parametrize("dtype", ["i4", "f2", "u1", "M8[s]"])
+def test_other_keys_may_be_in_order(dtype: str, slow: bool) -> None:
+    keys = varied(dtype, 1 << 23)
+    keys[:: (1 << 23) // 512] = np.arange(512).astype(dtype)
+    assert workers(keys, 16) == workers(varied(dtype, 1 << 23), 16) > 0
+
+
+def test_the_share_in_order_is_of_neighbours_among_the_probes() -> None:
+    assert plan.share_in_order(np.arange(5)) == 1.0
+    assert plan.share_in_order(np.array([1, 1, 0, 2, 1])) == 0.5
+    assert plan.share_in_order(np.array([2j, 1 + 1j, 1, np.nan])) == 1 / 3
 
 
 @pytest.mark.parametrize("size", [5, 511, 512, 513, 100_000])

@@ -24,6 +24,8 @@ GRAIN_SCALE = 1.0
 _PROBES = 512
 # The least effective number of different values, of _PROBES, for keys to count as varied.
 _VARIED = 460
+# The least share of neighbours among the probes that ascend, for keys to count as in order.
+_IN_ORDER = 0.9
 # Below this number NumPy needs so few passes that nothing gains over it, even where it is slow.
 _WORTH_SORTING = 4
 
@@ -49,9 +51,11 @@ class Gain(NamedTuple):
     """The fewest workers, of keys that are varied."""
     workers_if_few: int | None = None
     """The fewest workers, of few-valued keys, where it matters: NumPy skips what is all equal."""
+    keys_if_in_order: int = 0
+    """The fewest keys, of keys that are nearly in order, where it matters: NumPy moves few then."""
 
 
-_COMPLEX = Gain(1 << 19, 1 << 18, 2)
+_COMPLEX = Gain(1 << 19, 1 << 18, 2, keys_if_in_order=1 << 22)
 _BYTES = Gain(1 << 19, 1 << 18, 1)
 # A worker's counters take as much memory as a quarter of a million keys.
 _HALVES = Gain(1 << 22, 1 << 20, 1, 1)
@@ -76,6 +80,8 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
     """
     gain, sort = _way(a, keys, threads)
     if a.size < gain.keys * GRAIN_SCALE:
+        return None
+    if a.size < gain.keys_if_in_order * GRAIN_SCALE and share_in_order(keys) >= _IN_ORDER:
         return None
     workers = max(1, min(threads, int(a.size / (gain.grain * GRAIN_SCALE))))
     needed = gain.workers
@@ -147,5 +153,17 @@ def effective_values(keys: NDArray[Any]) -> float:
     That is the inverse of Simpson's index (E. H. Simpson, "Measurement of diversity", Nature 163,
     1949): k for k values of the same frequency, about 1 for one value and rare exceptions.
     """
-    probes = keys[:: -(-keys.size // _PROBES)].tolist()
+    probes = _probes(keys).tolist()
     return len(probes) ** 2 / sum(times * times for times in Counter(probes).values())
+
+
+def share_in_order(keys: NDArray[Any]) -> float:
+    """Return how many neighbours in a sample of at least two keys ascend or are equal, of 1."""
+    probes = _probes(keys)
+    with np.errstate(invalid="ignore"):  # of NaN
+        return float(np.mean(probes[1:] >= probes[:-1]))
+
+
+def _probes(keys: NDArray[Any]) -> NDArray[Any]:
+    probes: NDArray[Any] = keys[:: -(-keys.size // _PROBES)]
+    return probes
