@@ -72,11 +72,12 @@ def measure(sort: _Sort, keys: np.ndarray[Any, Any]) -> dict[str, Any]:
     for _ in range(TRIES):
         numpy_seconds, seconds = side_by_side((reference, sort), rounds)
         ratio = seconds / numpy_seconds
-        tries.append({"rounds": rounds, "numpy": numpy_seconds, "sort": seconds, "ratio": ratio})
+        figures = {"numpy": numpy_seconds, "sort": seconds, "ratio": ratio}
+        tries.append({"rounds": rounds, **{k: float(f"{v:.4g}") for k, v in figures.items()}})
         if ratio <= BOUND:
             break
         rounds *= 3
-    return {"ratio": ratio, "tries": tries}
+    return {"ratio": tries[-1]["ratio"], "tries": tries}
 
 
 def cells(sizes: list[int], dtypes: list[str], threads: list[int]) -> Iterator[dict[str, Any]]:
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         "numpy_beside_itself": {"least": min(itself), "most": max(itself)},
         "all": found,
     }
-    options.file.write_text(json.dumps(record, indent=1) + "\n")
+    options.file.write_text(json.dumps(record) + "\n")
     print(
         f"{len(sorts)} cells, {len(above)} above {BOUND}; the worst: "
         f"{_told(max(sorts, key=lambda cell: cell['ratio']))}. np.sort beside itself, one try: "
