@@ -638,48 +638,44 @@ def test_buckets_are_sorted_by_radix_if_that_is_asked_for_and_else_by_numpy(
             assert not sorted_so
 
 
-def test_the_fullest_buckets_are_sorted_first_and_those_of_one_value_never(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    keys = make("random", "i4", 100_000)
-    keys[::2] = 7
-    taken: list[int] = []
+@pytest.fixture
+def finished(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the parts that crews are given to finish, in their order."""
+    parts: list[Any] = []
     share = Crew.share
 
     def note(crew: Crew, work: Callable[[Any], object], jobs: Iterable[Any]) -> None:
         jobs = list(jobs)
         if work.__name__ == "finish":
-            taken.extend(jobs)
+            parts.extend(jobs)
         share(crew, work, jobs)
 
     monkeypatch.setattr(Crew, "share", note)
+    return parts
+
+
+def test_the_fullest_buckets_are_sorted_first_and_those_of_one_value_never(
+    finished: list[int],
+) -> None:
+    keys = make("random", "i4", 100_000)
+    keys[::2] = 7
     scattered = np.empty_like(keys)
     with Crew(2) as crew:
         samplesort.sort(keys, crew)
         bounds, uniform = samplesort.scatter_by_value(
             keys, scattered, crew, 8, samplesort.SAMPLE, nat_last=False
         )
-    sizes = np.diff(bounds)[taken]
+    sizes = np.diff(bounds)[finished]
     assert sizes.min() > 0
     assert (np.diff(sizes) <= 0).all()
-    assert not uniform[taken].any()
+    assert not uniform[finished].any()
     assert np.diff(bounds)[uniform].max() >= 50_000
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 8])
 def test_complex_keys_are_cut_into_as_many_equal_parts_as_there_are_workers(
-    monkeypatch: pytest.MonkeyPatch, workers: int
+    finished: list[tuple[int, int]], workers: int
 ) -> None:
-    finished: list[tuple[int, int]] = []
-    share = Crew.share
-
-    def note(crew: Crew, work: Callable[[Any], object], jobs: Iterable[Any]) -> None:
-        jobs = list(jobs)
-        if work.__name__ == "finish":
-            finished.extend(jobs)
-        share(crew, work, jobs)
-
-    monkeypatch.setattr(Crew, "share", note)
     keys = make("random", "c16", 8000)
     with Crew(workers) as crew:
         np.testing.assert_array_equal(quicksort.sort(keys, crew), np.sort(keys))
