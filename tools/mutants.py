@@ -26,6 +26,7 @@ import collections
 import concurrent.futures
 import contextlib
 import difflib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -332,7 +333,7 @@ class Only:
 class Lines:
     def __init__(self, modules):
         self.modules = {os.path.abspath(module): module for module in modules}
-        self.test, self.found = "", collections.defaultdict(set)
+        self.test, self.tests, self.found = "", [], collections.defaultdict(set)
         events = sys.monitoring
         events.use_tool_id(events.COVERAGE_ID, "mutants")
         events.register_callback(events.COVERAGE_ID, events.events.LINE, self.line)
@@ -346,7 +347,7 @@ class Lines:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         self.test = item.nodeid
-        self.found[""].add(self.test)
+        self.tests.append(self.test)
         sys.monitoring.restart_events()
         try:
             return (yield)
@@ -368,12 +369,56 @@ for line in sys.stdin:
         code = pytest.main(arguments, [Only(only)] if only else [lines] if lines else [])
         if lines:
             with open("lines.json", "w") as file:
-                json.dump({line: sorted(tests) for line, tests in lines.found.items()}, file)
+                found = {line: sorted(tests) for line, tests in lines.found.items()}
+                json.dump({"tests": lines.tests, "lines": found}, file)
         sys.stdout.flush()
         os._exit(code)
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+class Reach:
+    """Which tests of a part execute what of its modules.
+
+    Parameters
+    ----------
+    tests : list of str
+        All of the part.
+    lines : dict of str to list of str
+        By ``module:line``, the tests that execute it; "" for what runs outside any test.
+    """
+
+    def __init__(self, tests: list[str], lines: dict[str, list[str]]) -> None:
+        self._all = set(tests)
+        self._lines = lines
+        self._elsewhere = self._all.difference(*lines.values())
+
+    def stages(self, mutant: Mutant) -> list[set[str]]:
+        """Return the tests that a mutant is to meet, one set after the other."""
+        nearest: set[str] = set()
+        for line in statement_lines(mutant.module, mutant.line):
+            nearest.update(self._lines.get(f"{mutant.module}:{line}", []))
+        if not nearest or "" in nearest:
+            return [self._all]
+        return [nearest, self._elsewhere] if self._elsewhere else [nearest]
+
+
+def statement_lines(module: str, line: int) -> range:
+    """Return the lines of the innermost statement around a line; of one with a body, its head."""
+    first = last = line
+    for node in _statements(module):
+        if node.lineno <= line <= (node.end_lineno or 0):
+            first, inner = node.lineno, getattr(node, "body", None)
+            last = max(inner[0].lineno - 1, first) if inner else node.end_lineno or first
+    return range(min(first, line), max(last, line) + 1)
+
+
+@functools.cache
+def _statements(module: str) -> list[ast.stmt]:
+    """Return a module's statements, those within others behind them."""
+    tree = ast.parse((ROOT / module).read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
 
 
 class Copy:
@@ -440,13 +485,12 @@ class Copy:
         noticed = re.search(r"^(?:FAILED|ERROR) (\S+)", out, re.MULTILINE)
         return "killed", noticed[1] if noticed else (out.strip().splitlines() or [""])[-1]
 
-    def lines(self, part: Part) -> dict[str, list[str]]:
-        """Return the tests that execute each line of a part's modules, as ``module:line``."""
+    def reach(self, part: Part) -> Reach:
+        """Run a part's tests without any mutant, and return what they execute of its modules."""
         outcome, by = self.test(part.tests, None, modules=part.paths())
         if outcome != "survived":
             raise RuntimeError(f"the tests fail without any mutant: {by}")
-        found: dict[str, list[str]] = json.loads((self._folder / "lines.json").read_text())
-        return found
+        return Reach(**json.loads((self._folder / "lines.json").read_text()))
 
     def try_out(
         self, mutant: Mutant, tests: Iterable[str], stages: list[set[str]], limit: float
@@ -469,24 +513,6 @@ class Copy:
         # Two mutants of one length within one second would share a compiled file.
         self._clock += 2
         os.utime(path, (self._clock, self._clock))
-
-
-def stages(mutant: Mutant, lines: dict[str, list[str]]) -> list[set[str]]:
-    """Return the tests that a mutant is to meet, one set after the other."""
-    first = last = mutant.line
-    for node in ast.walk(ast.parse((ROOT / mutant.module).read_text())):
-        if isinstance(node, ast.stmt) and node.lineno <= mutant.line <= (node.end_lineno or 0):
-            # The innermost comes last. Of one that holds others, its head.
-            first, inner = node.lineno, getattr(node, "body", None)
-            last = max(inner[0].lineno - 1, first) if inner else node.end_lineno or first
-    nearest: set[str] = set()
-    for line in range(min(first, mutant.line), max(last, mutant.line) + 1):
-        nearest.update(lines.get(f"{mutant.module}:{line}", []))
-    everything = set(lines[""])
-    if not nearest or "" in nearest:
-        return [everything]
-    elsewhere = everything.difference(*(tests for line, tests in lines.items() if line))
-    return [nearest, elsewhere] if elsewhere else [nearest]
 
 
 def _end(group: int) -> None:
@@ -566,12 +592,12 @@ def run(group: str, only: list[str], jobs: int, work: Path) -> tuple[list[dict[s
     ready: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     copies = [Copy(work / f"copy-{number}") for number in range(jobs)]
     limits: dict[Part, float] = {}
-    lines: dict[Part, dict[str, list[str]]] = {}
+    reach: dict[Part, Reach] = {}
 
     def prepare(copy: Copy) -> None:
         for part in dict.fromkeys(part for _, part in open_):
             start = time.monotonic()
-            lines[part] = copy.lines(part)
+            reach[part] = copy.reach(part)
             seconds = time.monotonic() - start
             print(f"without a mutant {part.tests[0]} ... take {seconds:.0f} s", flush=True)
             limits[part] = max(limits.get(part, 0.0), 60 + 4 * seconds)
@@ -582,11 +608,11 @@ def run(group: str, only: list[str], jobs: int, work: Path) -> tuple[list[dict[s
 
     def examine(task: tuple[Mutant, Part]) -> dict[str, Any]:
         mutant, part = task
-        met = stages(mutant, lines[part])
+        stages = reach[part].stages(mutant)
         copy = ready.get()
         start = time.monotonic()
         try:
-            outcome, by = copy.try_out(mutant, part.tests, met, limits[part])
+            outcome, by = copy.try_out(mutant, part.tests, stages, limits[part])
         finally:
             ready.put(copy)
         return record.add(mutant, trees[part], outcome, by, time.monotonic() - start)
