@@ -1,7 +1,7 @@
 """A thread that is started without waiting for it.
 
-`threading.Thread.start` returns when the new thread runs, a tenth to a fifth of a millisecond
-later. For ten threads that is a seventh of the time that all of the sort takes.
+`threading.Thread.start` returns when the new thread runs, and the caller could have worked in the
+meantime: `docs/cudamark.md` tells what a sort gains by it.
 """
 
 from __future__ import annotations
