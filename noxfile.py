@@ -27,11 +27,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from testbed import TestBedError, interpreter  # noqa: E402
 
-nox.needs_version = ">=2025.2.9"
+# The first that runs sessions beside each other.
+nox.needs_version = ">=2026.8.10"
 # Some sessions call pip, which an environment that uv makes does not hold.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "docs", "tests", "packages", "engines", "bench"]
+nox.options.sessions = ["lint", "tests", "docs", "packages", "engines", "bench"]
+# Most of a session is one process after another, pip's above all. Where something is measured,
+# nothing runs beside it: that is for those sessions alone that allow it.
+nox.options.parallel = len(PYTHONS)
 # The three Pythons must be there; this one counts where it is.
 with contextlib.suppress(TestBedError):
     interpreter("3.14")
@@ -44,10 +48,22 @@ def groups(*names: str) -> list[str]:
     return list(nox.project.dependency_groups(project, *names))
 
 
-@nox.session
+def install(session: nox.Session, *packages: str) -> None:
+    """Install without compiling: Python does that with what is imported, which is little of it."""
+    session.install("--no-compile", *packages)
+
+
+def workers(session: nox.Session) -> str:
+    """Return how many processes of pytest a session has CPUs for."""
+    if not session.parallel:
+        return "auto"
+    return str(max(1, (os.cpu_count() or 1) // len(PYTHONS)))
+
+
+@nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Check style and types."""
-    session.install(".[cudamark]", *groups("lint"))
+    install(session, ".[cudamark]", *groups("lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
@@ -55,14 +71,14 @@ def lint(session: nox.Session) -> None:
     session.run("pytest", "tests/typing/check.py")
 
 
-@nox.session(python="3.13")
+@nox.session(python="3.13", allow_parallel=True)
 def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html; any warning or broken link is a failure.
 
     `nox -s docs -- linkcheck` follows the links that lead out, too, which needs a network.
     `nox -s docs -- performance` puts the pages of the history beside it, which needs npm.
     """
-    session.install(".[cudamark]", *groups("docs"))
+    install(session, ".[cudamark]", *groups("docs"))
     strict = ["--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env"]
     session.run("sphinx-build", *strict, "docs", SITE)
     session.run("python", "tools/check_site.py", SITE)
@@ -74,47 +90,50 @@ def docs(session: nox.Session) -> None:
             session.run("sphinx-build", *strict, "-b", extra, "docs", f"docs/_build/{extra}")
 
 
-@nox.session(python=PYTHONS)
+# The newest first, since it has the most to do.
+@nox.session(python=PYTHONS[::-1], allow_parallel=True)
 def tests(session: nox.Session) -> None:
     """Run all tests; broken and healthy CuPys are made when they are needed, and kept.
 
-    Those of documentation and tools, which are the same on every Python, run on the newest.
+    Those of documentation, tools and other libraries' rows, which are the same on every Python, run
+    on the newest.
     """
-    session.install(".[cudamark,cuda12x]", *groups("test"))
+    install(session, ".[cudamark,cuda12x]", *groups("test"))
     elsewhere = ["test_doctor_environments.py"]
     if session.python != PYTHONS[-1]:
-        tools = ["cupy_suite", "docs", "evidence", "load", "testbed"]
+        tools = ["contenders", "cupy_suite", "docs", "evidence", "load", "testbed"]
         history = ["history_compare", "history_labels", "history_selection", "history_site"]
         elsewhere += [f"test_{name}.py" for name in [*tools, *history]]
         elsewhere.append("test_neighbours.py::test_a_program_that_pyinstaller_froze_works")
     session.run(
-        *("pytest", "-n", "auto", *(f"--deselect=tests/{test}" for test in elsewhere)),
+        *("pytest", "-n", workers(session), *(f"--deselect=tests/{test}" for test in elsewhere)),
         *session.posargs,
     )
 
 
-@nox.session(python="3.14")
+@nox.session(python="3.14", allow_parallel=True)
 def later(session: nox.Session) -> None:
     """Run the tests that need no CuPy which only earlier Pythons have a wheel of."""
-    session.install(".[cudamark]", *groups("test"))
+    install(session, ".[cudamark]", *groups("test"))
     shim = ["hook", "policy_and_bad_cases", "untouched"]
     files = [*shim, "threaded_sort", "cudamark", "contenders", "honesty"]
     cases = ["-k", "not broken_in_another_way"]
-    session.run("pytest", "-n", "auto", *(f"tests/test_{file}.py" for file in files), *cases)
+    named = [f"tests/test_{file}.py" for file in files]
+    session.run("pytest", "-n", workers(session), *named, *cases)
 
 
 @nox.session(python="3.12")
 def doctor(session: nox.Session) -> None:
     """Ask the doctor in every environment that its checks are for; loads 3 GB of wheels once."""
     # NumPy 1 and the CuPys before 13.4 have no wheels for a later Python.
-    session.install(".", *groups("test"))
+    install(session, ".", *groups("test"))
     session.run("pytest", "tests/test_doctor_environments.py", *session.posargs)
 
 
-@nox.session(python="3.13")
+@nox.session(python="3.13", allow_parallel=True)
 def engines(session: nox.Session) -> None:
     """Cure the workers of Dask, Ray, joblib, multiprocessing and MPI, each by its own option."""
-    session.install(".", *groups("test"))
+    install(session, ".", *groups("test"))
     if shutil.which("mpirun") is None:
         install_debian(session, "openmpi-bin")
     session.run("pytest", "tests/engines.py", *session.posargs)
@@ -141,10 +160,10 @@ def install_debian(session: nox.Session, package: str) -> None:
     session.run(*apt, *install, external=True, silent=True)
 
 
-@nox.session(python="3.13")
+@nox.session(python="3.13", allow_parallel=True)
 def build(session: nox.Session) -> None:
     """Build into dist/ what is published, as wheels and source distributions, and check it."""
-    session.install(*groups("build"))
+    install(session, *groups("build"))
     shutil.rmtree(DIST, ignore_errors=True)
     for project in [ROOT, AUTO]:
         session.run("python", "-m", "build", "--outdir", DIST, project, silent=True)
@@ -157,11 +176,11 @@ def build(session: nox.Session) -> None:
     session.run("check-wheel-contents", str(DIST))
 
 
-@nox.session(python=PYTHONS, requires=["build"])
+@nox.session(python=PYTHONS, requires=["build"], allow_parallel=True)
 def packages(session: nox.Session) -> None:
     """Install what was built beside a broken CuPy, as others would, and use it."""
     python = str(Path(session.bin, "python"))
-    session.install("cupy-cuda12x==13.4.1", "pytest>=8")
+    install(session, "cupy-cuda12x==13.4.1", "pytest>=8")
     session.run("python", "tests/testbed.py", "--into", python, "--cython", "3.1.1", silent=True)
     # On every Python, as its users may ask for it, and without the checkout on the path.
     always = {"CUPY_COMPAT": "always", "PYTHONSAFEPATH": "1"}
@@ -197,13 +216,13 @@ def audit(session: nox.Session) -> None:
     session.run("pip-audit", *known, *session.posargs)
 
 
-@nox.session(python="3.13")
+@nox.session(python="3.13", allow_parallel=True)
 def bench(session: nox.Session) -> None:
     """Run each benchmark once on the working tree; or, `-- compare A B`, tell what changed."""
     if session.posargs[:1] == ["compare"]:
         session.run("python", "-m", "tools.history.compare", *session.posargs[1:])
         return
-    session.install(".[cudamark,cuda12x]", *groups("bench"))
+    install(session, ".[cudamark,cuda12x]", *groups("bench"))
     session.run("asv", "machine", "--yes", silent=True)
     installed = ["--config", "asv.installed.conf.json"]
     session.run("asv", "check", *installed)
@@ -222,7 +241,7 @@ def site(session: nox.Session) -> None:
 @nox.session(python="3.13")
 def demo(session: nox.Session) -> None:
     """Show a broken CuPy fail, and import with ``cupy_compat``; then sort on what there is."""
-    session.install(".[cudamark,cuda12x]")
+    install(session, ".[cudamark,cuda12x]")
     testbed = ["python", "tests/testbed.py", "--python", "3.13"]
     session.log("making a CuPy 13.4.1 that is compiled with Cython 3.1.1, as a source build may be")
     built = session.run(*testbed, "--cupy", "13.4.1", "--cython", "3.1.1", silent=True)
@@ -307,7 +326,7 @@ def cupy_tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def stress(session: nox.Session) -> None:
     """Try the shim with 300 processes of 32 threads, 100 walks on real CuPys, 2,000 modelled."""
-    session.install(".[cudamark]", *groups("test"))
+    install(session, ".[cudamark]", *groups("test"))
     much = {"STRESS_PROCESSES": "300", "MODEL_SEQUENCES": "2000", "MODEL_WALKS": "50"}
     session.run("pytest", "tests/test_stress.py", "tests/test_model.py", *session.posargs, env=much)
 

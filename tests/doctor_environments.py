@@ -79,7 +79,7 @@ def make(python: Path | str, name: str) -> Path:
         inside = testbed._python(env)
         site = testbed._site_packages(inside)
         for command in recipe.commands:
-            testbed._pip(inside, *command.format(site=site).split())
+            testbed._pip(python, "--python", str(inside), *command.format(site=site).split())
 
     return testbed._python(testbed._once(f"{testbed._tag(python)}-doctor-{name}", build))
 

@@ -171,8 +171,7 @@ def broken_with_engines() -> Environment:
         shutil.copytree(
             testbed._site_packages(origin), made.site, copy_function=os.link, dirs_exist_ok=True
         )
-        # Most of it is never imported, and compiling all of that takes longer than the rest.
-        testbed._pip(made.python, "install", "--no-compile", *ENGINES)
+        testbed.install(sys.executable, folder, *ENGINES)
 
     name = f"{testbed._tag(sys.executable)}-" + "-".join(ENGINES).replace("==", "")
     return Environment(testbed._once(name, build))

@@ -439,7 +439,7 @@ def test_an_import_that_hangs_is_ended_and_its_line_told(
 ) -> None:
     # CuPy imports NumPy first, and finds this.
     (healthy_patient.folder / "numpy.py").write_text(program)
-    content = healthy_patient.findings("--time-limit", "5", code=1)
+    content = healthy_patient.findings("--time-limit", "3", code=1)
     assert "hang" in problems(content)
     (finding,) = (each for each in content["findings"] if each["check"] == "hang")
     assert finding["step"] == "import"

@@ -70,10 +70,17 @@ def healthy(python: Path | str, cupy: str) -> Path:
     """Return the interpreter of an environment that holds the published wheel of CuPy."""
 
     def build(env: Path) -> None:
-        _run([python, "-m", "venv", env])
-        _pip(_python(env), "install", f"cupy-cuda12x=={cupy}")
+        _run([python, "-m", "venv", "--without-pip", env])
+        install(python, env, f"cupy-cuda12x=={cupy}")
+        # What an import takes is compiled now, for all the environments that link to these files.
+        _run([_python(env), "-c", "import cupy"])
 
     return _python(_once(f"{_tag(python)}-cupy{cupy}", build))
+
+
+def install(python: Path | str, env: Path, *packages: str) -> None:
+    """Install into an environment without a pip of its own; most is never imported, nor compiled."""
+    _pip(python, "--python", str(_python(env)), "install", "--no-compile", *packages)
 
 
 def compiled(python: Path | str, cupy: str, cython: str) -> Path:
@@ -86,7 +93,7 @@ def compiled(python: Path | str, cupy: str, cython: str) -> Path:
         shutil.copytree(
             origin, _site_packages(_python(env)), copy_function=os.link, dirs_exist_ok=True
         )
-        break_cupy(_python(env), cython)
+        _replace_util(_python(env), broken_module(python, cupy, cython))
 
     return _python(_once(f"{_tag(python)}-cupy{cupy}-cython{cython}", build))
 
@@ -98,7 +105,11 @@ broken = compiled
 def break_cupy(python: Path | str, cython: str) -> None:
     """Replace ``cupy._util`` in an existing environment by one that Cython compiled."""
     asked = "import importlib.metadata as m; print(m.version('cupy-cuda12x'))"
-    built = broken_module(python, _run([python, "-c", asked]).stdout.strip(), cython)
+    cupy = _run([python, "-c", asked]).stdout.strip()
+    _replace_util(python, broken_module(python, cupy, cython))
+
+
+def _replace_util(python: Path | str, built: Path) -> None:
     target = _site_packages(python) / "cupy" / built.name
     # A new file under the old name: the old one may be linked into other environments.
     aside = target.with_suffix(".new")
@@ -182,7 +193,9 @@ def _directives(source: Path) -> dict[str, bool]:
 def _cython(python: Path | str, cython: str) -> Path:
     return _once(
         f"{_tag(python)}-tool-cython{cython}",
-        lambda folder: _pip(python, "install", "--target", str(folder), f"Cython=={cython}"),
+        lambda folder: _pip(
+            python, "install", "--no-compile", "--target", str(folder), f"Cython=={cython}"
+        ),
     )
 
 
