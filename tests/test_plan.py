@@ -53,6 +53,7 @@ LIMITS = {
     "i2": 2 * [(1 << 22, 1 << 20, 1)],
     "f2": 2 * [(1 << 22, 1 << 20, 1)],
     "i4": [(1 << 22, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
+    "u8": [(1 << 21, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
     "f8": [(1 << 21, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
     "M8[s]": 2 * [(1 << 19, 1 << 18, 1)],
 }
@@ -124,7 +125,7 @@ def few_valued(dtype: str, size: int, different: int) -> NDArray[Any]:
 
 
 #: By dtype: the fewest threads for few-valued keys, where NumPy is fast and where it is slow.
-IF_FEW = {"i2": (4, 4), "f2": (1, 1), "i4": (8, 1), "f8": (4, 1)}
+IF_FEW = {"i2": (4, 4), "f2": (1, 1), "i4": (8, 1), "u8": (8, 1), "f8": (4, 1)}
 
 
 @pytest.mark.parametrize("dtype", IF_FEW)
@@ -147,21 +148,52 @@ def test_what_numpy_sorts_slowly_is_sorted_by_threads_however_few_its_values(dty
     assert workers(keys.view(dtype), 4) == 4
 
 
+#: Of 511 neighbours 460 are more than nine tenths, 459 are less.
+FEW, TOO_MANY = 51, 52
+
+
 @pytest.mark.parametrize("dtype", ["c8", "c16"])
-def test_complex_keys_that_are_nearly_in_order_have_to_be_more(dtype: str) -> None:
+def test_complex_keys_that_nearly_ascend_have_to_be_more(dtype: str) -> None:
     enough = 1 << 22
-    assert workers(in_order(dtype, enough - 1, 0), 4) == 0
-    assert workers(in_order(dtype, enough, 0), 4) == 4
-    # Of 511 neighbours 460 ascend, which is more than nine tenths; 459 are less.
-    assert workers(in_order(dtype, enough // 2, 51), 2) == 0
-    assert workers(in_order(dtype, enough // 2, 52), 2) == 2
+    assert workers(in_order(dtype, enough - 1, 0), 2) == 0
+    assert workers(in_order(dtype, enough, 0), 2) == 2
+    assert workers(in_order(dtype, enough // 2, FEW), 2) == 0
+    assert workers(in_order(dtype, enough // 2, TOO_MANY), 2) == 2
 
 
-def in_order(dtype: str, size: int, descents: int) -> NDArray[Any]:
-    """Return keys whose probes ascend or stay, but for as many as are said."""
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_complex_keys_that_nearly_ascend_or_descend_get_two_threads(dtype: str) -> None:
+    enough = 1 << 22
+    for keys, expected in (
+        (in_order(dtype, enough, FEW), 2),
+        (in_order(dtype, enough, TOO_MANY), 8),
+        (in_order(dtype, enough // 2, FEW, DESCENDING), 2),
+        (in_order(dtype, enough // 2, TOO_MANY, DESCENDING), 8),
+    ):
+        assert workers(keys, 8) == expected
+    assert workers(in_order(dtype, enough, FEW), 1) == 0
+
+
+def test_dates_that_nearly_ascend_have_to_be_more_for_one_thread() -> None:
+    enough = 1 << 21
+    assert workers(in_order("M8[s]", enough - 1, FEW), 1) == 0
+    assert workers(in_order("M8[s]", enough - 1, TOO_MANY), 1) == 1
+    assert workers(in_order("M8[s]", enough, FEW), 1) == 1
+    assert workers(in_order("M8[s]", enough - 1, FEW), 2) == 2
+    assert workers(in_order("M8[s]", enough - 1, FEW, DESCENDING), 1) == 1
+
+
+ASCENDING = np.arange(512) // 3
+DESCENDING = 512 - np.arange(512)
+
+
+def in_order(
+    dtype: str, size: int, breaks: int, probes: NDArray[np.intp] = ASCENDING
+) -> NDArray[Any]:
+    """Return keys whose probes are those, but for as many that break their order."""
     keys = np.zeros(size, dtype)
-    probes = np.arange(512) // 3
-    probes[1 : 2 * descents : 2] = 1000
+    probes = probes.copy()
+    probes[1 : 2 * breaks : 2] = 1000
     keys[:: -(-size // 512)] = probes
     return keys
 
@@ -173,10 +205,10 @@ def test_other_keys_may_be_in_order(dtype: str, slow: bool) -> None:
     assert workers(keys, 16) == workers(varied(dtype, 1 << 23), 16) > 0
 
 
-def test_the_share_in_order_is_of_neighbours_among_the_probes() -> None:
-    assert plan.share_in_order(np.arange(5)) == 1.0
-    assert plan.share_in_order(np.array([1, 1, 0, 2, 1])) == 0.5
-    assert plan.share_in_order(np.array([2j, 1 + 1j, 1, np.nan])) == 1 / 3
+def test_the_share_ascending_is_of_neighbours_among_the_probes() -> None:
+    assert plan.share_ascending(np.arange(5)) == 1.0
+    assert plan.share_ascending(np.array([1, 1, 0, 2, 1])) == 0.5
+    assert plan.share_ascending(np.array([2j, 1 + 1j, 1, np.nan])) == 1 / 3
 
 
 @pytest.mark.parametrize("size", [5, 511, 512, 513, 100_000])

@@ -79,7 +79,7 @@ def healthy(python: Path | str, cupy: str) -> Path:
 
 
 def install(python: Path | str, env: Path, *packages: str) -> None:
-    """Install into an environment without a pip of its own; most is never imported, nor compiled."""
+    """Install into an environment that has no pip, and compile nothing: most is never imported."""
     _pip(python, "--python", str(_python(env)), "install", "--no-compile", *packages)
 
 

@@ -12,8 +12,8 @@ memory, sorting what fits into a core's own caches.
 
 `gpu_sort` stages the keys: threads copy them to small page-locked slots from where the bus takes
 them. Measured is each half of that by itself, and both at once without waiting for each other.
-The sum of both ways and the sort in between is what a plain staging takes whose threads need no time
-to start, wait for no piece, and copy into memory that has been used.
+The sum of both ways and the sort in between is what a plain staging takes whose threads need no
+time to start, wait for no piece, and copy into memory that has been used.
 
 All figures are seconds, the medians of several rounds.
 """
