@@ -17,9 +17,8 @@ PAGE = DOCS / "evidence.md"
 
 HEAD = """# What was tried
 
-Each line names the command that tries it again. Where a count is given without a link it is of
-tests that run in every `nox`; the others have sessions of their own, which take minutes to an
-hour.
+Each line of the table names what tries it again, in a session of its own. What is below the table
+runs in every `nox`, unless it names a session.
 
 | what | tried | came of it | date | again by |
 |---|---|---|---|---|
@@ -109,7 +108,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
         (
             f"Load, {gpu['gpu']}",
             f"{gpu['rounds']:,} sorts by `gpu_sort` from eight threads",
-            f"{gpu['wrong']} wrong, {gpu['threads left']} threads and "
+            f"{gpu['wrong']} wrong, {gpu['bytes a round']} bytes a round, {gpu['threads left']} threads and "
             f"{gpu['page-locked buffers left']} of {gpu['page-locked buffers kept between calls']} "
             "page-locked buffers stay",
             gpu["date"],
