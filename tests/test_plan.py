@@ -80,8 +80,8 @@ def test_fewer_threads_than_gain_over_numpy_are_not_used(dtype: str, slow: bool)
     assert workers(keys, least - 1) == 0 or least == 1
 
 
-def test_two_threads_need_four_times_as_many_keys_where_numpy_is_fast(slow: bool) -> None:
-    for dtype, enough in (("i4", 1 << 24), ("f8", 1 << 23)):
+def test_two_threads_need_twice_as_many_keys_where_numpy_is_fast(slow: bool) -> None:
+    for dtype, enough in (("i4", 1 << 23), ("f8", 1 << 22)):
         assert workers(varied(dtype, enough), 2) == 2
         assert workers(varied(dtype, enough - 1), 2) == (2 if slow else 0)
         assert workers(varied(dtype, enough - 1), 3) == 3

@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
-from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.cpu.crew import Crew, apart
 from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
 from cupy_compat.cudamark.threads import usable_cpus
 
@@ -48,7 +48,7 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(plan, "GRAIN_SCALE", 1e-7)
     monkeypatch.setattr(plan, "_VARIED", 0)
     monkeypatch.setattr(plan, "_WORTH_SORTING", 0)
-    for name in ("_COMPLEX", "_WORDS", "_LONG_WORDS"):
+    for name in ("_COMPLEX", "_WORDS", "_LONG_WORDS", "_LONG_FLOATS"):
         monkeypatch.setattr(plan, name, getattr(plan, name)._replace(workers=1))
     monkeypatch.setattr(plan, "numpy_is_slow", lambda key: request.param)
     start = Crew.__init__
@@ -302,6 +302,47 @@ def test_several_threads_can_sort_at_once() -> None:
                 arrays, pool.map(lambda keys: threaded_sort(keys, 3), arrays), strict=True
             ):
                 np.testing.assert_array_equal(result, np.sort(keys))
+
+
+@pytest.mark.usefixtures("parallel")
+@pytest.mark.parametrize("dtype", ["i4", "f8", "u1", "f2"])
+def test_no_two_jobs_count_in_lines_of_the_cache_that_are_neighbours(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans: dict[str, list[tuple[int, int]]] = {}
+
+    def watch(name: str, counters: int) -> None:
+        kernel = getattr(kernels, name)
+
+        def watched(*arguments: Any) -> None:
+            first = arguments[counters].ctypes.data
+            found = spans.setdefault(name, [])
+            found.append((first, first + arguments[counters].nbytes))
+            kernel(*arguments)
+
+        monkeypatch.setattr(kernels, name, watched)
+
+    watch("classify", 3)
+    watch("classify_by_cell", 3)
+    watch("scatter", 2)
+    watch("count_values", 1)
+    keys = make("random", dtype, 20_011)
+    np.testing.assert_array_equal(threaded_sort(keys, 4), np.sort(keys))
+    assert spans
+    for found in spans.values():
+        assert len(found) >= 4
+        # A line is of 64 bytes, and is fetched with its neighbour by some processors.
+        for (_, end), (start, _) in itertools.pairwise(sorted(found)):
+            assert start - end >= 128
+
+
+def test_what_jobs_count_in_is_zero_and_theirs_alone() -> None:
+    counters = apart(np.uint32, 3, 2, 5)
+    assert (counters.shape, counters.dtype) == ((3, 2, 5), np.uint32)
+    assert not counters.any()
+    assert all(each.flags.c_contiguous for each in counters)
+    counters[1] = 7
+    assert not counters[[0, 2]].any()
 
 
 # Who works

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import kernels
-from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.cpu.crew import Crew, apart
 
 _FILL = 1 << 20
 
@@ -47,7 +47,7 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     order = _patterns_in_order(keys.dtype)
     chunk = -(-len(keys) // crew.workers)
     starts = range(0, len(keys), chunk)
-    counts = np.zeros((len(starts), 2, len(order)), np.uint32)
+    counts = apart(np.uint32, len(starts), 2, len(order))
 
     def count(job: int) -> None:
         part = patterns[starts[job] : starts[job] + chunk]

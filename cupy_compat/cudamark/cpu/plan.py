@@ -131,7 +131,7 @@ def _way(a: NDArray[Any], keys: NDArray[Any], threads: int) -> tuple[Gain, _Sort
     if keys.itemsize == 8:
         gain = _LONG_FLOATS if keys.dtype.kind == "f" else _LONG_WORDS
     # Two threads may share a core, and then gain little over NumPy's vector instructions.
-    return (gain._replace(keys=4 * gain.keys) if threads == 2 else gain), sort
+    return (gain._replace(keys=2 * gain.keys) if threads == 2 else gain), sort
 
 
 def plain_key(dtype: np.dtype[Any]) -> np.dtype[Any]:

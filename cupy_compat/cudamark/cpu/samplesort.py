@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import kernels
-from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.cpu.crew import Crew, apart
 
 SAMPLE = 8192
 BUCKETS_PER_WORKER = 4
@@ -129,7 +129,7 @@ def scatter_by_value(
     chunk = -(-len(keys) // (CHUNKS_PER_WORKER * crew.workers))
     chunks = [slice(start, start + chunk) for start in range(0, len(keys), chunk)]
     ids = np.empty(len(keys), np.uint8)
-    counts = np.zeros((len(chunks), 2, len(split.uniform)), np.uint64)
+    counts = apart(np.uint64, len(chunks), 2, len(split.uniform))
 
     def contiguous(part: slice) -> NDArray[Any]:
         return kernels.read_only(np.require(keys[part], native, ("C", "A")))
@@ -267,6 +267,6 @@ def lay_out(
     """
     shares = counts.T[order]
     ends = np.cumsum(shares, dtype=np.uint64).reshape(shares.shape)
-    places = np.empty_like(counts)
+    places = apart(np.uint64, *counts.shape)
     places[:, order] = (ends - shares).T
     return places, np.append(0, ends[:, -1]).astype(np.intp)
