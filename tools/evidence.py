@@ -108,9 +108,9 @@ def rows() -> list[tuple[str, str, str, str, str]]:
         (
             f"Load, {gpu['gpu']}",
             f"{gpu['rounds']:,} sorts by `gpu_sort` from eight threads",
-            f"{gpu['wrong']} wrong, {gpu['bytes a round']} bytes a round, {gpu['threads left']} threads and "
-            f"{gpu['page-locked buffers left']} of {gpu['page-locked buffers kept between calls']} "
-            "page-locked buffers stay",
+            f"{gpu['wrong']} wrong, {gpu['bytes a round']} bytes a round, "
+            f"{gpu['threads left']} threads and {gpu['page-locked buffers left']} of "
+            f"{gpu['page-locked buffers kept between calls']} page-locked buffers stay",
             gpu["date"],
             f"`{gpu['command']}`",
         )
