@@ -8,15 +8,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import missing_gpu
+from conftest import assert_that_no_more, missing_gpu, threads_of_the_system
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
-from cupy_compat.cudamark.gpu import GpuUnavailable, page_locked, pinned, staging
+from cupy_compat.cudamark.gpu import GpuUnavailable, native, page_locked, pinned, staging
 from cupy_compat.cudamark.gpu.device import load_cupy
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -249,18 +250,19 @@ def test_no_more_of_the_gpu_is_used_than_there_is(little_memory: int) -> None:
 @on_gpu
 @pytest.mark.parametrize("dtype", ["i4", "f8", "?", "f2", "M8[s]"])
 @pytest.mark.parametrize("threads", [None, 1, 16])
-def test_page_locked_memory_is_not_staged(
-    monkeypatch: pytest.MonkeyPatch, dtype: str, threads: int | None
-) -> None:
+def test_page_locked_memory_is_not_staged(dtype: str, threads: int | None) -> None:
     keys = keys_of("i8", 3_000_017)
     keys = keys.view(dtype) if dtype == "M8[s]" else keys_of(dtype, 3_000_017)
     a, out = (page_locked(keys.size, keys.dtype) for _ in range(2))
     np.copyto(a, keys)
-    gpu_sort(keys)  # compiles the loops, which fail from here on
-    for loop in ("send", "receive"):
-        monkeypatch.setattr(staging.loops, loop, lambda *arguments: pytest.fail("staged"))
+    free_pinned_buffers()
+    assert gpu_sort(a[:1], out=out[:1]).tolist() == a[:1].tolist()
+    (lane,) = pinned._lanes[load_cupy().cuda.Device().id]
+    lane.slots[:] = 0xA5
     assert gpu_sort(a, threads, out=out) is out
     np.testing.assert_array_equal(out, np.sort(keys))
+    assert (lane.slots == 0xA5).all()
+    assert pinned._lanes[load_cupy().cuda.Device().id] == [lane]
 
 
 @on_gpu
@@ -300,8 +302,8 @@ def test_an_interrupted_sort_in_place_loses_no_key(monkeypatch: pytest.MonkeyPat
     itself = a.copy()
     receive = staging.Trip._receive
 
-    def interrupted(self: staging.Trip, lane: pinned.Lane) -> None:
-        receive(self, lane)
+    def interrupted(self: staging.Trip) -> None:
+        receive(self)
         self._result[: a.size // 2] = 0
         raise KeyboardInterrupt
 
@@ -314,7 +316,7 @@ def test_an_interrupted_sort_in_place_loses_no_key(monkeypatch: pytest.MonkeyPat
 @on_gpu
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("where", ["_send", "_sort", "_receive"])
-def test_a_failure_in_any_thread_reaches_the_caller_and_leaves_no_thread(
+def test_a_failure_in_the_callers_thread_reaches_the_caller_and_leaves_no_thread(
     monkeypatch: pytest.MonkeyPatch, where: str, error: type[BaseException]
 ) -> None:
     a = keys_of("i4", 30_000_000)
@@ -327,6 +329,50 @@ def test_a_failure_in_any_thread_reaches_the_caller_and_leaves_no_thread(
         with pytest.raises(error, match="planted"):
             gpu_sort(a, 4)
     assert_sorted_as_numpy_does(a, 4)
+
+
+@on_gpu
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_what_the_driver_refuses_to_other_threads_reaches_the_caller_and_loses_no_key(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    a = keys_of("i4", 30_000_000)
+    itself = a.copy()
+    told, kept = staging.Trip._told, []
+
+    def astray(self: staging.Trip, fresh: bool) -> Any:
+        tasks = told(self, fresh)
+        if way == "up":
+            tasks["keys"][1:] = 64
+        else:
+            kept.append(self._bounds_down + (1 << 46))
+            tasks["down"][1:] = kept[-1].ctypes.data
+        return tasks
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging.Trip, "_told", astray)
+        with pytest.raises(load_cupy().cuda.driver.CUDADriverError, match="INVALID_VALUE"):
+            gpu_sort(itself, 4, out=itself)
+    np.testing.assert_array_equal(np.sort(itself), np.sort(a))
+    assert_sorted_as_numpy_does(a, 4)
+
+
+@on_gpu
+def test_no_thread_of_the_system_is_left() -> None:
+    a = keys_of("i4", 3_000_000)
+    gpu_sort(a, 8)  # CUDA has threads of its own
+    before = threads_of_the_system()
+    for _ in range(10):
+        gpu_sort(a, 8)
+    assert_that_no_more(threads_of_the_system, before)
+
+
+@on_gpu
+def test_threads_of_python_do_where_there_are_no_posix_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(native, "SUPPORTED", False)
+    assert_sorted_as_numpy_does(keys_of("f4", 9_999_991), 8)
 
 
 @without_gpu

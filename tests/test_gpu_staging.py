@@ -7,24 +7,26 @@ are like, and whatever fails.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import signal
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gpu_stand_in
 import numpy as np
 import pytest
+from conftest import assert_that_no_more, threads_of_the_system
 from gpu_stand_in import Gpu
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
-from cupy_compat.cudamark.gpu import buckets, helper, loops, pinned, staging
-from cupy_compat.cudamark.gpu.helper import Helper
+from cupy_compat.cudamark.gpu import buckets, driver, loops, native, pinned, staging
+from cupy_compat.cudamark.gpu.native import Threads
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -42,6 +44,16 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     return gpu_stand_in.put_in_place(monkeypatch, devices=2)
+
+
+@pytest.fixture
+def no_thread_of_the_system_left(gpu: Gpu) -> Iterator[None]:
+    """Fail the test if it leaves a thread behind, of which Python need not know."""
+    gpu_sort(np.zeros(2, "i4"))  # imports libraries that keep threads
+    gpu.calls.clear()
+    before = threads_of_the_system()
+    yield
+    assert_that_no_more(threads_of_the_system, before)
 
 
 def keys_of(dtype: str, size: int) -> NDArray[Any]:
@@ -68,14 +80,16 @@ def assert_sorted(result: NDArray[Any], a: NDArray[Any]) -> None:
     np.testing.assert_array_equal(result, expected)
 
 
-@pytest.fixture(params=["fits", "is split"])
-def room(request: pytest.FixtureRequest, gpu: Gpu) -> Gpu:
-    """Return a GPU that holds all the keys, or a few thousand."""
+@pytest.fixture(params=["fits", "is split", "no POSIX threads"])
+def room(request: pytest.FixtureRequest, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """Return a GPU that holds all the keys, or a few thousand, or whose threads are Python's."""
     if request.param == "is split":
         gpu.free[0] = 40_000
+    monkeypatch.setattr(native, "SUPPORTED", request.param != "no POSIX threads")
     return gpu
 
 
+@pytest.mark.usefixtures("no_thread_of_the_system_left")
 @pytest.mark.usefixtures("room")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
@@ -207,7 +221,7 @@ def test_pages_are_touched_beforehand_where_nobody_has_used_them_yet(
     run = staging.Trip.run
 
     def note(self: Any) -> None:
-        touched.append(int(self._fresh.nbytes))
+        touched.append(int(self._tasks["fresh_bytes"][0]))
         run(self)
 
     monkeypatch.setattr(staging.Trip, "run", note)
@@ -249,116 +263,123 @@ def test_pieces_are_small_first_and_never_more_than_a_slot(
 
 def test_fresh_memory_is_touched_once_and_holds_what_it_held() -> None:
     memory = np.full(3 << 20, 7, np.uint8)
-    fresh = loops.Fresh(np.uintp(memory.ctypes.data), np.uintp(memory.nbytes), np.zeros(1, "i8"))
+    shared = np.zeros(loops.SHARED, np.uintp)
+    task = np.zeros(1, loops.TASK)[0]
+    task["fresh"], task["fresh_bytes"] = memory.ctypes.data, memory.nbytes
+    task["shared"] = shared.ctypes.data
     stretches = 0
-    while loops.touch_stretch(fresh):
+    while loops.touch_stretch(task):
         stretches += 1
     assert stretches in (2, 3), "two MiB each, cut where the addresses are"
     assert (memory == 7).all()
-    assert not loops.touch_stretch(fresh)
+    assert not loops.touch_stretch(task)
 
 
 # Threads
 
 
-def test_a_helper_works_in_a_thread_of_its_own_and_is_waited_for() -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    done: list[int] = []
-
-    def work() -> None:
-        begun.set()
-        assert go_on.wait(30)
-        done.append(threading.get_ident())
-
-    one = Helper(work)
-    one.start()
-    assert begun.wait(30), "it works while this thread does"
-    assert not done
-    go_on.set()
-    one.join(pytest.fail)
-    one.join(pytest.fail)
-    (ident,) = done
-    assert ident != threading.get_ident()
+#: ``void *function(void *)``.
+BODY = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_size_t)
 
 
-def test_ctrl_c_while_a_helper_is_waited_for_is_told_and_it_is_waited_for_nevertheless() -> None:
+def threads_that(work: Callable[[int], int], arguments: list[int]) -> tuple[Threads, object]:
+    """Return threads that call a Python function, and what must be kept as long as they run."""
+    body = BODY(work)
+    return Threads(driver.address_of(body), np.array(arguments, np.uintp)), body
+
+
+@pytest.mark.usefixtures("no_thread_of_the_system_left")
+def test_threads_work_beside_this_one_and_are_waited_for() -> None:
+    meeting = threading.Barrier(4)
+    given: list[int] = []
+
+    def work(argument: int) -> int:
+        meeting.wait(30)
+        given.append(argument)
+        return 0
+
+    threads, _kept = threads_that(work, [5, 6, 7])
+    threads.start()
+    assert not given
+    meeting.wait(30)
+    threads.join(pytest.fail)
+    assert sorted(given) == [5, 6, 7]
+    threads.join(pytest.fail)
+
+
+def test_ctrl_c_while_threads_are_waited_for_is_told_and_they_are_waited_for_nevertheless() -> None:
     go_on = threading.Event()
     order: list[str] = []
 
-    def work() -> None:
+    def work(argument: int) -> int:
         assert go_on.wait(30)
         order.append("done")
+        return 0
 
     def interrupted(error: BaseException) -> None:
         order.append(type(error).__name__)
-        go_on.set()
 
     def interrupt() -> None:
         caller = threading.main_thread().ident or 0
-        while sys._current_frames()[caller].f_code is not Helper.join.__code__:
+        while sys._current_frames()[caller].f_code is not Threads.join.__code__:
             time.sleep(0.001)
         signal.pthread_kill(caller, signal.SIGINT)
-        # One that comes just before the lock is waited for is not noticed until then.
-        while not go_on.wait(5):
-            signal.pthread_kill(caller, signal.SIGINT)
+        go_on.set()
 
-    one, other = Helper(work), Helper(interrupt)
-    one.start()
+    threads, _kept = threads_that(work, [1])
+    other = threading.Thread(target=interrupt)
+    threads.start()
     other.start()
-    one.join(interrupted)
-    other.join(pytest.fail)
-    assert order == ["KeyboardInterrupt", "done"]
+    threads.join(interrupted)
+    other.join()
+    assert sorted(order) == ["KeyboardInterrupt", "done"]
 
 
-def test_a_helper_that_was_not_or_could_not_be_started_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
+def no_more_threads_than(started: int, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Let the system start so many, and no more; return what must be kept meanwhile."""
+    create, *others = native._functions()
+    begin = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 4)
+    starts = iter(range(100))
+
+    def start(*arguments: int) -> int:
+        return begin(int(create))(*arguments) if next(starts) < started else errno.EAGAIN
+
+    function = begin(start)
+    monkeypatch.setattr(native, "_functions", lambda: (driver.address_of(function), *others))
+    return function
+
+
+@pytest.mark.parametrize("started", [0, 2])
+def test_threads_that_could_not_be_started_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, started: int
 ) -> None:
-    Helper(pytest.fail).join(pytest.fail)
-
-    def fail(work: object, arguments: object) -> int:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(helper._thread, "start_new_thread", fail)
-    one = Helper(pytest.fail)
-    with pytest.raises(RuntimeError, match="can't start"):
-        one.start()
-    one.join(pytest.fail)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_helper_that_fails_is_not_waited_for_in_vain() -> None:
-    one = Helper(lambda: 1 / 0)
-    one.start()
-    one.join(pytest.fail)
+    worked: list[int] = []
+    threads, _kept = threads_that(lambda argument: worked.append(argument) or 0, [1, 2, 3])
+    _also = no_more_threads_than(started, monkeypatch)
+    with pytest.raises(RuntimeError, match="can't start new thread: Resource temporarily"):
+        threads.start()
+    threads.join(pytest.fail)
+    assert sorted(worked) == [1, 2][:started]
 
 
 def test_what_a_call_has_used_is_free_when_it_has_returned(gpu: Gpu) -> None:
     gc.disable()
     try:
         result = weakref.ref(gpu_sort(keys_of("i4", 20_000), 4))
-        end = time.monotonic() + 10  # a helper that has done its work takes a moment to go
-        while result() is not None and time.monotonic() < end:
-            time.sleep(0.001)
         assert result() is None
     finally:
         gc.enable()
 
 
+@pytest.mark.usefixtures("no_thread_of_the_system_left")
 @pytest.mark.parametrize("started", [0, 2])
 def test_where_no_more_threads_can_be_started_no_key_is_lost(
     gpu: Gpu, monkeypatch: pytest.MonkeyPatch, started: int
 ) -> None:
     a = keys_of("i4", 20_000)
     keys = a.copy()
-    start, starts = helper._thread.start_new_thread, iter(range(100))
-
-    def fail_later(work: Any, arguments: Any) -> int:
-        if next(starts) >= started:
-            raise RuntimeError("can't start new thread")
-        return start(work, arguments)
-
     with monkeypatch.context() as patch:
-        patch.setattr(helper._thread, "start_new_thread", fail_later)
+        _kept = no_more_threads_than(started, patch)
         with pytest.raises(RuntimeError, match="can't start"):
             gpu_sort(keys, 4, out=keys)
     np.testing.assert_array_equal(np.sort(keys), np.sort(a))
@@ -372,10 +393,11 @@ class Planted(Exception):
     """A failure on purpose."""
 
 
+@pytest.mark.usefixtures("no_thread_of_the_system_left")
 @pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
 @pytest.mark.parametrize("where", ["_send", "_sort", "_receive"])
 @pytest.mark.parametrize("in_place", [False, True])
-def test_a_failure_in_any_thread_reaches_the_caller_and_loses_no_key(
+def test_a_failure_in_the_callers_thread_reaches_the_caller_and_loses_no_key(
     gpu: Gpu,
     monkeypatch: pytest.MonkeyPatch,
     where: str,
@@ -398,12 +420,22 @@ def test_a_failure_in_any_thread_reaches_the_caller_and_loses_no_key(
     assert_sorted(gpu_sort(keys, 4), a)
 
 
+@pytest.mark.usefixtures("no_thread_of_the_system_left")
 @pytest.mark.parametrize("way", ["upload", "download"])
 @pytest.mark.parametrize("later", [0, 5])
-def test_an_error_of_the_driver_is_raised_as_cupy_raises_it(
-    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, way: str, later: int
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("threads_of", ["the system", "Python"])
+def test_an_error_of_the_driver_is_raised_as_cupy_raises_it_and_loses_no_key(
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    later: int,
+    in_place: bool,
+    threads_of: str,
 ) -> None:
+    monkeypatch.setattr(native, "SUPPORTED", threads_of == "the system")
     a = keys_of("i4", 20_000)
+    keys = a.copy()
     copy = gpu.copy
 
     def fail(asked: str, *arguments: int) -> int:
@@ -413,7 +445,8 @@ def test_an_error_of_the_driver_is_raised_as_cupy_raises_it(
 
     monkeypatch.setattr(gpu, "copy", fail)
     with pytest.raises(gpu_stand_in.CUDARuntimeError, match="error 719"):
-        gpu_sort(a, 3)
+        gpu_sort(keys, 3, out=keys if in_place else None)
+    np.testing.assert_array_equal(np.sort(keys), np.sort(a))
 
 
 def test_keys_come_back_if_the_result_is_interrupted_half_way(
@@ -423,8 +456,8 @@ def test_keys_come_back_if_the_result_is_interrupted_half_way(
     keys = a.copy()
     receive = staging.Trip._receive
 
-    def interrupted(self: Any, lane: Any) -> None:
-        receive(self, lane)
+    def interrupted(self: Any) -> None:
+        receive(self)
         self._result[: a.size // 2] = 0
         raise KeyboardInterrupt
 
@@ -444,7 +477,7 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     run = staging.Trip.run
 
     def note(self: Any) -> None:
-        seen.append((self._keys.nbytes, self._device))
+        seen.append((self._keys.nbytes, gpu_stand_in.Device().id))
         run(self)
 
     monkeypatch.setattr(staging.Trip, "run", note)
@@ -473,8 +506,9 @@ def test_every_gpu_takes_buckets(
     met: set[int] = set()
 
     def meet(self: Any) -> None:
-        if self._device not in met:
-            met.add(self._device)
+        device = gpu_stand_in.Device().id
+        if device not in met:
+            met.add(device)
             meeting.wait(timeout=30)
         run(self)
 

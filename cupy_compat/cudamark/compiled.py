@@ -14,12 +14,27 @@ except ModuleNotFoundError as error:
     ) from error
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_c_functions: list[Any] = []
 
 
 def compiled(function: _Function) -> _Function:
     """``numba.njit`` without the GIL, kept on disk where Numba finds a place to write."""
+    return cast(_Function, _kept(lambda **kept: numba.njit(nogil=True, **kept)(function)))
+
+
+def c_function(signature: Any, function: Callable[..., Any]) -> int:
+    """Compile a function for C's callers, kept on disk likewise, and return its address.
+
+    It stays there as long as the process.
+    """
+    made = _kept(lambda **kept: numba.cfunc(signature, **kept)(function))
+    _c_functions.append(made)
+    return int(made.address)
+
+
+def _kept(make: Callable[..., Any]) -> Any:
     try:
-        return cast(_Function, numba.njit(nogil=True, cache=True)(function))
+        return make(cache=True)
     except RuntimeError:
         # Numba refuses a cache when neither the package's folder nor the user's is writable.
-        return cast(_Function, numba.njit(nogil=True)(function))
+        return make()

@@ -28,6 +28,7 @@ _HIP = (
 )
 NOT_READY = 600
 """What a query returns for an event that has not happened yet."""
+_WORD = np.dtype(np.uintp).itemsize
 
 
 class Calls(NamedTuple):
@@ -116,16 +117,40 @@ def _copy(typing_context: Any, target: Any, source: Any, nbytes: Any) -> Any:
     return types.void(types.uintp, types.uintp, types.uintp), emit
 
 
-def _take(typing_context: Any, counter: Any) -> Any:
-    """``take(counter)``: return an array's first item and add one to it, which no thread splits."""
-    del typing_context
+def _word(typing_context: Any, address: Any) -> Any:
+    """``word(address)``: what is there, whoever may write it meanwhile."""
+    del typing_context, address
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, values[0])
-        one = ir.Constant(ir.IntType(64), 1)
-        return builder.atomic_rmw("add", array.data, one, "monotonic")
+        return builder.load_atomic(_pointer(builder, values[0]), "acquire", _WORD)
 
-    return types.int64(counter), emit
+    return types.uintp(types.uintp), emit
+
+
+def _put(typing_context: Any, address: Any, value: Any) -> Any:
+    """``put(address, value)``: write a word, and show with it what was written before."""
+    del typing_context, address, value
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.store_atomic(values[1], _pointer(builder, values[0]), "release", _WORD)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), emit
+
+
+def _take(typing_context: Any, address: Any) -> Any:
+    """``take(address)``: return the word there and add one to it, which no thread splits."""
+    del typing_context, address
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        one = ir.Constant(values[0].type, 1)
+        return builder.atomic_rmw("add", _pointer(builder, values[0]), one, "acq_rel")
+
+    return types.uintp(types.uintp), emit
+
+
+def _pointer(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, address.type.as_pointer())
 
 
 def _touch(typing_context: Any, address: Any) -> Any:
@@ -148,5 +173,7 @@ def _touch(typing_context: Any, address: Any) -> Any:
 # What compiled code calls has one argument less, of which no type checker knows.
 call: Any = extending.intrinsic(_call)
 copy: Any = extending.intrinsic(_copy)
+word: Any = extending.intrinsic(_word)
+put: Any = extending.intrinsic(_put)
 take: Any = extending.intrinsic(_take)
 touch: Any = extending.intrinsic(_touch)

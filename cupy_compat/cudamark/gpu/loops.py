@@ -1,243 +1,228 @@
 """What each staging thread does, compiled: pieces into slots and over the bus, and back.
 
 The threads take pieces from a common counter, so one that starts late does less. None of these
-loops holds the GIL; each looks at ``state`` between pieces, which other threads may set.
+loops holds the GIL, nor needs Python at all; each looks between pieces whether another has failed.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
+import numba
 import numpy as np
-from numpy.typing import NDArray
+from numba import extending
 
-from cupy_compat.cudamark.compiled import compiled
-from cupy_compat.cudamark.gpu.driver import NOT_READY, Calls, call, copy, take, touch
+from cupy_compat.cudamark.compiled import c_function, compiled
+from cupy_compat.cudamark.gpu.driver import NOT_READY, Calls, call, copy, put, take, touch, word
 
-FAILED = 0
-"""Item of ``state``: another thread has failed, and no work is to be begun."""
-SENT = 1
-"""Item of ``state``: every thread has sent all it had."""
-SORTED = 2
-"""Item of ``state``: the sort has been started, and what follows on its stream are sorted keys."""
-_PAGE = 4096
+NEXT_UP, NEXT_DOWN, NEXT_STRETCH, SENDERS_DONE, SENT, SORTED, FAILED = range(7)
+"""The words that all threads share: the next piece up and down and the next stretch of fresh memory
+that no thread has taken, how many threads have sent all they had, and whether all have, the sort
+has been started (what follows on its stream are sorted keys), and a thread has failed."""
+SHARED = 7
+"""How many words those are."""
+
+TASK = np.dtype(
+    [
+        (name, np.uintp)
+        for name in (
+            # See `Calls`, `driver.place` and `native.pause`.
+            *(*Calls._fields, "place", "pause"),
+            # Addresses of the keys on the host, of where they go there, and of the GPU's memory.
+            *("source", "result", "keys"),
+            # Addresses of where pieces begin and end, in bytes; how many pieces each way has.
+            *("up", "down", "up_pieces", "down_pieces"),
+            # Memory whose pages are not there yet: the system zeroes each when it is first written.
+            *("fresh", "fresh_bytes"),
+            # Address of the words that are shared; how many threads share them.
+            *("shared", "threads"),
+            # This thread's own: its stream; addresses of as many page-locked slots, for a piece
+            # each, and of an event for each, which is recorded when its piece is on its way.
+            *("stream", "slots", "events", "slot_count"),
+            # Events: all that this thread sends, and the sort.
+            *("sent", "sorted"),
+            # Set if it fails: the driver's error.
+            "error",
+        )
+    ]
+)
+"""What one thread is told, and tells."""
+
+_WORD = np.uintp(np.dtype(np.uintp).itemsize)
+_PAGE = np.uintp(4096)
 # Systems with huge pages have them of this size, and zero one as a whole.
-_STRETCH = 2 << 20
+_STRETCH = np.uintp(2 << 20)
+_RECORD = numba.from_dtype(TASK)
 
 
-class Fresh(NamedTuple):
-    """Memory whose pages are not there yet: the system zeroes each when it is first written to."""
+def _task_at(typing_context: Any, address: Any) -> Any:
+    """``task_at(address)``: the task that stands there."""
+    del typing_context, address
 
-    address: np.uintp
-    nbytes: np.uintp
-    """0 where there is none."""
-    counter: NDArray[np.int64]
-    """Shape (1,): the next stretch that no thread has taken."""
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+
+    return _RECORD(numba.types.uintp), emit
+
+
+_at: Any = extending.intrinsic(_task_at)
 
 
 @compiled
-def touch_stretch(fresh: Fresh) -> bool:
+def shared(task: Any, item: int) -> Any:
+    """Return the address of a shared word."""
+    return task.shared + np.uintp(item) * _WORD
+
+
+@compiled
+def touch_stretch(task: Any) -> bool:
     """Have the pages of a stretch that no thread has taken, or return False if there is none."""
-    address, nbytes, counter = fresh
-    stretch = np.uintp(_STRETCH)
-    end = address + nbytes
-    start = (address // stretch + np.uintp(take(counter))) * stretch
+    end = task.fresh + task.fresh_bytes
+    start = (task.fresh // _STRETCH + take(shared(task, NEXT_STRETCH))) * _STRETCH
     if start >= end:
         return False
-    page = max(start, address)
-    while page < min(start + stretch, end):
+    page = max(start, task.fresh)
+    while page < min(start + _STRETCH, end):
         touch(page)
-        page += np.uintp(_PAGE)
+        page += _PAGE
     return True
 
 
 @compiled
-def wait(calls: Calls, event: np.uintp, fresh: Fresh) -> int:
+def wait(task: Any, event: Any) -> int:
     """Touch fresh memory until an event has happened; return 0, or the driver's error."""
-    error: int = call(calls.query, (event,))
+    error: int = call(task.query, (event,))
     while error == NOT_READY:
-        if not touch_stretch(fresh):
-            error = call(calls.wait, (event,))
+        if not touch_stretch(task):
+            error = call(task.wait, (event,))
             return error
-        error = call(calls.query, (event,))
+        error = call(task.query, (event,))
     return error
 
 
 @compiled
-def send(
-    calls: Calls,
-    place: np.uintp,
-    sent: np.uintp,
-    source: np.uintp,
-    device: np.uintp,
-    bounds: NDArray[np.uintp],
-    counter: NDArray[np.int64],
-    slots: NDArray[np.uintp],
-    events: NDArray[np.uintp],
-    stream: np.uintp,
-    fresh: Fresh,
-    state: NDArray[np.uint8],
-) -> int:
+def tell(address: Any, item: int) -> None:
+    """Set a shared word, for all threads to see, and with it what was done before."""
+    put(shared(_at(address), item), np.uintp(1))
+
+
+@compiled
+def fail(address: Any, error: int) -> None:
+    """Keep an error, and have all threads end."""
+    task = _at(address)
+    task.error = np.uintp(error)
+    tell(address, FAILED)
+
+
+@compiled
+def send(address: Any) -> None:
     """Copy pieces into slots, and start each one's way to the GPU.
 
     Parameters
     ----------
-    calls : Calls
-        The driver's functions.
-    place : uintp
-        What is to be entered before they are called, see `driver.place`.
-    sent : uintp
-        An event that is recorded behind the last piece.
-    source, device : uintp
-        Addresses of the keys on the host and on the GPU.
-    bounds : uintp array, shape (pieces + 1,)
-        Where the pieces begin and end, in bytes.
-    counter : int64 array, shape (1,), changed
-        The next piece that no thread has taken.
-    slots : uintp array, shape (k,)
-        Addresses of page-locked memory for a piece each.
-    events : uintp array, shape (k,)
-        One for each slot: recorded when its piece is on its way.
-    stream : uintp
-        This thread's own.
-    fresh : Fresh
-        What to touch while there is nothing else to do.
-    state : uint8 array, shape (3,)
-        See `FAILED`, `SENT` and `SORTED`.
-
-    Returns
-    -------
-    int
-        0, or the driver's error.
+    address : uintp
+        Of this thread's task.
     """
-    if state[FAILED]:
-        return 0
-    used = 0
-    error: int = call(calls.enter, (place,))
-    while not (error or state[FAILED]):
-        piece = take(counter)
-        if piece >= len(bounds) - 1:
+    task = _at(address)
+    used = np.uintp(0)
+    error = call(task.enter, (task.place,))
+    while not (error or word(shared(task, FAILED))):
+        piece = take(shared(task, NEXT_UP))
+        if piece >= task.up_pieces:
             break
-        slot = used % len(slots)
-        if used >= len(slots):
-            error = wait(calls, events[slot], fresh)
+        slot = used % task.slot_count * _WORD
+        event = word(task.events + slot)
+        if used >= task.slot_count:
+            error = wait(task, event)
             if error:
-                return error
-        used += 1
-        start = bounds[piece]
-        nbytes = bounds[piece + 1] - start
-        copy(slots[slot], source + start, nbytes)
-        error = call(calls.upload, (device + start, slots[slot], nbytes, stream))
+                break
+        used += np.uintp(1)
+        bounds = task.up + piece * _WORD
+        start = word(bounds)
+        nbytes = word(bounds + _WORD) - start
+        copy(word(task.slots + slot), task.source + start, nbytes)
+        where = task.keys + start
+        error = call(task.upload, (where, word(task.slots + slot), nbytes, task.stream))
         if not error:
-            error = call(calls.record, (events[slot], stream))
-    return error or call(calls.record, (sent, stream))
+            error = call(task.record, (event, task.stream))
+    if not error:
+        error = call(task.record, (task.sent, task.stream))
+    if error:
+        fail(address, error)
+    if take(shared(task, SENDERS_DONE)) + np.uintp(1) == task.threads:
+        tell(address, SENT)
 
 
 @compiled
-def await_state(
-    item: int, calls: Calls, event: np.uintp, fresh: Fresh, state: NDArray[np.uint8]
-) -> None:
-    """Touch fresh memory until an item of ``state`` is set, or `FAILED`.
-
-    When there is no more to touch the driver is asked for an event, whatever it says: that takes a
-    moment in which others can work.
-    """
-    while not (state[FAILED] or state[item]):
-        if not touch_stretch(fresh):
-            call(calls.query, (event,))
+def await_shared(address: Any, item: int) -> None:
+    """Touch fresh memory until a shared word is set, or `FAILED`."""
+    task = _at(address)
+    while not (word(shared(task, item)) or word(shared(task, FAILED))):
+        if not touch_stretch(task):
+            call(task.pause, (task.sent,))
 
 
 @compiled
-def receive(
-    calls: Calls,
-    place: np.uintp,
-    ready: np.uintp,
-    target: np.uintp,
-    device: np.uintp,
-    bounds: NDArray[np.uintp],
-    counter: NDArray[np.int64],
-    slots: NDArray[np.uintp],
-    events: NDArray[np.uintp],
-    stream: np.uintp,
-    fresh: Fresh,
-    state: NDArray[np.uint8],
-) -> int:
+def receive(address: Any) -> None:
     """Wait for the sort to be started, then have pieces come into slots, and copy each out.
 
     Parameters
     ----------
-    ready : uintp
-        An event that has been recorded behind the sort when `SORTED` is set.
-    target : uintp
-        Address of the result.
-    calls, place, device, bounds, counter, slots, events, stream, fresh, state
-        As for `send`.
-
-    Returns
-    -------
-    int
-        0, or the driver's error.
+    address : uintp
+        Of this thread's task, whose event `sorted` has been recorded when `SORTED` is set.
     """
-    if state[FAILED]:
-        return 0
-    pieces = np.zeros(len(slots), np.int64)
-    error: int = call(calls.enter, (place,))
-    if not error:
-        await_state(SORTED, calls, events[0], fresh, state)
-        error = call(calls.follow, (stream, ready, np.uintp(0)))
-    if error:
-        return error
-    asked = 0
-    done = 0
+    task = _at(address)
+    pieces = np.zeros(task.slot_count, np.uintp)
+    asked = done = np.uintp(0)
     more = True
-    while not state[FAILED]:
-        while more and asked - done < len(slots):
-            piece = take(counter)
-            more = piece < len(bounds) - 1
+    await_shared(address, SORTED)
+    if word(shared(task, FAILED)):
+        return
+    error = call(task.enter, (task.place,))
+    if not error:
+        error = call(task.follow, (task.stream, task.sorted, np.uintp(0)))
+    while not (error or word(shared(task, FAILED))):
+        while more and asked - done < task.slot_count and not error:
+            piece = take(shared(task, NEXT_DOWN))
+            more = piece < task.down_pieces
             if more:
-                slot = asked % len(slots)
-                pieces[slot] = piece
-                asked += 1
-                start = bounds[piece]
-                nbytes = bounds[piece + 1] - start
-                error = call(calls.download, (slots[slot], device + start, nbytes, stream))
+                slot = asked % task.slot_count * _WORD
+                pieces[asked % task.slot_count] = piece
+                asked += np.uintp(1)
+                bounds = task.down + piece * _WORD
+                start = word(bounds)
+                nbytes = word(bounds + _WORD) - start
+                where = word(task.slots + slot)
+                error = call(task.download, (where, task.keys + start, nbytes, task.stream))
                 if not error:
-                    error = call(calls.record, (events[slot], stream))
-                if error:
-                    return error
-        if asked == done:
+                    error = call(task.record, (word(task.events + slot), task.stream))
+        if error or asked == done:
             break
-        slot = done % len(slots)
-        error = wait(calls, events[slot], fresh)
-        if error:
-            return error
-        start = bounds[pieces[slot]]
-        copy(target + start, slots[slot], bounds[pieces[slot] + 1] - start)
-        done += 1
-    return 0
+        slot = done % task.slot_count * _WORD
+        error = wait(task, word(task.events + slot))
+        if not error:
+            bounds = task.down + pieces[done % task.slot_count] * _WORD
+            start = word(bounds)
+            copy(task.result + start, word(task.slots + slot), word(bounds + _WORD) - start)
+            done += np.uintp(1)
+    if error:
+        fail(address, error)
 
 
-@compiled
-def next_piece(counter: NDArray[np.int64]) -> int:
-    """Return the next piece that no thread has taken, for threads that are not in these loops."""
-    piece: int = take(counter)
-    return piece
+def _both(address: Any) -> Any:
+    send(address)
+    receive(address)
+    return np.uintp(0)
 
 
 @functools.cache
-def compile_all(calls: Calls) -> None:
-    """Compile (or load from disk) all of it."""
-    nowhere = np.uintp(0)
-    words: NDArray[Any] = np.zeros(1, np.uintp)
-    done = np.ones(1, np.int64)
-    fresh = Fresh(nowhere, nowhere, done)
-    state = np.zeros(3, np.uint8)
-    state[FAILED] = 1  # so that nothing is called
-    for loop in (send, receive):
-        loop(
-            *(calls, nowhere, nowhere, nowhere, nowhere, words, done),
-            *(words, words, nowhere, fresh, state),
-        )
-    await_state(SENT, calls, nowhere, fresh, state)
-    next_piece(done)
+def send_and_receive() -> np.uintp:
+    """Compile (or load from disk) all of it, and return where a C function of it stands.
+
+    Returns
+    -------
+    uintp
+        Address of ``void *function(void *task)``, which sends, waits for the sort and receives.
+    """
+    return np.uintp(c_function(numba.types.uintp(numba.types.uintp), _both))

@@ -29,14 +29,14 @@ class Lane:
     ----------
     stream : cupy.cuda.Stream
         On which all of its copies are.
-    slots : list of uint8 array, shape (PIECE_BYTES,)
+    slots : uint8 array, shape (SLOTS, PIECE_BYTES)
         Page-locked memory for one piece each.
     events : list of cupy.cuda.Event
         One for each slot: its last copy.
     sent : cupy.cuda.Event
         All that this thread sends.
-    addresses : tuple
-        Of the slots and of the events, each a uintp array, and of the stream: for compiled loops.
+    told : dict of str to int
+        What the thread's task says of these, see `loops.TASK`.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -45,15 +45,19 @@ class Lane:
         self.stream = cuda.Stream(non_blocking=True)
         memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(SLOTS * PIECE_BYTES), 0)
         whole = np.frombuffer(memory, np.uint8, SLOTS * PIECE_BYTES)
-        self.slots = list(whole.reshape(SLOTS, PIECE_BYTES))
+        self.slots = whole.reshape(SLOTS, PIECE_BYTES)
         # Events that take no time of day cost less.
         self.events = [cuda.Event(disable_timing=True) for _ in self.slots]
         self.sent = cuda.Event(disable_timing=True)
-        self.addresses = (
-            np.array([slot.ctypes.data for slot in self.slots], np.uintp),
-            np.array([event.ptr for event in self.events], np.uintp),
-            np.uintp(self.stream.ptr),
-        )
+        self._slots = np.array([slot.ctypes.data for slot in self.slots], np.uintp)
+        self._events = np.array([event.ptr for event in self.events], np.uintp)
+        self.told = {
+            "stream": self.stream.ptr,
+            "slots": self._slots.ctypes.data,
+            "events": self._events.ctypes.data,
+            "slot_count": len(self.slots),
+            "sent": self.sent.ptr,
+        }
 
 
 def lanes(cupy: Any, count: int) -> list[Lane]:

@@ -14,9 +14,9 @@ from cupy_compat.cudamark.gpu.order import as_bits, device_dtype, sort_on_device
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
 # What a thread costs to start grows with their number, the copying that is left to each shrinks
-# with it. So the best number grows as the square root of the array's size; seen on 16 cores: 6
-# threads for 40 MB, 8 to 12 for 200 MB, 10 to 16 for 400 MB.
-_BYTES_PER_SQUARED_THREADS = 2_000_000
+# with it. So the best number grows as the square root of the array's size; seen on 16 cores: 4 to 8
+# threads for 20 MB, 8 to 12 for 40 MB, 16 for 200 MB and more.
+_BYTES_PER_SQUARED_THREADS = 750_000
 
 _Array = NDArray[Any]
 
@@ -62,9 +62,10 @@ def gpu_sort(
     GpuUnavailable
         If there is no usable GPU.
     MemoryError
-        If the host's memory is too small: for the result, and if the keys do not fit into the
-        GPU's, for a byte a key, and a copy of them if `out` shares memory with `a`, is not
-        contiguous or has a foreign byte order.
+        If the host's memory is too small: for the result; for a copy of the keys, or of the
+        result, if `a` or `out` is not contiguous or has a foreign byte order; and if the keys do
+        not fit into the GPU's memory, for a byte a key, and a copy of them if `out` shares memory
+        with `a`.
 
     Notes
     -----

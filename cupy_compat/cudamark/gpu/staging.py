@@ -4,9 +4,8 @@ A copy between ordinary (pageable) memory and the GPU runs at a fraction of the 
 thread of the driver copies through a small page-locked buffer, and because each page of a fresh
 result is zeroed when it is first touched. Here several threads copy the array piece by piece into
 page-locked slots and send each piece as soon as it is there. When all have been sent, the caller's
-thread starts the sort: it alone has called CUDA before, and a thread's first call costs more than
-its share of the copying. Then they copy the pieces out as they arrive. Whenever a thread has to
-wait for the GPU, it touches pages of the result.
+thread starts the sort. Then they copy the pieces out as they arrive. Whenever a thread has to wait
+for the GPU, it touches pages of the result.
 
 The first pieces up and the last ones down are small: while they are copied the bus has nothing to
 do. What is in page-locked memory already, or is to go there, takes one copy over the bus, and needs
@@ -15,17 +14,15 @@ no threads.
 
 from __future__ import annotations
 
-import functools
-import threading
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.gpu import driver, loops, pinned
-from cupy_compat.cudamark.gpu.helper import Helper
-from cupy_compat.cudamark.gpu.pinned import Lane
+from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.gpu import driver, loops, native, pinned
 
 _FIRST_BYTES = 256 << 10
 
@@ -61,33 +58,53 @@ class Trip:
         fresh: bool,
     ) -> None:
         self._cupy = cupy
-        self._device = cupy.cuda.Device().id
-        self._calls = driver.load(cupy)
-        self._place = driver.place(cupy)
-        loops.compile_all(self._calls)
         self._source = source
         self._result = result
         self._keys = keys
         self._order = order
-        self._sent_at_once = pinned.goes_as_it_is(cupy, source)
-        self._received_at_once = pinned.goes_as_it_is(cupy, result)
+        self._workers = threads
+        # The bus moves bytes: keys with gaps between them, or of the other byte order, are copied.
+        self._outgoing = source if pinned.is_plain(source) else self._copy_of(source)
+        self._incoming = result if pinned.is_plain(result) else np.empty(keys.size, keys.dtype)
+        self._sent_at_once = pinned.goes_as_it_is(cupy, self._outgoing)
+        self._received_at_once = pinned.goes_as_it_is(cupy, self._incoming)
         at_once = self._sent_at_once and self._received_at_once
         self._lanes = pinned.lanes(cupy, 1 if at_once else threads)
-        self._fresh = loops.Fresh(
-            np.uintp(result.ctypes.data),
-            np.uintp(result.nbytes if fresh and not self._received_at_once else 0),
-            np.zeros(1, np.int64),
-        )
-        self._up = _bounds(keys.size, keys.itemsize, len(self._lanes))
-        self._down = keys.nbytes - self._up[::-1]
-        self._next_up = np.zeros(1, np.int64)
-        self._next_down = np.zeros(1, np.int64)
-        self._state = np.zeros(3, np.uint8)
         self._sorted = cupy.cuda.Event(disable_timing=True)
-        self._sorting = threading.Event()
-        self._guard = threading.Lock()
-        self._sending = len(self._lanes)
-        self._failure: BaseException | None = None
+        self._shared = np.zeros(loops.SHARED, np.uintp)
+        self._bounds = _bounds(keys.size, keys.itemsize, len(self._lanes))
+        self._bounds_down = keys.nbytes - self._bounds[::-1]
+        self._tasks = self._told(fresh or self._incoming is not result)
+        first = self._tasks.ctypes.data
+        self._addresses = np.arange(len(self._lanes), dtype=np.uintp) * loops.TASK.itemsize + first
+
+    def _told(self, fresh: bool) -> NDArray[np.void]:
+        """Return what each thread is told."""
+        calls = driver.load(self._cupy)
+        tasks = np.zeros(len(self._lanes), loops.TASK)
+        common = {
+            **calls._asdict(),
+            "place": driver.place(self._cupy),
+            "pause": native.pause(),
+            "source": self._outgoing.ctypes.data,
+            "result": self._incoming.ctypes.data,
+            "keys": self._keys.data.ptr,
+            "up": self._bounds.ctypes.data,
+            "down": self._bounds_down.ctypes.data,
+            "up_pieces": 0 if self._sent_at_once else len(self._bounds) - 1,
+            "down_pieces": 0 if self._received_at_once else len(self._bounds) - 1,
+            "fresh": self._incoming.ctypes.data,
+            "fresh_bytes": self._incoming.nbytes if fresh and not self._received_at_once else 0,
+            "shared": self._shared.ctypes.data,
+            "threads": len(self._lanes),
+            "sorted": self._sorted.ptr,
+        }
+        for name, value in common.items():
+            tasks[name] = value
+        for task, lane in zip(tasks, self._lanes, strict=True):
+            for name, value in lane.told.items():
+                task[name] = value
+        return tasks
 
     def run(self) -> None:
         """Sort, and return when every thread has ended and every copy is done.
@@ -98,156 +115,95 @@ class Trip:
             The first failure of a thread, or what interrupted this one. The result is whole if
             it shares memory with the source and the keys had been sorted.
         """
-        # Not kept: they and this object would hold each other, and the arrays, until the garbage
-        # is collected.
-        helpers = [Helper(functools.partial(self._work, i)) for i in range(1, len(self._lanes))]
         try:
-            for helper in helpers:
-                helper.start()
-            self._work(0)
-        except BaseException as error:
-            self._fail(error)
-        for helper in helpers:
-            # Ctrl-C asks the others to stop, but may not leave one of them behind.
-            helper.join(self._fail)
-        if self._failure is not None:
+            if native.SUPPORTED:
+                self._stage()
+            else:
+                self._stage_by_crew()
+            for error in self._tasks["error"].tolist():
+                driver.check(self._cupy, error)
+            if self._incoming is not self._result:
+                self._copy(self._result, self._incoming)
+        except BaseException:
             # The slots and the keys are used again, so no copy may be left under way.
             for lane in self._lanes:
                 lane.stream.synchronize()
-            if self._state[loops.SORTED] and np.may_share_memory(self._source, self._result):
+            if self._shared[loops.SORTED] and np.may_share_memory(self._source, self._result):
                 # The source is overwritten in part. All of its keys are on the GPU.
                 np.copyto(self._result, self._keys.get())
-            raise self._failure
+            raise
 
-    def _fail(self, error: BaseException) -> None:
-        with self._guard:
-            self._failure = self._failure or error
-        self._state[loops.FAILED] = 1
-        self._sorting.set()
+    def _stage(self) -> None:
+        failures: list[BaseException] = []
 
-    def _work(self, index: int) -> None:
-        lane = self._lanes[index]
+        def fail(error: BaseException) -> None:
+            failures.append(error)
+            loops.tell(self._addresses[0], loops.FAILED)
+
+        mine, others = self._addresses[0], self._addresses[1:]
+        threads = native.Threads(loops.send_and_receive(), others)
         try:
-            self._send(lane)
-            with self._guard:
-                self._sending -= 1
-                if not self._sending:
-                    self._state[loops.SENT] = 1
-            if index == 0:
-                self._await_sent(lane)
-                if self._failure is None:
-                    self._sort()
-            self._receive(lane)
+            threads.start()
+            self._send()
+            loops.send(mine)
+            loops.await_shared(mine, loops.SENT)
+            self._sort()
+            loops.receive(mine)
+            self._receive()
         except BaseException as error:
-            self._fail(error)
+            fail(error)
+        # Ctrl-C asks the others to stop, but may not leave one of them behind.
+        threads.join(fail)
+        if failures:
+            raise failures[0]
 
-    def _send(self, lane: Lane) -> None:
-        if not self._sent_at_once and pinned.is_plain(self._source):
-            self._loop(loops.send, lane.sent, self._source, self._up, self._next_up, lane)
-            return
-        with self._cupy.cuda.Device(self._device):
-            if not self._sent_at_once:
-                # NumPy puts the keys in the GPU's order on the way into the slot.
-                self._send_converted(lane)
-            elif lane is self._lanes[0]:
-                kind = self._cupy.cuda.runtime.memcpyHostToDevice
-                self._copy_at_once(self._keys.data.ptr, self._source.ctypes.data, kind)
-            lane.sent.record(lane.stream)
+    def _stage_by_crew(self) -> None:
+        """Do the same with threads of Python's."""
+        with Crew(len(self._lanes)) as crew:
+            self._send()
+            crew.share(loops.send, self._addresses)
+            self._sort()
+            crew.share(loops.receive, self._addresses)
+            self._receive()
+
+    def _send(self) -> None:
+        if self._sent_at_once:
+            kind = self._cupy.cuda.runtime.memcpyHostToDevice
+            self._copy_at_once(self._keys.data.ptr, self._outgoing.ctypes.data, kind)
 
     def _sort(self) -> None:
+        if self._shared[loops.FAILED]:
+            return
         stream = self._lanes[0].stream
         for lane in self._lanes:
             stream.wait_event(lane.sent)
         with stream:
             self._order()
         self._sorted.record(stream)
-        self._state[loops.SORTED] = 1
-        self._sorting.set()
+        loops.tell(self._addresses[0], loops.SORTED)
 
-    def _await_sent(self, lane: Lane) -> None:
-        event = np.uintp(lane.sent.ptr)
-        loops.await_state(loops.SENT, self._calls, event, self._fresh, self._state)
-
-    def _receive(self, lane: Lane) -> None:
-        if not self._received_at_once and pinned.is_plain(self._result):
-            self._loop(loops.receive, self._sorted, self._result, self._down, self._next_down, lane)
-            return
-        self._sorting.wait()
-        if self._failure is not None:
-            return
-        with self._cupy.cuda.Device(self._device):
-            lane.stream.wait_event(self._sorted)
-            if not self._received_at_once:
-                self._receive_converted(lane)
-            elif lane is self._lanes[0]:
-                kind = self._cupy.cuda.runtime.memcpyDeviceToHost
-                self._copy_at_once(self._result.ctypes.data, self._keys.data.ptr, kind)
-                lane.stream.synchronize()
+    def _receive(self) -> None:
+        if self._received_at_once and not self._shared[loops.FAILED]:
+            kind = self._cupy.cuda.runtime.memcpyDeviceToHost
+            self._copy_at_once(self._incoming.ctypes.data, self._keys.data.ptr, kind)
+            self._lanes[0].stream.synchronize()
 
     def _copy_at_once(self, target: int, source: int, kind: int) -> None:
         stream = self._lanes[0].stream.ptr
         self._cupy.cuda.runtime.memcpyAsync(target, source, self._keys.nbytes, kind, stream)
 
-    def _loop(
-        self,
-        loop: Callable[..., int],
-        event: Any,
-        host: _Array,
-        bounds: NDArray[np.intp],
-        counter: NDArray[np.int64],
-        lane: Lane,
-    ) -> None:
-        error = loop(
-            self._calls,
-            self._place,
-            np.uintp(event.ptr),
-            np.uintp(host.ctypes.data),
-            np.uintp(self._keys.data.ptr),
-            bounds.view(np.uintp),
-            counter,
-            *lane.addresses,
-            self._fresh,
-            self._state,
-        )
-        driver.check(self._cupy, error)
+    def _copy_of(self, a: _Array) -> _Array:
+        plain = np.empty(self._keys.size, self._keys.dtype)
+        self._copy(plain, a)
+        return plain
 
-    def _send_converted(self, lane: Lane) -> None:
-        for number, span in enumerate(self._spans(self._up, self._next_up)):
-            slot = number % len(lane.slots)
-            if number >= len(lane.slots):
-                lane.events[slot].synchronize()
-            np.copyto(self._seen(lane.slots[slot], span), self._source[span])
-            self._copy_piece(lane, slot, span, upload=True)
-
-    def _receive_converted(self, lane: Lane) -> None:
-        for span in self._spans(self._down, self._next_down):
-            self._copy_piece(lane, 0, span, upload=False)
-            lane.events[0].synchronize()
-            np.copyto(self._result[span], self._seen(lane.slots[0], span))
-
-    def _spans(self, bounds: NDArray[np.intp], counter: NDArray[np.int64]) -> Iterator[slice]:
-        while self._failure is None:
-            piece = loops.next_piece(counter)
-            if piece >= len(bounds) - 1:
-                return
-            yield slice(*(bounds[piece : piece + 2] // self._keys.itemsize))
-
-    def _seen(self, slot: NDArray[np.uint8], span: slice) -> _Array:
-        """Return a slot as the keys of a piece."""
-        keys: _Array = slot[: (span.stop - span.start) * self._keys.itemsize].view(self._keys.dtype)
-        return keys
-
-    def _copy_piece(self, lane: Lane, slot: int, span: slice, upload: bool) -> None:
-        runtime = self._cupy.cuda.runtime
-        host = lane.slots[slot].ctypes.data
-        device = self._keys.data.ptr + int(span.start) * self._keys.itemsize
-        nbytes = int(span.stop - span.start) * self._keys.itemsize
-        if upload:
-            way = (device, host, nbytes, runtime.memcpyHostToDevice)
-        else:
-            way = (host, device, nbytes, runtime.memcpyDeviceToHost)
-        runtime.memcpyAsync(*way, lane.stream.ptr)
-        lane.events[slot].record(lane.stream)
+    def _copy(self, target: _Array, source: _Array) -> None:
+        cuts = [source.size * i // self._workers for i in range(self._workers + 1)]
+        with Crew(self._workers) as crew:
+            crew.share(
+                lambda span: np.copyto(target[span], source[span]),
+                [slice(*ends) for ends in itertools.pairwise(cuts)],
+            )
 
 
 def _bounds(size: int, itemsize: int, threads: int) -> NDArray[np.intp]:

@@ -1,0 +1,112 @@
+"""Threads of the system that run a C function, and no Python.
+
+A thread of Python's has to be given the GIL before it begins and again before it ends, one thread
+after the other: `docs/cudamark.md` tells what that costs a sort of some milliseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark.compiled import compiled
+from cupy_compat.cudamark.gpu.driver import address_of, call
+
+SUPPORTED = sys.platform != "win32"
+"""Whether there are POSIX threads."""
+_NOTHING = np.uintp(0)
+
+
+@compiled
+def _start_all(
+    create: Any,
+    function: Any,
+    arguments: NDArray[np.uintp],
+    threads: NDArray[np.uintp],
+    started: NDArray[np.intp],
+) -> int:
+    error = 0
+    while not error and started[0] < len(arguments):
+        thread = np.uintp(threads.ctypes.data) + np.uintp(started[0] * threads.itemsize)
+        error = call(create, (thread, _NOTHING, function, arguments[started[0]]))
+        if not error:
+            started[0] += 1
+    return error
+
+
+@compiled
+def _join_all(join: Any, threads: NDArray[np.uintp], started: NDArray[np.intp]) -> None:
+    while started[0]:
+        started[0] -= 1
+        call(join, (threads[started[0]], _NOTHING))
+
+
+class Threads:
+    """Some threads, which have all ended when `join` has returned.
+
+    Parameters
+    ----------
+    function : uintp
+        Address of a C function, ``void *function(void *)``.
+    arguments : uintp array, shape (n,)
+        What each of n threads calls it with.
+    """
+
+    def __init__(self, function: np.uintp, arguments: NDArray[np.uintp]) -> None:
+        self._function = function
+        self._arguments = arguments
+        self._threads = np.zeros(len(arguments), np.uintp)
+        self._started = np.zeros(1, np.intp)
+
+    def start(self) -> None:
+        """Start them, without waiting for any.
+
+        Raises
+        ------
+        RuntimeError
+            If the system has no thread left; those that were started are still to be joined.
+        """
+        # One call, which Ctrl-C cannot part: what has been started is counted.
+        create, *_ = _functions()
+        error = _start_all(create, self._function, self._arguments, self._threads, self._started)
+        if error:
+            raise RuntimeError(f"can't start new thread: {os.strerror(error)}")
+
+    def join(self, interrupted: Callable[[BaseException], object]) -> None:
+        """Wait until all that were started have ended.
+
+        Parameters
+        ----------
+        interrupted : callable
+            Told of Ctrl-C meanwhile; the waiting goes on.
+        """
+        _, join, _ = _functions()
+        while self._started[0]:
+            try:
+                _join_all(join, self._threads, self._started)
+            except KeyboardInterrupt as error:
+                interrupted(error)
+
+
+def pause() -> np.uintp:
+    """Return where a C function stands that lets other threads work, if there are any to.
+
+    It takes no arguments and may be given some, as C's callers may. Where there are no POSIX
+    threads no thread waits for another, and this is 0.
+    """
+    return _functions()[2] if SUPPORTED else _NOTHING
+
+
+@functools.cache
+def _functions() -> tuple[np.uintp, np.uintp, np.uintp]:
+    library = ctypes.CDLL(None)
+    names = "pthread_create", "pthread_join", "sched_yield"
+    create, join, give_way = (address_of(getattr(library, name)) for name in names)
+    return create, join, give_way
