@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gpu_stand_in
+import numba
 import numpy as np
 import pytest
 from conftest import assert_that_no_more, threads_of_the_system
@@ -25,6 +26,7 @@ from gpu_stand_in import Gpu
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
+from cupy_compat.cudamark.compiled import c_function, compiled
 from cupy_compat.cudamark.gpu import buckets, driver, loops, native, pinned, staging
 from cupy_compat.cudamark.gpu.native import Threads
 
@@ -360,6 +362,14 @@ def test_threads_that_could_not_be_started_are_not_waited_for(
         threads.start()
     threads.join(pytest.fail)
     assert sorted(worked) == [1, 2][:started]
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept_too() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def double(x): return x + x", namespace)  # of no file, so Numba finds no place
+    word = numba.types.uintp
+    assert compiled(namespace["double"])(np.uintp(2)) == 4
+    assert BODY(c_function(word(word), namespace["double"]))(3) == 6
 
 
 def test_what_a_call_has_used_is_free_when_it_has_returned(gpu: Gpu) -> None:
