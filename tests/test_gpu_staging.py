@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
-import signal
+import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gpu_stand_in
@@ -287,7 +287,7 @@ BODY = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_size_t)
 def threads_that(work: Callable[[int], int], arguments: list[int]) -> tuple[Threads, object]:
     """Return threads that call a Python function, and what must be kept as long as they run."""
     body = BODY(work)
-    return Threads(driver.address_of(body), np.array(arguments, np.uintp)), body
+    return Threads(driver.address_of(body), np.array(arguments, np.uintp), memory=None), body
 
 
 @pytest.mark.usefixtures("no_thread_of_the_system_left")
@@ -304,37 +304,57 @@ def test_threads_work_beside_this_one_and_are_waited_for() -> None:
     threads.start()
     assert not given
     meeting.wait(30)
-    threads.join(pytest.fail)
+    threads.join()
     assert sorted(given) == [5, 6, 7]
-    threads.join(pytest.fail)
+    threads.join()
 
 
-def test_ctrl_c_while_threads_are_waited_for_is_told_and_they_are_waited_for_nevertheless() -> None:
-    go_on = threading.Event()
-    order: list[str] = []
+def test_what_threads_work_on_is_kept_until_they_are_joined() -> None:
+    class Memory:
+        pass
 
-    def work(argument: int) -> int:
-        assert go_on.wait(30)
-        order.append("done")
-        return 0
-
-    def interrupted(error: BaseException) -> None:
-        order.append(type(error).__name__)
-
-    def interrupt() -> None:
-        caller = threading.main_thread().ident or 0
-        while sys._current_frames()[caller].f_code is not Threads.join.__code__:
-            time.sleep(0.001)
-        signal.pthread_kill(caller, signal.SIGINT)
-        go_on.set()
-
-    threads, _kept = threads_that(work, [1])
-    other = threading.Thread(target=interrupt)
+    memory = Memory()
+    there = weakref.ref(memory)
+    body = BODY(lambda argument: 0)
+    threads = Threads(driver.address_of(body), np.zeros(2, np.uintp), memory)
     threads.start()
-    other.start()
-    threads.join(interrupted)
-    other.join()
-    assert sorted(order) == ["KeyboardInterrupt", "done"]
+    del memory, threads
+    assert there() is not None
+    (left,) = native._not_joined
+    left.join()
+    del left
+    assert there() is None
+
+
+@pytest.mark.usefixtures("no_thread_of_the_system_left")
+@pytest.mark.parametrize("in_place", [False, True])
+def test_ctrl_c_on_the_way_to_the_waiting_leaves_no_thread_and_loses_no_key(
+    monkeypatch: pytest.MonkeyPatch, in_place: bool
+) -> None:
+    a = keys_of("i4", 20_000)
+    keys = a.copy()
+    join, signals = Threads.join, iter([KeyboardInterrupt])
+
+    def interrupted(self: Threads) -> None:
+        for signal in signals:
+            raise signal
+        join(self)
+
+    monkeypatch.setattr(Threads, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gpu_sort(keys, 4, out=keys if in_place else None)
+    np.testing.assert_array_equal(np.sort(keys), np.sort(a))
+
+
+def test_ctrl_c_at_any_moment_loses_no_key() -> None:
+    """Of a thousand moments of a sort in place, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("ctrl_c.py")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    interrupted, finished = map(int, done.stdout.split())
+    assert interrupted > 100
+    assert finished > 100
 
 
 def no_more_threads_than(started: int, monkeypatch: pytest.MonkeyPatch) -> object:
@@ -360,7 +380,7 @@ def test_threads_that_could_not_be_started_are_not_waited_for(
     _also = no_more_threads_than(started, monkeypatch)
     with pytest.raises(RuntimeError, match="can't start new thread: Resource temporarily"):
         threads.start()
-    threads.join(pytest.fail)
+    threads.join()
     assert sorted(worked) == [1, 2][:started]
 
 

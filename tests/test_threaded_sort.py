@@ -713,6 +713,18 @@ def test_the_fullest_buckets_are_sorted_first_and_those_of_one_value_never(
     assert np.diff(bounds)[uniform].max() >= 50_000
 
 
+@pytest.mark.parametrize(("dtype", "least"), [("i2", 1 << 22), ("f2", 1 << 22), ("i4", 1 << 19)])
+def test_short_arrays_are_not_even_looked_at(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, least: int
+) -> None:
+    """NumPy may be done with them in the time that a look takes."""
+    looked_at: list[int] = []
+    monkeypatch.setattr(sort, "_looks_constant", lambda a: looked_at.append(a.size) or True)
+    for size in (least - 1, least):
+        threaded_sort(np.zeros(size, dtype))
+    assert looked_at == [least]
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 8])
 def test_complex_keys_are_cut_into_as_many_equal_parts_as_there_are_workers(
     finished: list[tuple[int, int]], workers: int

@@ -10,7 +10,6 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,8 @@ from cupy_compat.cudamark.gpu.driver import address_of, call
 SUPPORTED = sys.platform != "win32"
 """Whether there are POSIX threads."""
 _NOTHING = np.uintp(0)
+# Whoever presses Ctrl-C twice can keep a caller from joining its threads, but their memory is kept.
+_not_joined: set[Threads] = set()
 
 
 @compiled
@@ -57,11 +58,14 @@ class Threads:
         Address of a C function, ``void *function(void *)``.
     arguments : uintp array, shape (n,)
         What each of n threads calls it with.
+    memory : object
+        What they work on, which is kept until they are joined.
     """
 
-    def __init__(self, function: np.uintp, arguments: NDArray[np.uintp]) -> None:
+    def __init__(self, function: np.uintp, arguments: NDArray[np.uintp], memory: object) -> None:
         self._function = function
         self._arguments = arguments
+        self._memory = memory
         self._threads = np.zeros(len(arguments), np.uintp)
         self._started = np.zeros(1, np.intp)
 
@@ -73,26 +77,18 @@ class Threads:
         RuntimeError
             If the system has no thread left; those that were started are still to be joined.
         """
+        _not_joined.add(self)
         # One call, which Ctrl-C cannot part: what has been started is counted.
         create, *_ = _functions()
         error = _start_all(create, self._function, self._arguments, self._threads, self._started)
         if error:
             raise RuntimeError(f"can't start new thread: {os.strerror(error)}")
 
-    def join(self, interrupted: Callable[[BaseException], object]) -> None:
-        """Wait until all that were started have ended.
-
-        Parameters
-        ----------
-        interrupted : callable
-            Told of Ctrl-C meanwhile; the waiting goes on.
-        """
+    def join(self) -> None:
+        """Wait until all that were started have ended."""
         _, join, _ = _functions()
-        while self._started[0]:
-            try:
-                _join_all(join, self._threads, self._started)
-            except KeyboardInterrupt as error:
-                interrupted(error)
+        _join_all(join, self._threads, self._started)
+        _not_joined.discard(self)
 
 
 def pause() -> np.uintp:

@@ -134,14 +134,8 @@ class Trip:
             raise
 
     def _stage(self) -> None:
-        failures: list[BaseException] = []
-
-        def fail(error: BaseException) -> None:
-            failures.append(error)
-            loops.tell(self._addresses[0], loops.FAILED)
-
         mine, others = self._addresses[0], self._addresses[1:]
-        threads = native.Threads(loops.send_and_receive(), others)
+        threads = native.Threads(loops.send_and_receive(), others, memory=self)
         try:
             threads.start()
             self._send()
@@ -150,12 +144,13 @@ class Trip:
             self._sort()
             loops.receive(mine)
             self._receive()
-        except BaseException as error:
-            fail(error)
-        # Ctrl-C asks the others to stop, but may not leave one of them behind.
-        threads.join(fail)
-        if failures:
-            raise failures[0]
+            threads.join()
+        except BaseException:
+            # Ctrl-C, wherever it came, asks the others to stop, but may not leave one of them
+            # behind.
+            loops.tell(mine, loops.FAILED)
+            threads.join()
+            raise
 
     def _stage_by_crew(self) -> None:
         """Do the same with threads of Python's."""
