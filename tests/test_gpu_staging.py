@@ -55,6 +55,7 @@ def no_thread_of_the_system_left(gpu: Gpu) -> Iterator[None]:
     gpu.calls.clear()
     before = threads_of_the_system()
     yield
+    assert not native._not_joined
     assert_that_no_more(threads_of_the_system, before)
 
 
@@ -213,12 +214,17 @@ def test_a_system_that_knows_nothing_of_ordinary_memory_may_say_so(
     assert "at once" not in gpu.calls
 
 
-@pytest.mark.parametrize("given", ["nothing", "out", "page-locked out"])
+@pytest.mark.parametrize("given", ["nothing", "out", "page-locked out", "out with gaps"])
 def test_pages_are_touched_beforehand_where_nobody_has_used_them_yet(
     gpu: Gpu, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     a = keys_of("i4", 10_000)
-    out = {"nothing": None, "out": a.copy(), "page-locked out": gpu.lock(a.copy())}[given]
+    out = {
+        "nothing": None,
+        "out": a.copy(),
+        "page-locked out": gpu.lock(a.copy()),
+        "out with gaps": np.empty(2 * a.size, a.dtype)[::2],
+    }[given]
     touched: list[int] = []
     run = staging.Trip.run
 
@@ -228,7 +234,7 @@ def test_pages_are_touched_beforehand_where_nobody_has_used_them_yet(
 
     monkeypatch.setattr(staging.Trip, "run", note)
     assert_sorted(gpu_sort(a, out=out), a)
-    assert touched == [a.nbytes if given == "nothing" else 0]
+    assert touched == [a.nbytes if given in ("nothing", "out with gaps") else 0]
 
 
 def test_slots_are_kept_for_the_next_call_and_given_back_when_asked(gpu: Gpu) -> None:
@@ -477,6 +483,23 @@ def test_an_error_of_the_driver_is_raised_as_cupy_raises_it_and_loses_no_key(
     with pytest.raises(gpu_stand_in.CUDARuntimeError, match="error 719"):
         gpu_sort(keys, 3, out=keys if in_place else None)
     np.testing.assert_array_equal(np.sort(keys), np.sort(a))
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_an_error_before_the_sort_leaves_page_locked_keys_alone(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, in_place: bool
+) -> None:
+    a = keys_of("i4", 20_000)
+    keys = gpu.lock(a.copy())
+    out = keys if in_place else gpu.lock(np.zeros_like(a))
+    before = out.copy()
+    fail = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 2)(lambda event, stream: 719)
+    calls = driver.load(gpu.cupy)._replace(record=driver.address_of(fail))
+    monkeypatch.setattr(driver, "load", lambda cupy: calls)
+    with pytest.raises(gpu_stand_in.CUDARuntimeError, match="error 719"):
+        gpu_sort(keys, out=out)
+    assert gpu.calls == ["at once"]
+    np.testing.assert_array_equal(out, before)
 
 
 def test_keys_come_back_if_the_result_is_interrupted_half_way(
