@@ -107,7 +107,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
     found.append(
         (
             f"Load, {gpu['gpu']}",
-            f"{gpu['rounds']:,} sorts by `gpu_sort` from eight threads",
+            f"{gpu['rounds']:,} sorts by `gpu_sort` from eight threads, at commit {gpu['commit']}",
             f"{gpu['wrong']} wrong, {gpu['bytes a round']} bytes a round, "
             f"{gpu['threads left']} threads and {gpu['page-locked buffers left']} of "
             f"{gpu['page-locked buffers kept between calls']} page-locked buffers stay",
