@@ -352,8 +352,9 @@ def test_ctrl_c_on_the_way_to_the_waiting_leaves_no_thread_and_loses_no_key(
 
 def test_ctrl_c_at_any_moment_loses_no_key() -> None:
     """Of a thousand moments of a sort in place, in a process of its own."""
+    program = Path(__file__).with_name("ctrl_c.py")
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("ctrl_c.py")], capture_output=True, text=True
+        [sys.executable, program], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     interrupted, finished = map(int, done.stdout.split())
