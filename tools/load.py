@@ -57,15 +57,14 @@ def watched(rounds: int, work: Callable[[int], object]) -> dict[str, Any]:
     start = time.perf_counter()
     work(first)
     gc.collect()
-    before, resident_before, threads_before = (
-        tracemalloc.get_traced_memory()[0],
-        resident(),
-        threads(),
-    )
+    before, resident_before = tracemalloc.get_traced_memory()[0], resident()
+    seconds = time.perf_counter() - start
+    threads_before = threads()
+    start = time.perf_counter()
     work(rounds - first)
     gc.collect()
     after, resident_after = tracemalloc.get_traced_memory()[0], resident()
-    seconds = time.perf_counter() - start
+    seconds += time.perf_counter() - start
     tracemalloc.stop()
     return {
         "rounds": rounds,
