@@ -364,15 +364,17 @@ def test_ctrl_c_at_any_moment_loses_no_key() -> None:
 
 def no_more_threads_than(started: int, monkeypatch: pytest.MonkeyPatch) -> object:
     """Let the system start so many, and no more; return what must be kept meanwhile."""
-    create, *others = native._functions()
+    address = native._address
     begin = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 4)
     starts = iter(range(100))
 
     def start(*arguments: int) -> int:
-        return begin(int(create))(*arguments) if next(starts) < started else errno.EAGAIN
+        create = begin(int(address("pthread_create")))
+        return create(*arguments) if next(starts) < started else errno.EAGAIN
 
     function = begin(start)
-    monkeypatch.setattr(native, "_functions", lambda: (driver.address_of(function), *others))
+    instead = {"pthread_create": driver.address_of(function)}
+    monkeypatch.setattr(native, "_address", lambda name: instead.get(name) or address(name))
     return function
 
 

@@ -16,12 +16,12 @@ from numba import extending
 from cupy_compat.cudamark.compiled import c_function, compiled
 from cupy_compat.cudamark.gpu.driver import NOT_READY, Calls, call, copy, put, take, touch, word
 
-NEXT_UP, NEXT_DOWN, NEXT_STRETCH, SENDERS_DONE, SENT, SORTED, FAILED = range(7)
-"""The words that all threads share: the next piece up and down and the next stretch of fresh memory
-that no thread has taken, how many threads have sent all they had, and whether all have, the sort
-has been started (what follows on its stream are sorted keys), and a thread has failed."""
 SHARED = 7
-"""How many words those are."""
+"""How many words all threads share."""
+NEXT_UP, NEXT_DOWN, NEXT_STRETCH, SENDERS_DONE, SENT, SORTED, FAILED = range(SHARED)
+"""Those words: the next piece up and down and the next stretch of fresh memory that no thread has
+taken, how many threads have sent all they had, and whether all have, the sort has been started
+(what follows on its stream are sorted keys), and a thread has failed."""
 
 TASK = np.dtype(
     [
@@ -73,6 +73,13 @@ _at: Any = extending.intrinsic(_task_at)
 def shared(task: Any, item: int) -> Any:
     """Return the address of a shared word."""
     return task.shared + np.uintp(item) * _WORD
+
+
+@compiled
+def extent(bounds: Any, piece: Any) -> Any:
+    """Return where a piece begins, of those whose bounds stand at an address, and its bytes."""
+    start = word(bounds + piece * _WORD)
+    return start, word(bounds + (piece + np.uintp(1)) * _WORD) - start
 
 
 @compiled
@@ -138,9 +145,7 @@ def send(address: Any) -> None:
             if error:
                 break
         used += np.uintp(1)
-        bounds = task.up + piece * _WORD
-        start = word(bounds)
-        nbytes = word(bounds + _WORD) - start
+        start, nbytes = extent(task.up, piece)
         copy(word(task.slots + slot), task.source + start, nbytes)
         where = task.keys + start
         error = call(task.upload, (where, word(task.slots + slot), nbytes, task.stream))
@@ -190,9 +195,7 @@ def receive(address: Any) -> None:
                 slot = asked % task.slot_count * _WORD
                 pieces[asked % task.slot_count] = piece
                 asked += np.uintp(1)
-                bounds = task.down + piece * _WORD
-                start = word(bounds)
-                nbytes = word(bounds + _WORD) - start
+                start, nbytes = extent(task.down, piece)
                 where = word(task.slots + slot)
                 error = call(task.download, (where, task.keys + start, nbytes, task.stream))
                 if not error:
@@ -202,9 +205,8 @@ def receive(address: Any) -> None:
         slot = done % task.slot_count * _WORD
         error = wait(task, word(task.events + slot))
         if not error:
-            bounds = task.down + pieces[done % task.slot_count] * _WORD
-            start = word(bounds)
-            copy(task.result + start, word(task.slots + slot), word(bounds + _WORD) - start)
+            start, nbytes = extent(task.down, pieces[done % task.slot_count])
+            copy(task.result + start, word(task.slots + slot), nbytes)
             done += np.uintp(1)
     if error:
         fail(address, error)

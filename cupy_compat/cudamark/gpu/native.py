@@ -79,15 +79,14 @@ class Threads:
         """
         _not_joined.add(self)
         # One call, which Ctrl-C cannot part: what has been started is counted.
-        create, *_ = _functions()
+        create = _address("pthread_create")
         error = _start_all(create, self._function, self._arguments, self._threads, self._started)
         if error:
             raise RuntimeError(f"can't start new thread: {os.strerror(error)}")
 
     def join(self) -> None:
         """Wait until all that were started have ended."""
-        _, join, _ = _functions()
-        _join_all(join, self._threads, self._started)
+        _join_all(_address("pthread_join"), self._threads, self._started)
         _not_joined.discard(self)
 
 
@@ -97,12 +96,10 @@ def pause() -> np.uintp:
     It takes no arguments and may be given some, as C's callers may. Where there are no POSIX
     threads no thread waits for another, and this is 0.
     """
-    return _functions()[2] if SUPPORTED else _NOTHING
+    return _address("sched_yield") if SUPPORTED else _NOTHING
 
 
 @functools.cache
-def _functions() -> tuple[np.uintp, np.uintp, np.uintp]:
-    library = ctypes.CDLL(None)
-    names = "pthread_create", "pthread_join", "sched_yield"
-    create, join, give_way = (address_of(getattr(library, name)) for name in names)
-    return create, join, give_way
+def _address(name: str) -> np.uintp:
+    """Return where a function of the C library stands."""
+    return address_of(getattr(ctypes.CDLL(None), name))
