@@ -27,8 +27,8 @@ def slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> boo
 def varied(dtype: str, size: int) -> NDArray[Any]:
     """Return an array whose samples are as varied as the dtype allows, at no cost of memory."""
     keys = np.zeros(size, dtype)
-    step = -(-size // 512)
-    bits = np.arange(len(keys[::step]), dtype=np.int64) * 181 % 512  # in no order
+    step = -(-size // 509)
+    bits = np.arange(len(keys[::step]), dtype=np.int64) * 181 % 509  # in no order
     keys[::step] = bits.astype(dtype)
     return keys
 
@@ -117,29 +117,42 @@ def test_dates_and_durations_are_seen_as_whole_numbers(dtype: str, number: str) 
 
 
 def few_valued(dtype: str, size: int, different: int) -> NDArray[Any]:
-    """Return an array in which a sample finds so many values, all equally often or nearly."""
+    """Return an array in which a sample finds so many values."""
     keys = np.zeros(size, dtype)
-    step = -(-size // 512)
-    keys[::step] = np.arange(512) % different
+    keys[:: -(-size // 509)] = np.arange(509) % different
     return keys
 
 
-#: By dtype: the fewest threads for few-valued keys, where NumPy is fast and where it is slow.
-IF_FEW = {"i2": (4, 4), "f2": (1, 1), "i4": (8, 1), "u8": (8, 1), "f8": (4, 1)}
+#: By dtype: the fewest keys and threads where NumPy is fast, of few-valued keys and of those of
+#: hardly any values.
+IF_FEW = {
+    "i2": ((1 << 23, 4), (1 << 25, 8)),
+    "f2": ((1 << 22, 1), (1 << 24, 2)),
+    "i4": ((1 << 23, 8), (3 << 22, 8)),
+    "f4": ((1 << 22, 8), (1 << 23, 8)),
+    "u8": ((1 << 22, 8), (3 << 21, 8)),
+    "f8": ((1 << 21, 4), (1 << 22, 4)),
+}
 
 
 @pytest.mark.parametrize("dtype", IF_FEW)
-def test_keys_of_few_different_values_need_more_threads(dtype: str, slow: bool) -> None:
-    size, needed = 1 << 23, IF_FEW[dtype][slow]
-    varied_enough = LIMITS[dtype][slow][2]
-    # By the inverse of Simpson's index 512 ** 2 / (512 + 2 * 28) = 461 values, one pair more: 459.
-    keys = few_valued(dtype, 2 * size, 512 - 28)
-    assert workers(keys, varied_enough) == varied_enough
-    assert workers(few_valued(dtype, size, 512 - 29), needed) == needed
-    if needed > varied_enough:
-        assert workers(few_valued(dtype, size, 512 - 29), needed - 1) == 0
-    assert workers(few_valued(dtype, size, 4), needed) == needed
-    assert workers(few_valued(dtype, size, 3), 64) == 0
+def test_keys_of_few_different_values_have_to_be_more_and_need_more_threads(
+    dtype: str, slow: bool
+) -> None:
+    if slow and dtype[1] != "2":
+        assert workers(few_valued(dtype, 1 << 19, 2), 1) == 1
+        return
+    (enough, needed), (more, needed_then) = IF_FEW[dtype]
+    assert workers(few_valued(dtype, 1 << 23, 480), 2) == 2, "that is varied"
+    for values, keys, threads in (
+        (479, enough, needed),
+        (10, enough, needed),
+        (9, more, needed_then),
+    ):
+        assert workers(few_valued(dtype, keys, values), threads) == threads
+        assert workers(few_valued(dtype, keys - 1, values), 64) == 0
+        if threads > 1:
+            assert workers(few_valued(dtype, keys, values), threads - 1) == 0
 
 
 @pytest.mark.parametrize("dtype", ["u1", "c8", "M8[s]"])
@@ -148,8 +161,8 @@ def test_what_numpy_sorts_slowly_is_sorted_by_threads_however_few_its_values(dty
     assert workers(keys.view(dtype), 4) == 4
 
 
-#: Of 511 neighbours 460 are more than nine tenths, 459 are less.
-FEW, TOO_MANY = 51, 52
+#: Of 508 neighbours 458 are more than nine tenths, 457 are less.
+FEW, TOO_MANY = 50, 51
 
 
 @pytest.mark.parametrize("dtype", ["c8", "c16"])
@@ -183,8 +196,8 @@ def test_dates_that_nearly_ascend_have_to_be_more_for_one_thread() -> None:
     assert workers(in_order("M8[s]", enough - 1, FEW, DESCENDING), 1) == 1
 
 
-ASCENDING = np.arange(512) // 3
-DESCENDING = 512 - np.arange(512)
+ASCENDING = np.arange(509) // 3
+DESCENDING = 509 - np.arange(509)
 
 
 def in_order(
@@ -194,14 +207,14 @@ def in_order(
     keys = np.zeros(size, dtype)
     probes = probes.copy()
     probes[1 : 2 * breaks : 2] = 1000
-    keys[:: -(-size // 512)] = probes
+    keys[:: -(-size // 509)] = probes
     return keys
 
 
 @pytest.mark.parametrize("dtype", ["i4", "f2", "u1", "M8[s]"])
 def test_other_keys_may_be_in_order(dtype: str, slow: bool) -> None:
     keys = varied(dtype, 1 << 23)
-    keys[:: (1 << 23) // 512] = np.arange(512).astype(dtype)
+    keys[:: -(-(1 << 23) // 509)] = np.arange(509).astype(dtype)
     assert workers(keys, 16) == workers(varied(dtype, 1 << 23), 16) > 0
 
 
@@ -211,12 +224,41 @@ def test_the_share_ascending_is_of_neighbours_among_the_probes() -> None:
     assert plan.share_ascending(np.array([2j, 1 + 1j, 1, np.nan])) == 1 / 3
 
 
-@pytest.mark.parametrize("size", [5, 511, 512, 513, 100_000])
-def test_different_values_are_counted_as_simpson_does(size: int) -> None:
-    keys = np.arange(size) % 5
-    assert 4.9 < plan.effective_values(keys) <= 5.0
-    keys[:] = 7
-    assert plan.effective_values(keys) == 1.0
+def test_few_valued_keys_that_numpy_is_to_have_are_not_looked_at_closer(
+    monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(plan, "different_values", lambda probes: looks.append(len(probes)) or 500)
+    enough = 1 << 23
+    for different, size, threads, closer in (
+        (59, enough, 4, False),
+        (59, enough - 1, 8, False),
+        (59, enough, 8, True),
+        (60, enough, 4, True),
+        (60, enough, 1, False),
+    ):
+        looks.clear()
+        keys = np.zeros(size, np.int32)
+        step = 8 * -(-size // 509)
+        keys[::step] = np.arange(64) % different
+        workers(keys, threads)
+        assert looks == ([509] if closer and not slow else [])
+
+
+@pytest.mark.parametrize("columns", [1000, 1024, 1920, 4096])
+def test_the_probes_of_a_matrix_are_not_of_one_column(columns: int) -> None:
+    keys = np.zeros((2000, columns), np.int32)
+    keys[:, 1:] = np.arange(1, columns)
+    assert plan.different_values(plan._probes(keys.ravel())) > 60
+
+
+def test_nan_is_one_value_where_it_prevails() -> None:
+    probes = np.arange(509.0)
+    probes[1::2] = np.nan
+    assert plan.different_values(probes) == 509
+    probes[2] = np.nan
+    assert plan.different_values(probes) == 255
+    assert plan.different_values(np.full(509, np.nan, np.float16)) == 1
 
 
 def test_numpy_alone_sorts_up_to_half_a_million_keys(
@@ -231,17 +273,6 @@ def test_numpy_alone_sorts_up_to_half_a_million_keys(
         # What no method takes is left to NumPy.
         np.testing.assert_array_equal(sort.threaded_sort(keys, threads), keys[::-1])
     assert asked == [(half, 1), (half, 4), (half, 5), (half, 5)]
-    sort.threaded_sort(np.ones(half, np.int32), 4)
-    assert len(asked) == 4, "a constant array needs no threads"
-
-
-def test_only_arrays_that_are_equal_in_eight_places_look_constant() -> None:
-    for size in (80, 73):
-        assert sort._looks_constant(np.zeros(size))
-        for place in range(0, size, 10):
-            keys = np.zeros(size)
-            keys[place] = 1
-            assert not sort._looks_constant(keys)
 
 
 def test_the_cpus_that_this_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

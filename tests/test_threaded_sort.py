@@ -43,13 +43,12 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Make short arrays and few-valued ones take the parallel path, on either kind of CPU."""
     crews: list[int] = []
     monkeypatch.setattr(sort, "_PARALLEL_FROM", 2)
-    monkeypatch.setattr(sort, "_looks_constant", lambda a: False)
     monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
     monkeypatch.setattr(plan, "GRAIN_SCALE", 1e-7)
     monkeypatch.setattr(plan, "_VARIED", 0)
-    monkeypatch.setattr(plan, "_WORTH_SORTING", 0)
-    for name in ("_COMPLEX", "_WORDS", "_LONG_WORDS", "_LONG_FLOATS"):
-        monkeypatch.setattr(plan, name, getattr(plan, name)._replace(workers=1))
+    for name in ("_COMPLEX", "_WORDS", "_FLOATS", "_LONG_WORDS", "_LONG_FLOATS"):
+        gain = getattr(plan, name)
+        monkeypatch.setattr(plan, name, gain._replace(varied=gain.varied._replace(workers=1)))
     monkeypatch.setattr(plan, "numpy_is_slow", lambda key: request.param)
     start = Crew.__init__
 
@@ -719,7 +718,7 @@ def test_short_arrays_are_not_even_looked_at(
 ) -> None:
     """NumPy may be done with them in the time that a look takes."""
     looked_at: list[int] = []
-    monkeypatch.setattr(sort, "_looks_constant", lambda a: looked_at.append(a.size) or True)
+    monkeypatch.setattr(sort, "_sort_otherwise", lambda a, threads: looked_at.append(a.size))
     for size in (least - 1, least):
         threaded_sort(np.zeros(size, dtype))
     assert looked_at == [least]
@@ -844,7 +843,7 @@ def test_the_very_first_calls_can_come_from_several_threads(
     done = subprocess.run(
         [sys.executable, "-c", FIRST_CALLS], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "4\n"
+    assert done.stdout == "4\n", done.stderr
     # What was compiled is kept for the next process.
     kept = " ".join(path.name for path in tmp_path.rglob("*.nbc"))
     assert all(name in kept for name in ("classify", "scatter", "radix_sort"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,14 +20,17 @@ from cupy_compat.cudamark.cpu.crew import Crew
 
 GRAIN_SCALE = 1.0
 """What all limits of size are multiplied by."""
-_PROBES = 512
-# The least effective number of different values, of _PROBES, for keys to count as varied.
-_VARIED = 460
+# Prime, so that no probes are of one column in a matrix whose rows follow each other.
+_PROBES = 509
+# One probe of so many tells few-valued keys from varied ones.
+_GLANCE = 8
+# The fewest different values, of _PROBES, for keys to count as varied, and as few-valued. Below
+# both are keys of less than ten values, and those of one value with rare exceptions.
+_VARIED = 480
+_FEW = 10
 # The least share of neighbours among the probes that ascend, or that descend, for keys to count as
 # in order.
 _IN_ORDER = 0.9
-# Below this number NumPy needs so few passes that nothing gains over it, even where it is slow.
-_WORTH_SORTING = 4
 
 _Sort = Callable[[NDArray[Any], Crew], NDArray[Any]]
 
@@ -41,17 +43,27 @@ class Plan(NamedTuple):
     sort: _Sort
 
 
-class Gain(NamedTuple):
-    """From when on a way of sorting is faster than NumPy alone."""
+class Least(NamedTuple):
+    """From when on threads are faster than NumPy alone."""
 
     keys: int
-    """The fewest keys."""
+    workers: int
+
+    def is_reached(self, keys: int, workers: int) -> bool:
+        """Whether so many of both are enough."""
+        return keys >= self.keys * GRAIN_SCALE and workers >= self.workers
+
+
+class Gain(NamedTuple):
+    """What a way of sorting gains over NumPy alone."""
+
     grain: int
     """The fewest keys for a worker, so that its start pays."""
-    workers: int
-    """The fewest workers, of keys that are varied."""
-    workers_if_few: int | None = None
-    """The fewest workers, of few-valued keys, where it matters: NumPy skips what is all equal."""
+    varied: Least
+    few: Least | None = None
+    """Of few-valued keys, where it matters: NumPy skips what is all equal."""
+    hardly_any: Least | None = None
+    """Of hardly any values, where that matters."""
     keys_if_ascending: int = 0
     """The fewest keys, of keys that nearly ascend, where it matters: NumPy moves few then."""
     most_if_in_order: int | None = None
@@ -60,19 +72,20 @@ class Gain(NamedTuple):
 
 # The first cut in two leaves keys that were in order in one that is bad for the next: cutting such
 # a half took 87 ms where the first cut had taken 6.
-_COMPLEX = Gain(1 << 19, 1 << 18, 2, keys_if_ascending=1 << 22, most_if_in_order=2)
-_BYTES = Gain(1 << 19, 1 << 18, 1)
+_COMPLEX = Gain(1 << 18, Least(1 << 19, 2), keys_if_ascending=1 << 22, most_if_in_order=2)
+_BYTES = Gain(1 << 18, Least(1 << 19, 1))
 # A worker's counters take as much memory as a quarter of a million keys.
-_HALVES = Gain(1 << 22, 1 << 20, 1, 1)
-_SHORTS = Gain(1 << 22, 1 << 20, 1, 4)
-_DATES = Gain(1 << 19, 1 << 18, 1)
+_HALVES = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 22, 1), Least(1 << 24, 2))
+_SHORTS = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 23, 4), Least(1 << 25, 8))
+_DATES = Gain(1 << 18, Least(1 << 19, 1))
 # One thread took 1.3 times as long as NumPy over 530,000 that were in order.
 _DATES_ALONE = _DATES._replace(keys_if_ascending=1 << 21)
-_SLOW = Gain(1 << 19, 1 << 18, 1, 1)
-_WORDS = Gain(1 << 22, 1 << 19, 2, 8)
-_LONG_WORDS = Gain(1 << 21, 1 << 19, 2, 8)
+_SLOW = Gain(1 << 18, Least(1 << 19, 1))
+_WORDS = Gain(1 << 19, Least(1 << 22, 2), Least(1 << 23, 8), Least(3 << 22, 8))
 # NumPy takes half as long again over few-valued ones as over whole numbers.
-_LONG_FLOATS = Gain(1 << 21, 1 << 19, 2, 4)
+_FLOATS = _WORDS._replace(few=Least(1 << 22, 8), hardly_any=Least(1 << 23, 8))
+_LONG_WORDS = Gain(1 << 19, Least(1 << 21, 2), Least(1 << 22, 8), Least(3 << 21, 8))
+_LONG_FLOATS = _LONG_WORDS._replace(few=Least(1 << 21, 4), hardly_any=Least(1 << 22, 4))
 
 
 def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
@@ -88,23 +101,26 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
         How many threads may work.
     """
     gain, sort = _way(a, keys, threads)
-    if a.size < gain.keys * GRAIN_SCALE:
-        return None
     workers = max(1, min(threads, int(a.size / (gain.grain * GRAIN_SCALE))))
+    if not gain.varied.is_reached(a.size, workers):
+        return None
     if gain.keys_if_ascending:
         ascending = share_ascending(keys)
         if a.size < gain.keys_if_ascending * GRAIN_SCALE and ascending >= _IN_ORDER:
             return None
         if gain.most_if_in_order and max(ascending, 1 - ascending) >= _IN_ORDER:
             workers = min(workers, gain.most_if_in_order)
-    needed = gain.workers
-    if gain.workers_if_few is not None:
-        values = effective_values(keys)
-        if values < _WORTH_SORTING:
+    least = gain.varied
+    if gain.few and gain.hardly_any:
+        probes = _probes(keys)
+        few = len(set(probes[::_GLANCE].tolist())) < _VARIED / _GLANCE
+        # NumPy may be done with few-valued keys so soon that a closer look would be felt.
+        if few and not gain.few.is_reached(a.size, workers):
             return None
+        values = different_values(probes)
         if values < _VARIED:
-            needed = gain.workers_if_few
-    return Plan(workers, sort) if workers >= needed else None
+            least = gain.few if values >= _FEW else gain.hardly_any
+    return Plan(workers, sort) if least.is_reached(a.size, workers) else None
 
 
 def _way(a: NDArray[Any], keys: NDArray[Any], threads: int) -> tuple[Gain, _Sort]:
@@ -127,11 +143,15 @@ def _way(a: NDArray[Any], keys: NDArray[Any], threads: int) -> tuple[Gain, _Sort
         return _DATES_ALONE if threads == 1 else _DATES, sort
     if slow:
         return _SLOW, sort
-    gain = _WORDS
-    if keys.itemsize == 8:
-        gain = _LONG_FLOATS if keys.dtype.kind == "f" else _LONG_WORDS
-    # Two threads may share a core, and then gain little over NumPy's vector instructions.
-    return (gain._replace(keys=2 * gain.keys) if threads == 2 else gain), sort
+    floats = keys.dtype.kind == "f"
+    if keys.itemsize == 4:
+        gain = _FLOATS if floats else _WORDS
+    else:
+        gain = _LONG_FLOATS if floats else _LONG_WORDS
+    if threads == 2:
+        # Two threads may share a core, and then gain little over NumPy's vector instructions.
+        gain = gain._replace(varied=gain.varied._replace(keys=2 * gain.varied.keys))
+    return gain, sort
 
 
 def plain_key(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -162,14 +182,12 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
     return min(times) / keys.size > 8e-9
 
 
-def effective_values(keys: NDArray[Any]) -> float:
-    """Return how many different values a sample of the keys has, rare ones counted in part.
+def different_values(probes: NDArray[Any]) -> int:
+    """Return how many different values there are among real numbers.
 
-    That is the inverse of Simpson's index (E. H. Simpson, "Measurement of diversity", Nature 163,
-    1949): k for k values of the same frequency, about 1 for one value and rare exceptions.
+    NaN differs from NaN, unless most are NaN: NumPy puts those aside and then has little to sort.
     """
-    probes = _probes(keys).tolist()
-    return len(probes) ** 2 / sum(times * times for times in Counter(probes).values())
+    return len(np.unique(probes, equal_nan=bool(np.isnan(probes).mean() > 0.5)))
 
 
 def share_ascending(keys: NDArray[Any]) -> float:
