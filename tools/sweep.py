@@ -5,10 +5,11 @@ threads::
 
     python tools/sweep.py FILE [--sizes 10000,1000000] [--dtypes int32,float64] [--threads 1,2]
 
+The distributions are those of the command, and three that bad guesses about them were found with.
 FILE gets every cell as JSON: the medians, their ratio and the tries. A cell where `threaded_sort`
 took more than 1.05 times as long is tried again, twice at most and with three times the rounds, as
 other work on the machine has its part in a single try. All tries are kept; the last one counts.
-Each dtype and size has a row in which `np.sort` is set beside itself in the same way: what that
+Each dtype and size has a cell in which `np.sort` is set beside itself in the same way: what that
 ratio is off by is the machine's doing.
 """
 
@@ -46,6 +47,25 @@ SECONDS = 0.4
 FEWEST, MOST = 5, 41
 
 _Sort = Callable[[], Any]
+_Array = np.ndarray[Any, Any]
+
+
+def _two_values(size: int, dtype: np.dtype[Any]) -> _Array:
+    return np.random.default_rng(0).integers(0, 2, size, dtype=np.int8).astype(dtype)
+
+
+def _exceptions(size: int, dtype: np.dtype[Any]) -> _Array:
+    """All equal, but for one key in a hundred."""
+    keys = make_input("constant", size, dtype, seed=0)
+    keys[::100] = make_input("uniform", len(keys[::100]), dtype, seed=1)
+    return keys
+
+
+def _nan(size: int, dtype: np.dtype[Any]) -> _Array:
+    return np.full(size, "NaT" if dtype.kind in "mM" else np.nan, dtype)
+
+
+OTHERS = {"two-values": _two_values, "exceptions": _exceptions, "nan": _nan}
 
 
 def side_by_side(sorts: tuple[_Sort, _Sort], rounds: int) -> tuple[float, float]:
@@ -60,7 +80,7 @@ def side_by_side(sorts: tuple[_Sort, _Sort], rounds: int) -> tuple[float, float]
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
-def measure(sort: _Sort, keys: np.ndarray[Any, Any]) -> dict[str, Any]:
+def measure(sort: _Sort, keys: _Array) -> dict[str, Any]:
     """Return a cell: a sort beside NumPy's, tried again while it seems too slow."""
     reference = partial(np.sort, keys)
     start = time.perf_counter()
@@ -80,15 +100,27 @@ def measure(sort: _Sort, keys: np.ndarray[Any, Any]) -> dict[str, Any]:
     return {"ratio": tries[-1]["ratio"], "tries": tries}
 
 
-def cells(sizes: list[int], dtypes: list[str], threads: list[int]) -> Iterator[dict[str, Any]]:
+def inputs(
+    distributions: list[str], size: int, dtype: np.dtype[Any]
+) -> Iterator[tuple[str, _Array]]:
+    """Make the keys of every distribution that the dtype can have."""
+    for distribution in distributions:
+        if distribution in DISTRIBUTIONS:
+            yield distribution, make_input(distribution, size, dtype, seed=0)
+        elif distribution != "nan" or dtype.kind in "fcmM":
+            yield distribution, OTHERS[distribution](size, dtype)
+
+
+def cells(
+    sizes: list[int], dtypes: list[str], distributions: list[str], threads: list[int]
+) -> Iterator[dict[str, Any]]:
     """Measure every cell, and beside those of a dtype and size NumPy against itself."""
     for size in sizes:
         for dtype in dtypes:
             warm_up(dtype)
-            for distribution in DISTRIBUTIONS:
-                keys = make_input(distribution, size, parse_dtype(dtype), seed=0)
+            for distribution, keys in inputs(distributions, size, parse_dtype(dtype)):
                 where = {"size": size, "dtype": dtype, "distribution": distribution}
-                if distribution == "uniform":
+                if distribution == distributions[0]:
                     yield {**where, "threads": None, **measure(partial(np.sort, keys), keys)}
                 for count in threads:
                     sort = partial(threaded_sort, keys, count)
@@ -96,7 +128,11 @@ def cells(sizes: list[int], dtypes: list[str], threads: list[int]) -> Iterator[d
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
+    return [int(word) for word in _words(text)]
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,12 +140,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--sizes", type=_numbers, default=list(SIZES), help="keys, as 1000,2000")
-    parser.add_argument("--dtypes", type=lambda text: text.split(","), default=list(DTYPES))
+    parser.add_argument("--dtypes", type=_words, default=list(DTYPES))
+    parser.add_argument("--distributions", type=_words, default=[*DISTRIBUTIONS, *OTHERS])
     parser.add_argument("--threads", type=_numbers, default=sorted({1, 2, usable_cpus()}))
     options = parser.parse_args(arguments)
     words = sys.argv[2:] if arguments is None else arguments[1:]
     found = []
-    for cell in cells(options.sizes, options.dtypes, options.threads):
+    for cell in cells(options.sizes, options.dtypes, options.distributions, options.threads):
         found.append(cell)
         if cell["threads"] is not None and cell["ratio"] > BOUND:
             print(_told(cell), flush=True)
