@@ -227,7 +227,7 @@ def test_a_cell_and_a_comparison_say_what_all_comparisons_say(dtype: str, bucket
     suited = set()
     for shape, keys in keys_of_any_shape(dtype, 20_000).items():
         drawn = samplesort.draw(keys, 8192)
-        split = samplesort.choose_splitters(drawn, buckets, nat_first=False)
+        split = samplesort.choose_splitters(drawn, buckets)
         cells = samplesort.make_cells(split.splitters)
         if cells is None:
             continue
@@ -644,7 +644,7 @@ def keys_in_buckets(keys: NDArray[Any], split: samplesort.Split) -> NDArray[Any]
 @pytest.mark.parametrize("buckets", [8, 30, 64])
 def test_varied_keys_fill_all_buckets_about_equally(buckets: int) -> None:
     keys = make("random", "f8", 100_000)
-    split = samplesort.choose_splitters(samplesort.draw(keys, 8192), buckets, nat_first=False)
+    split = samplesort.choose_splitters(samplesort.draw(keys, 8192), buckets)
     filled = keys_in_buckets(keys, split)
     assert buckets <= np.count_nonzero(filled) <= buckets + 1
     assert filled.max() < 1.5 * len(keys) / buckets
@@ -739,7 +739,7 @@ def test_complex_keys_are_cut_into_as_many_equal_parts_as_there_are_workers(
 def test_a_value_that_is_drawn_as_two_splitters_has_a_bucket_of_its_own() -> None:
     drawn = np.arange(100)
     drawn[20:60] = 20
-    split = samplesort.choose_splitters(drawn, 4, nat_first=False)
+    split = samplesort.choose_splitters(drawn, 4)
     assert split.splitters.tolist() == [20, 21, 75]
     assert split.uniform.tolist() == [False, True, False, False]
 
@@ -748,7 +748,7 @@ def test_a_value_that_is_drawn_as_two_splitters_has_a_bucket_of_its_own() -> Non
 def test_a_value_that_recurs_has_a_bucket_of_its_own_which_needs_no_sorting(value: int) -> None:
     keys = make("random", "i4", 100_000)
     keys[::2] = value
-    split = samplesort.choose_splitters(samplesort.draw(keys, 8192), 16, nat_first=False)
+    split = samplesort.choose_splitters(samplesort.draw(keys, 8192), 16)
     filled = keys_in_buckets(keys, split)
     (own,) = np.searchsorted(split.splitters, [value], side="right")
     assert filled[own] >= 50_000
@@ -769,6 +769,27 @@ def test_nat_has_the_first_bucket_for_itself() -> None:
         split = samplesort.choose_splitters(samplesort.draw(some, 1000), 8, nat_first=True)
         assert split.splitters[0] == nat + 1
         assert split.uniform[0]
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f8"])
+@pytest.mark.parametrize(("share", "apart"), [(0.4, False), (0.6, True), (1.0, True)])
+def test_where_most_keys_are_nan_they_have_a_bucket_that_is_not_sorted(
+    finished: list[int], dtype: str, share: float, apart: bool
+) -> None:
+    keys = make("random", dtype, 10_000)
+    keys[np.random.default_rng(0).random(10_000) < share] = np.nan
+    scattered = np.empty_like(keys, keys.dtype.newbyteorder("="))
+    with Crew(2) as crew:
+        bounds, _ = samplesort.scatter_by_value(keys, scattered, crew, 8, 1000, nat_last=False)
+        last = len(bounds) - 2
+        assert np.isnan(scattered[bounds[last] :]).all() == apart
+        np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
+        # What is of the other byte order is turned back in any case.
+        assert (last in finished) == (not apart or dtype == ">f8")
+        finished.clear()
+        keys[0] = np.inf
+        np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
+        assert last in finished
 
 
 def test_places_are_laid_out_bucket_by_bucket_and_chunk_by_chunk() -> None:

@@ -187,7 +187,7 @@ def different_values(probes: NDArray[Any]) -> int:
 
     NaN differs from NaN, unless most are NaN: NumPy puts those aside and then has little to sort.
     """
-    return len(np.unique(probes, equal_nan=bool(np.isnan(probes).mean() > 0.5)))
+    return len(np.unique(probes, equal_nan=bool(np.isnan(probes).mean() > 0.75)))
 
 
 def share_ascending(keys: NDArray[Any]) -> float:

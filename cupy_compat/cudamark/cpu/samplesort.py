@@ -72,6 +72,8 @@ def sort(
     masks = kernels.masks(native)
     # The bits of NaN say nothing of its place; all NaN are in the last bucket.
     last = len(uniform) - 1 if native.kind == "f" else -1
+    if last >= 0 and np.isnan(result[bounds[last] :]).all():
+        uniform[last] = True
 
     def finish(bucket: int) -> None:
         part = result[bounds[bucket] : bounds[bucket + 1]]
@@ -122,7 +124,9 @@ def scatter_by_value(
     native = out.dtype
     kernels.compile_split(native)
     keys = kernels.read_only(keys)
-    split = choose_splitters(draw(keys, sample), buckets, nat_first=nat_last)
+    drawn = draw(keys, sample)
+    nan_prevails = 2 * len(drawn) < sample
+    split = choose_splitters(drawn, buckets, nat_first=nat_last, nan_apart=nan_prevails)
     # Fewer are compared in less time than a table takes: so many are in a vector register.
     few = split.splitters.nbytes <= _COMPARED_AT_ONCE
     cells = None if few else make_cells(split.splitters)
@@ -177,7 +181,9 @@ def draw(keys: NDArray[Any], size: int) -> NDArray[Any]:
     return drawn[: np.searchsorted(drawn, np.nan)] if drawn.dtype.kind == "f" else drawn
 
 
-def choose_splitters(drawn: NDArray[Any], buckets: int, *, nat_first: bool) -> Split:
+def choose_splitters(
+    drawn: NDArray[Any], buckets: int, *, nat_first: bool = False, nan_apart: bool = False
+) -> Split:
     """Cut the range of the keys into about equally filled buckets.
 
     A value picked twice as a splitter fills a bucket of its own and is cut off on both sides.
@@ -190,6 +196,8 @@ def choose_splitters(drawn: NDArray[Any], buckets: int, *, nat_first: bool) -> S
         How many buckets to aim at; the equality buckets can double it. At most 120.
     nat_first : bool
         Whether the smallest int64 is to have the first bucket for itself.
+    nan_apart : bool
+        Whether NaN is to share the last bucket with infinity alone.
     """
     nat = np.iinfo(np.int64).min
     if nat_first:
@@ -199,6 +207,8 @@ def choose_splitters(drawn: NDArray[Any], buckets: int, *, nat_first: bool) -> S
     cuts = [values, _next_value(values[times > 1])]
     if nat_first:
         cuts.append(np.array([nat + 1]))
+    if nan_apart:
+        cuts.append(np.array([np.inf], drawn.dtype))
     splitters = np.unique(np.concatenate(cuts))
     # The keys between a value and the next are all that value.
     uniform = np.zeros(len(splitters) + 1, np.bool_)
