@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
+from cupy_compat.cudamark.compiled import compiling
 from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
 from cupy_compat.cudamark.cpu.crew import Crew, apart
 from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
@@ -868,6 +870,66 @@ def test_the_very_first_calls_can_come_from_several_threads(
     # What was compiled is kept for the next process.
     kept = " ".join(path.name for path in tmp_path.rglob("*.nbc"))
     assert all(name in kept for name in ("classify", "scatter", "radix_sort"))
+
+
+def test_what_compiles_takes_turns_and_is_done_once() -> None:
+    inside: list[int] = []
+    done: list[int] = []
+
+    @compiling
+    def compile_it(key: int) -> int:
+        inside.append(key)
+        time.sleep(0.02)
+        assert inside == [key], "nobody else has come in"
+        inside.clear()
+        done.append(key)
+        return 10 * key
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(compile_it, 4 * [1, 2, 3])) == 4 * [10, 20, 30]
+    assert sorted(done) == [1, 2, 3]
+
+
+ALL_COMPILED = """
+import numpy as np
+from cupy_compat.cudamark.cpu import counting, kernels, samplesort
+from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.gpu import loops, native
+
+def compiled():
+    called = [*vars(kernels).values(), native._start_all, native._join_all]
+    called += [loops.send, loops.await_shared, loops.receive, loops.tell]
+    return {one.__name__: len(one.signatures) for one in called if hasattr(one, "signatures")}
+
+native._compile()
+loops.compile_all()
+kernels.compile_split(np.dtype("f4"))
+counting.prepare(np.dtype("i2"))
+before = compiled()
+for keys in (np.arange(5000.0, dtype="f4") % 977, np.arange(5000, dtype="f4") % 2):
+    for radix in (False, True):
+        with Crew(2) as crew:
+            samplesort.sort(keys, crew, radix=radix)
+with Crew(2) as crew:
+    counting.sort(np.arange(5000, dtype="i2"), crew)
+task = np.zeros(1, loops.TASK)
+shared = np.zeros(loops.SHARED, np.uintp)
+task["shared"] = shared.ctypes.data
+address = np.arange(1, dtype=np.uintp) + np.uintp(task.ctypes.data)
+loops.tell(address[0], loops.SENT)
+loops.await_shared(address[0], loops.SENT)
+threads = native.Threads(loops.send_and_receive(), address[1:], memory=None)
+threads.start()
+threads.join()
+assert compiled() == before, (compiled(), before)
+print(min(before.values()), len(before))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no POSIX threads")
+def test_nothing_is_compiled_but_in_turn() -> None:
+    done = subprocess.run([sys.executable, "-c", ALL_COMPILED], capture_output=True, text=True)
+    assert done.stdout == "1 12\n", done.stderr
 
 
 WITHOUT_A_CACHE = """

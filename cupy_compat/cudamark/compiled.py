@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 try:
     import numba
@@ -14,7 +16,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _c_functions: list[Any] = []
+_turn = threading.RLock()
 
 
 def compiled(function: _Function) -> _Function:
@@ -30,6 +35,22 @@ def c_function(signature: Any, function: Callable[..., Any]) -> int:
     made = _kept(lambda **kept: numba.cfunc(signature, **kept)(function))
     _c_functions.append(made)
     return int(made.address)
+
+
+def compiling(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """``functools.cache`` for what compiles: one thread at a time.
+
+    Numba times its compiler with clocks that all threads share, and now and then raises
+    AttributeError where several wait for it (https://github.com/numba/numba/issues/10564).
+    """
+    kept = cast("Callable[_P, _R]", functools.cache(function))
+
+    @functools.wraps(function)
+    def in_turn(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with _turn:
+            return kept(*args, **kwargs)
+
+    return in_turn
 
 
 def _kept(make: Callable[..., Any]) -> Any:

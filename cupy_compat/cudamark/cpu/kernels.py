@@ -6,13 +6,12 @@ byte order. Unsigned indices spare the loops Numba's check for negative ones.
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.compiled import compiled
+from cupy_compat.cudamark.compiled import compiled, compiling
 
 _BLOCK = 1024
 _DIGIT = 9
@@ -251,7 +250,7 @@ def fill_runs(values: NDArray[Any], ends: NDArray[np.int64], start: int, out: ND
         run += 1
 
 
-@functools.cache
+@compiling
 def compile_split(dtype: np.dtype[Any]) -> None:
     """Compile (or load from disk) what a sample sort of this native dtype calls."""
     keys = read_only(np.empty(0, dtype))
@@ -264,7 +263,7 @@ def compile_split(dtype: np.dtype[Any]) -> None:
     classify_by_cell(keys, cells, ids, np.zeros((2, 1), np.uint64))
 
 
-@functools.cache
+@compiling
 def compile_counting(dtype: np.dtype[Any]) -> None:
     """Compile (or load from disk) what a counting sort of these bit patterns calls."""
     count_values(read_only(np.empty(0, dtype)), np.zeros((2, 1), np.uint32))

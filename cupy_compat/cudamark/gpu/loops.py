@@ -6,14 +6,13 @@ loops holds the GIL, nor needs Python at all; each looks between pieces whether 
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numba
 import numpy as np
 from numba import extending
 
-from cupy_compat.cudamark.compiled import c_function, compiled
+from cupy_compat.cudamark.compiled import c_function, compiled, compiling
 from cupy_compat.cudamark.gpu.driver import NOT_READY, Calls, call, copy, put, take, touch, word
 
 SHARED = 7
@@ -218,7 +217,21 @@ def _both(address: Any) -> Any:
     return np.uintp(0)
 
 
-@functools.cache
+@compiling
+def compile_all() -> None:
+    """Compile (or load from disk) what Python calls of these loops."""
+    address, item = numba.types.uintp, numba.types.intp
+    called: tuple[tuple[Any, ...], ...] = (
+        (send, address),
+        (await_shared, address, item),
+        (receive, address),
+        (tell, address, item),
+    )
+    for loop, *arguments in called:
+        loop.compile(tuple(arguments))
+
+
+@compiling
 def send_and_receive() -> np.uintp:
     """Compile (or load from disk) all of it, and return where a C function of it stands.
 
@@ -227,4 +240,5 @@ def send_and_receive() -> np.uintp:
     uintp
         Address of ``void *function(void *task)``, which sends, waits for the sort and receives.
     """
+    compile_all()
     return np.uintp(c_function(numba.types.uintp(numba.types.uintp), _both))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.compiled import compiled
+from cupy_compat.cudamark.compiled import compiled, compiling
 from cupy_compat.cudamark.gpu.driver import address_of, call
 
 SUPPORTED = sys.platform != "win32"
@@ -49,6 +49,14 @@ def _join_all(join: Any, threads: NDArray[np.uintp], started: NDArray[np.intp]) 
         call(join, (threads[started[0]], _NOTHING))
 
 
+@compiling
+def _compile() -> None:
+    """Compile (or load from disk) both, by starting and joining no threads."""
+    none, started = np.empty(0, np.uintp), np.zeros(1, np.intp)
+    _start_all(_NOTHING, _NOTHING, none, none, started)
+    _join_all(_NOTHING, none, started)
+
+
 class Threads:
     """Some threads, which have all ended when `join` has returned.
 
@@ -63,6 +71,7 @@ class Threads:
     """
 
     def __init__(self, function: np.uintp, arguments: NDArray[np.uintp], memory: object) -> None:
+        _compile()
         self._function = function
         self._arguments = arguments
         self._memory = memory

@@ -154,6 +154,7 @@ class Trip:
 
     def _stage_by_crew(self) -> None:
         """Do the same with threads of Python's."""
+        loops.compile_all()
         with Crew(len(self._lanes)) as crew:
             self._send()
             crew.share(loops.send, self._addresses)
