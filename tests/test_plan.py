@@ -228,7 +228,10 @@ def test_few_valued_keys_that_numpy_is_to_have_are_not_looked_at_closer(
     monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
     looks: list[int] = []
-    monkeypatch.setattr(plan, "different_values", lambda probes: looks.append(len(probes)) or 500)
+    look = plan._different
+    monkeypatch.setattr(
+        plan, "_different", lambda probes: looks.append(len(probes)) or look(probes)
+    )
     enough = 1 << 23
     for different, size, threads, closer in (
         (59, enough, 4, False),
@@ -242,23 +245,28 @@ def test_few_valued_keys_that_numpy_is_to_have_are_not_looked_at_closer(
         step = 8 * -(-size // 509)
         keys[::step] = np.arange(64) % different
         workers(keys, threads)
-        assert looks == ([509] if closer and not slow else [])
+        assert looks == ([] if slow else [64, 509] if closer else [64] if threads > 1 else [])
 
 
 @pytest.mark.parametrize("columns", [1000, 1024, 1920, 4096])
 def test_the_probes_of_a_matrix_are_not_of_one_column(columns: int) -> None:
     keys = np.zeros((2000, columns), np.int32)
     keys[:, 1:] = np.arange(1, columns)
-    assert plan.different_values(plan._probes(keys.ravel())) > 60
+    assert plan._different(plan._probes(keys.ravel())) > 60
 
 
-def test_nan_is_one_value_where_most_keys_are_nan() -> None:
-    probes = np.full(509, np.nan, np.float16)
-    assert plan.different_values(probes) == 1
-    probes[4:].view(np.uint16)[::4] = np.arange(127)
-    assert plan.different_values(probes) == 128
-    probes[3] = 1000
-    assert plan.different_values(probes) == 509
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_keys_that_are_mostly_nan_are_left_to_numpy_where_it_is_fast(
+    dtype: str, slow: bool
+) -> None:
+    keys = varied(dtype, 1 << 24)
+    step = -(-keys.size // 509)
+    keys[: 432 * step : step] = np.nan
+    assert workers(keys, 8) == 8, "432 of 509 are less than 85 %"
+    keys[432 * step] = np.nan
+    assert workers(keys, 8) == (8 if slow and dtype != "f2" else 0)
+    keys[:] = np.nan
+    assert workers(keys, 8) == (8 if slow and dtype != "f2" else 0)
 
 
 def test_numpy_alone_sorts_up_to_half_a_million_keys(

@@ -28,6 +28,8 @@ _GLANCE = 8
 # both are keys of less than ten values, and those of one value with rare exceptions.
 _VARIED = 480
 _FEW = 10
+# The most of the probes that may be NaN. NumPy puts those aside, and then has little to sort.
+_NAN = 0.85
 # The least share of neighbours among the probes that ascend, or that descend, for keys to count as
 # in order.
 _IN_ORDER = 0.9
@@ -113,11 +115,13 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
     least = gain.varied
     if gain.few and gain.hardly_any:
         probes = _probes(keys)
-        few = len(set(probes[::_GLANCE].tolist())) < _VARIED / _GLANCE
+        few = _different(probes[::_GLANCE]) < _VARIED / _GLANCE
         # NumPy may be done with few-valued keys so soon that a closer look would be felt.
         if few and not gain.few.is_reached(a.size, workers):
             return None
-        values = different_values(probes)
+        if np.isnan(probes).mean() > _NAN:
+            return None
+        values = _different(probes)
         if values < _VARIED:
             least = gain.few if values >= _FEW else gain.hardly_any
     return Plan(workers, sort) if least.is_reached(a.size, workers) else None
@@ -182,19 +186,16 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
     return min(times) / keys.size > 8e-9
 
 
-def different_values(probes: NDArray[Any]) -> int:
-    """Return how many different values there are among real numbers.
-
-    NaN differs from NaN, unless most are NaN: NumPy puts those aside and then has little to sort.
-    """
-    return len(np.unique(probes, equal_nan=bool(np.isnan(probes).mean() > 0.75)))
-
-
 def share_ascending(keys: NDArray[Any]) -> float:
     """Return how many neighbours in a sample of at least two keys ascend or are equal, of 1."""
     probes = _probes(keys)
     with np.errstate(invalid="ignore"):  # of NaN
         return float(np.mean(probes[1:] >= probes[:-1]))
+
+
+def _different(probes: NDArray[Any]) -> int:
+    """Return how many different values there are; NaN differs from NaN."""
+    return len(set(probes.tolist()))
 
 
 def _probes(keys: NDArray[Any]) -> NDArray[Any]:

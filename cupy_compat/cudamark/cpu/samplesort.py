@@ -236,7 +236,7 @@ def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
         return None
     least = finite[0]
     with np.errstate(over="ignore", divide="ignore"):
-        scale = (_CELLS - 1) / (finite[-1] - least)
+        scale = (_CELLS - 2) / (finite[-1] - least)  # The last cell is for infinity.
     if not 0 < scale < np.inf:
         return None
     # As the kernel rounds, so that a splitter is in the same cell as a key of its value.
