@@ -112,19 +112,20 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
             return None
         if gain.most_if_in_order and max(ascending, 1 - ascending) >= _IN_ORDER:
             workers = min(workers, gain.most_if_in_order)
-    least = gain.varied
-    if gain.few and gain.hardly_any:
+    few, hardly_any = gain.few, gain.hardly_any
+    if few and hardly_any:
         probes = _probes(keys)
-        few = _different(probes[::_GLANCE]) < _VARIED / _GLANCE
         # NumPy may be done with few-valued keys so soon that a closer look would be felt.
-        if few and not gain.few.is_reached(a.size, workers):
+        some_recur = _different(probes[::_GLANCE]) < _VARIED / _GLANCE
+        if some_recur and not few.is_reached(a.size, workers):
             return None
         if np.isnan(probes).mean() > _NAN:
             return None
         values = _different(probes)
-        if values < _VARIED:
-            least = gain.few if values >= _FEW else gain.hardly_any
-    return Plan(workers, sort) if least.is_reached(a.size, workers) else None
+        least = hardly_any if values < _FEW else few if values < _VARIED else gain.varied
+        if not least.is_reached(a.size, workers):
+            return None
+    return Plan(workers, sort)
 
 
 def _way(a: NDArray[Any], keys: NDArray[Any], threads: int) -> tuple[Gain, _Sort]:
