@@ -48,6 +48,7 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
     monkeypatch.setattr(plan, "GRAIN_SCALE", 1e-7)
     monkeypatch.setattr(plan, "_VARIED", 0)
+    monkeypatch.setattr(plan, "_FEW", 0)
     monkeypatch.setattr(plan, "_NAN", 1)
     for name in ("_COMPLEX", "_WORDS", "_FLOATS", "_LONG_WORDS", "_LONG_FLOATS"):
         gain = getattr(plan, name)
