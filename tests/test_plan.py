@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
+from cupy_compat.cudamark.cpu.places import places
 from cupy_compat.cudamark.threads import usable_cpus
 
 #: The measurement itself; `slow` puts its outcome in its place.
@@ -27,10 +28,13 @@ def slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> boo
 def varied(dtype: str, size: int) -> NDArray[Any]:
     """Return an array whose samples are as varied as the dtype allows, at no cost of memory."""
     keys = np.zeros(size, dtype)
-    step = -(-size // 509)
-    bits = np.arange(len(keys[::step]), dtype=np.int64) * 181 % 509  # in no order
-    keys[::step] = bits.astype(dtype)
+    keys[probed(size)] = (np.arange(512) * 181 % 512).astype(dtype)  # in no order
     return keys
+
+
+def probed(size: int, count: int = 512) -> NDArray[np.intp]:
+    """Return where the plan looks."""
+    return places(size, count)
 
 
 def planned(keys: NDArray[Any], threads: int) -> plan.Plan | None:
@@ -54,6 +58,7 @@ LIMITS = {
     "f2": 2 * [(1 << 22, 1 << 20, 1)],
     "i4": [(1 << 22, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
     "u8": [(1 << 21, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
+    "f4": [(1 << 22, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
     "f8": [(1 << 21, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
     "M8[s]": 2 * [(1 << 19, 1 << 18, 1)],
 }
@@ -119,7 +124,7 @@ def test_dates_and_durations_are_seen_as_whole_numbers(dtype: str, number: str) 
 def few_valued(dtype: str, size: int, different: int) -> NDArray[Any]:
     """Return an array in which a sample finds so many values."""
     keys = np.zeros(size, dtype)
-    keys[:: -(-size // 509)] = np.arange(509) % different
+    keys[probed(size)] = np.arange(512) % different
     return keys
 
 
@@ -139,8 +144,8 @@ IF_FEW = {
 def test_keys_of_few_different_values_have_to_be_more_and_need_more_threads(
     dtype: str, slow: bool
 ) -> None:
-    if slow and dtype[1] != "2":
-        assert workers(few_valued(dtype, 1 << 19, 2), 1) == 1
+    if slow:
+        assert workers(few_valued(dtype, LIMITS[dtype][True][0], 2), 1) == 1
         return
     (enough, needed), (more, needed_then) = IF_FEW[dtype]
     assert workers(few_valued(dtype, 1 << 23, 480), 2) == 2, "that is varied"
@@ -161,8 +166,8 @@ def test_what_numpy_sorts_slowly_is_sorted_by_threads_however_few_its_values(dty
     assert workers(keys.view(dtype), 4) == 4
 
 
-#: Of 508 neighbours 458 are more than nine tenths, 457 are less.
-FEW, TOO_MANY = 50, 51
+#: Of 511 neighbours 460 are more than nine tenths, 459 are less.
+FEW, TOO_MANY = 51, 52
 
 
 @pytest.mark.parametrize("dtype", ["c8", "c16"])
@@ -196,8 +201,8 @@ def test_dates_that_nearly_ascend_have_to_be_more_for_one_thread() -> None:
     assert workers(in_order("M8[s]", enough - 1, FEW, DESCENDING), 1) == 1
 
 
-ASCENDING = np.arange(509) // 3
-DESCENDING = 509 - np.arange(509)
+ASCENDING = np.arange(512) // 3
+DESCENDING = 512 - np.arange(512)
 
 
 def in_order(
@@ -207,21 +212,24 @@ def in_order(
     keys = np.zeros(size, dtype)
     probes = probes.copy()
     probes[1 : 2 * breaks : 2] = 1000
-    keys[:: -(-size // 509)] = probes
+    keys[probed(size)] = probes
     return keys
 
 
 @pytest.mark.parametrize("dtype", ["i4", "f2", "u1", "M8[s]"])
 def test_other_keys_may_be_in_order(dtype: str, slow: bool) -> None:
     keys = varied(dtype, 1 << 23)
-    keys[:: -(-(1 << 23) // 509)] = np.arange(509).astype(dtype)
+    keys[probed(1 << 23)] = np.arange(512).astype(dtype)
     assert workers(keys, 16) == workers(varied(dtype, 1 << 23), 16) > 0
 
 
 def test_the_share_ascending_is_of_neighbours_among_the_probes() -> None:
-    assert plan.share_ascending(np.arange(5)) == 1.0
-    assert plan.share_ascending(np.array([1, 1, 0, 2, 1])) == 0.5
-    assert plan.share_ascending(np.array([2j, 1 + 1j, 1, np.nan])) == 1 / 3
+    keys = np.zeros(1 << 19, np.complex64)
+    assert plan.share_ascending(keys) == 1.0
+    keys[probed(keys.size)[1::2]] = 1j
+    assert plan.share_ascending(keys) == 256 / 511
+    keys[probed(keys.size)] = np.nan
+    assert plan.share_ascending(keys) == 0.0
 
 
 def test_few_valued_keys_that_numpy_is_to_have_are_not_looked_at_closer(
@@ -238,21 +246,25 @@ def test_few_valued_keys_that_numpy_is_to_have_are_not_looked_at_closer(
         (59, enough - 1, 8, False),
         (59, enough, 8, True),
         (60, enough, 4, True),
+        (5, enough, 8, True),
+        (4, enough, 8, False),
+        (4, 3 << 22, 8, True),
         (60, enough, 1, False),
     ):
         looks.clear()
         keys = np.zeros(size, np.int32)
-        step = 8 * -(-size // 509)
-        keys[::step] = np.arange(64) % different
+        keys[probed(size, 64)] = np.arange(64) % different
         workers(keys, threads)
-        assert looks == ([] if slow else [64, 509] if closer else [64] if threads > 1 else [])
+        assert looks == ([] if slow else [64, 512] if closer else [64] if threads > 1 else [])
 
 
 @pytest.mark.parametrize("columns", [1000, 1024, 1920, 4096])
-def test_the_probes_of_a_matrix_are_not_of_one_column(columns: int) -> None:
-    keys = np.zeros((2000, columns), np.int32)
-    keys[:, 1:] = np.arange(1, columns)
-    assert plan._different(plan._probes(keys.ravel())) > 60
+@pytest.mark.parametrize("rows", [509, 2000, 2036])
+def test_the_probes_of_a_matrix_are_of_all_its_columns(columns: int, rows: int) -> None:
+    keys = np.tile(np.arange(columns, dtype=np.int32), rows)
+    # As many as so many random draws would find, less a few.
+    expected = columns * (1 - (1 - 1 / columns) ** 512)
+    assert plan._different(plan._probes(keys)) > 0.9 * expected
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
@@ -260,13 +272,12 @@ def test_keys_that_are_mostly_nan_are_left_to_numpy_where_it_is_fast(
     dtype: str, slow: bool
 ) -> None:
     keys = varied(dtype, 1 << 24)
-    step = -(-keys.size // 509)
-    keys[: 432 * step : step] = np.nan
-    assert workers(keys, 8) == 8, "432 of 509 are less than 85 %"
-    keys[432 * step] = np.nan
-    assert workers(keys, 8) == (8 if slow and dtype != "f2" else 0)
+    keys[probed(keys.size)[:435]] = np.nan
+    assert workers(keys, 8) == 8, "435 of 512 are less than 85 %"
+    keys[probed(keys.size)[435]] = np.nan
+    assert workers(keys, 8) == (8 if slow else 0)
     keys[:] = np.nan
-    assert workers(keys, 8) == (8 if slow and dtype != "f2" else 0)
+    assert workers(keys, 8) == (8 if slow else 0)
 
 
 def test_numpy_alone_sorts_up_to_half_a_million_keys(
@@ -281,6 +292,25 @@ def test_numpy_alone_sorts_up_to_half_a_million_keys(
         # What no method takes is left to NumPy.
         np.testing.assert_array_equal(sort.threaded_sort(keys, threads), keys[::-1])
     assert asked == [(half, 1), (half, 4), (half, 5), (half, 5)]
+    sort.threaded_sort(np.ones(half, np.int32), 4)
+    assert len(asked) == 4, "a constant array needs no threads"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "glanced_at"),
+    [("i2", True), ("f4", True), ("u8", True), ("u1", False), ("?", False), ("M8[s]", False)],
+)
+def test_keys_that_are_equal_in_eight_places_are_left_to_numpy_where_it_is_fast(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, glanced_at: bool
+) -> None:
+    monkeypatch.setattr(sort, "_LARGE", 80 * np.dtype(dtype).itemsize)
+    for size in (79, 73):
+        assert sort._is_soon_done(np.zeros(size, dtype)) == glanced_at
+        for place in range(0, size, 10):
+            keys = np.zeros(size, dtype)
+            keys[place] = np.ones(1, "i1").astype(dtype)[0]
+            assert not sort._is_soon_done(keys)
+    assert not sort._is_soon_done(np.zeros(80, dtype))
 
 
 def test_the_cpus_that_this_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +351,7 @@ def test_numpy_is_slow_if_the_best_of_five_sorts_takes_more_than_8_ns_a_key(
     ("dtype", "prepared"),
     [
         ("?", ["counting ?"]),
-        ("f2", ["counting e"]),
+        ("f2", ["counting e", "speed e"]),
         (">i4", ["split i", "speed i"]),
         ("M8[s]", ["split l", "speed l"]),
         ("c8", []),

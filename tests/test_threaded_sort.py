@@ -46,6 +46,7 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     crews: list[int] = []
     monkeypatch.setattr(sort, "_PARALLEL_FROM", 2)
     monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
+    monkeypatch.setattr(sort, "_is_soon_done", lambda a: False)
     monkeypatch.setattr(plan, "GRAIN_SCALE", 1e-7)
     monkeypatch.setattr(plan, "_VARIED", 0)
     monkeypatch.setattr(plan, "_FEW", 0)
@@ -722,7 +723,7 @@ def test_short_arrays_are_not_even_looked_at(
 ) -> None:
     """NumPy may be done with them in the time that a look takes."""
     looked_at: list[int] = []
-    monkeypatch.setattr(sort, "_sort_otherwise", lambda a, threads: looked_at.append(a.size))
+    monkeypatch.setattr(sort, "_is_soon_done", lambda a: looked_at.append(a.size) or True)
     for size in (least - 1, least):
         threaded_sort(np.zeros(size, dtype))
     assert looked_at == [least]
@@ -794,6 +795,22 @@ def test_where_most_keys_are_nan_they_have_a_bucket_that_is_not_sorted(
         keys[0] = np.inf
         np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
         assert last in finished
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u8", "f4", ">f8"])
+def test_where_the_greatest_value_prevails_it_is_not_sorted(
+    finished: list[int], dtype: str
+) -> None:
+    kind = np.dtype(dtype)
+    keys = make("random", dtype, 10_000)
+    keys[::2] = np.inf if kind.kind == "f" else np.iinfo(kind).max
+    with Crew(2) as crew:
+        np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
+    scattered = np.empty_like(keys, kind.newbyteorder("="))
+    with Crew(2) as crew:
+        bounds, _ = samplesort.scatter_by_value(keys, scattered, crew, 8, 8192, nat_last=False)
+    assert bounds[-1] - bounds[-2] >= 5000
+    assert (len(bounds) - 2 in finished) == (not kind.isnative)
 
 
 def test_places_are_laid_out_bucket_by_bucket_and_chunk_by_chunk() -> None:

@@ -133,6 +133,7 @@ GROUPS = {
             (
                 "cpu/sort.py",
                 "cpu/plan.py",
+                "cpu/places.py",
                 "cpu/crew.py",
                 "cpu/counting.py",
                 "cpu/samplesort.py",

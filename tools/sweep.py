@@ -5,7 +5,7 @@ threads::
 
     python tools/sweep.py FILE [--sizes 10000,1000000] [--dtypes int32,float64] [--threads 1,2]
 
-The distributions are those of the command, and three that bad guesses about them were found with.
+The distributions are those of the command, and four that bad guesses about them were found with.
 FILE gets every cell as JSON: the medians, their ratio and the tries. A cell where `threaded_sort`
 took more than 1.05 times as long is tried again, twice at most and with three times the rounds, as
 other work on the machine has its part in a single try. All tries are kept; the last one counts.
@@ -65,7 +65,18 @@ def _nan(size: int, dtype: np.dtype[Any]) -> _Array:
     return np.full(size, "NaT" if dtype.kind in "mM" else np.nan, dtype)
 
 
-OTHERS = {"two-values": _two_values, "exceptions": _exceptions, "nan": _nan}
+def _greatest(size: int, dtype: np.dtype[Any]) -> _Array:
+    """Repeat the greatest value of all."""
+    greatest = np.iinfo(f"i{dtype.itemsize}").max if dtype.kind in "mM" else np.inf
+    return np.full(size, np.iinfo(dtype).max if dtype.kind in "iu" else greatest).astype(dtype)
+
+
+OTHERS = {
+    "two-values": _two_values,
+    "exceptions": _exceptions,
+    "nan": _nan,
+    "greatest": _greatest,
+}
 
 
 def side_by_side(sorts: tuple[_Sort, _Sort], rounds: int) -> tuple[float, float]:
@@ -118,9 +129,11 @@ def cells(
     for size in sizes:
         for dtype in dtypes:
             warm_up(dtype)
+            beside_itself = False
             for distribution, keys in inputs(distributions, size, parse_dtype(dtype)):
                 where = {"size": size, "dtype": dtype, "distribution": distribution}
-                if distribution == distributions[0]:
+                if not beside_itself:
+                    beside_itself = True
                     yield {**where, "threads": None, **measure(partial(np.sort, keys), keys)}
                 for count in threads:
                     sort = partial(threaded_sort, keys, count)

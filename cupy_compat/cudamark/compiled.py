@@ -43,12 +43,16 @@ def compiling(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Numba times its compiler with clocks that all threads share, and now and then raises
     AttributeError where several wait for it (https://github.com/numba/numba/issues/10564).
     """
-    kept = cast("Callable[_P, _R]", functools.cache(function))
+    made: dict[Any, _R] = {}
 
     @functools.wraps(function)
     def in_turn(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with _turn:
-            return kept(*args, **kwargs)
+        # What is there waits for nobody, not even in a process that was forked in somebody's turn.
+        if args not in made:
+            with _turn:
+                if args not in made:
+                    made[args] = function(*args, **kwargs)
+        return made[args]
 
     return in_turn
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.cpu.places import places
 
 GRAIN_SCALE = 1.0
 """What all limits of size are multiplied by."""
-# Prime, so that no probes are of one column in a matrix whose rows follow each other.
-_PROBES = 509
+_PROBES = 512
 # One probe of so many tells few-valued keys from varied ones.
 _GLANCE = 8
 # The fewest different values, of _PROBES, for keys to count as varied, and as few-valued. Below
@@ -79,6 +79,7 @@ _BYTES = Gain(1 << 18, Least(1 << 19, 1))
 # A worker's counters take as much memory as a quarter of a million keys.
 _HALVES = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 22, 1), Least(1 << 24, 2))
 _SHORTS = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 23, 4), Least(1 << 25, 8))
+_SLOW_SHORTS = Gain(1 << 20, Least(1 << 22, 1))
 _DATES = Gain(1 << 18, Least(1 << 19, 1))
 # One thread took 1.3 times as long as NumPy over 530,000 that were in order.
 _DATES_ALONE = _DATES._replace(keys_if_ascending=1 << 21)
@@ -114,11 +115,12 @@ def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
             workers = min(workers, gain.most_if_in_order)
     few, hardly_any = gain.few, gain.hardly_any
     if few and hardly_any:
-        probes = _probes(keys)
         # NumPy may be done with few-valued keys so soon that a closer look would be felt.
-        some_recur = _different(probes[::_GLANCE]) < _VARIED / _GLANCE
-        if some_recur and not few.is_reached(a.size, workers):
+        seen = _different(_probes(keys, _PROBES // _GLANCE))
+        least = hardly_any if seen < _FEW / 2 else few if seen < _VARIED / _GLANCE else gain.varied
+        if not least.is_reached(a.size, workers):
             return None
+        probes = _probes(keys)
         if np.isnan(probes).mean() > _NAN:
             return None
         values = _different(probes)
@@ -133,15 +135,19 @@ def _way(a: NDArray[Any], keys: NDArray[Any], threads: int) -> tuple[Gain, _Sort
         from cupy_compat.cudamark.cpu import quicksort
 
         return _COMPLEX, quicksort.sort
-    if keys.itemsize <= 2:
+    if keys.itemsize == 1:
         from cupy_compat.cudamark.cpu import counting
 
-        gain = _BYTES if keys.itemsize == 1 else _HALVES if keys.dtype.kind == "f" else _SHORTS
+        return _BYTES, counting.sort
+    slow = numpy_is_slow(keys.dtype)
+    if keys.itemsize == 2:
+        from cupy_compat.cudamark.cpu import counting
+
+        gain = _SLOW_SHORTS if slow else _HALVES if keys.dtype.kind == "f" else _SHORTS
         return gain, counting.sort
     from cupy_compat.cudamark.cpu import samplesort
 
     dates = a.dtype.kind in "mM"
-    slow = numpy_is_slow(keys.dtype)
     sort = functools.partial(samplesort.sort, nat_last=dates, radix=slow)
     if dates:
         # NumPy has no vector instructions for them.
@@ -178,7 +184,7 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
     times longer over it than Intel's processors. So this is measured, once, in about a millisecond:
     on fast processors 8192 keys take 1 to 3 ns each, on slow ones 15 or more.
     """
-    keys = np.random.default_rng(0).integers(0, 1 << 31, 8192).astype(key.newbyteorder("="))
+    keys = np.random.default_rng(0).integers(0, 1 << 15, 8192).astype(key.newbyteorder("="))
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -199,6 +205,5 @@ def _different(probes: NDArray[Any]) -> int:
     return len(set(probes.tolist()))
 
 
-def _probes(keys: NDArray[Any]) -> NDArray[Any]:
-    probes: NDArray[Any] = keys[:: -(-keys.size // _PROBES)]
-    return probes
+def _probes(keys: NDArray[Any], count: int = _PROBES) -> NDArray[Any]:
+    return keys[places(keys.size, count)]

@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import kernels
 from cupy_compat.cudamark.cpu.crew import Crew, apart
+from cupy_compat.cudamark.cpu.places import places
 
 SAMPLE = 8192
 BUCKETS_PER_WORKER = 4
 CHUNKS_PER_WORKER = 4
-# The golden ratio's fraction in 64 bits; 24 of them leave room for indices up to 2**40.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FRACTION_BITS = 24
 _COMPARED_AT_ONCE = 64
 # 2048 cells fit into the nearest cache together with what else is used.
 _CELLS = 2048
@@ -72,8 +70,11 @@ def sort(
     masks = kernels.masks(native)
     # The bits of NaN say nothing of its place; all NaN are in the last bucket.
     last = len(uniform) - 1 if native.kind == "f" else -1
-    if last >= 0 and np.isnan(result[bounds[last] :]).all():
-        uniform[last] = True
+    # No splitter cuts off the greatest value of all, or NaN from it: only now it shows whether the
+    # last bucket has one of them alone.
+    greatest = result[bounds[-2] :]
+    # Where they are not alike, the first few show it.
+    uniform[-1] |= _are_alike(greatest[:64]) and _are_alike(greatest)
 
     def finish(bucket: int) -> None:
         part = result[bounds[bucket] : bounds[bucket + 1]]
@@ -88,6 +89,12 @@ def sort(
     effort = np.where(uniform, int(swapped), 1) * np.diff(bounds)
     crew.share(finish, [b for b in np.argsort(-effort).tolist() if effort[b] > 0])
     return result.view(keys.dtype)
+
+
+def _are_alike(keys: NDArray[Any]) -> bool:
+    """Tell whether all are equal, or all NaN."""
+    first = keys[:1]
+    return bool((np.isnan(keys) if np.isnan(first).any() else keys == first).all())
 
 
 def scatter_by_value(
@@ -148,11 +155,11 @@ def scatter_by_value(
 
     crew.share(classify, range(len(chunks)))
     order = np.roll(np.arange(len(split.uniform)), -1 if nat_last else 0)
-    places, bounds = lay_out(counts.sum(axis=1, dtype=np.uint64), order)
+    starts, bounds = lay_out(counts.sum(axis=1, dtype=np.uint64), order)
 
     def scatter(job: int) -> None:
         part = chunks[job]
-        kernels.scatter(contiguous(part), ids[part], places[job], out)
+        kernels.scatter(contiguous(part), ids[part], starts[job], out)
 
     crew.share(scatter, range(len(chunks)))
     return bounds, split.uniform[order]
@@ -161,22 +168,17 @@ def scatter_by_value(
 def draw(keys: NDArray[Any], size: int) -> NDArray[Any]:
     """Return a sorted sample of the keys in native byte order, NaN left out.
 
-    The places are multiples of the golden ratio modulo 1 (a Kronecker sequence): spread as evenly
-    as a fixed stride, and no period of the keys' own falls in with them.
-
     Parameters
     ----------
     keys : array, shape (n,)
     size : int
-        How many keys to draw; n may be smaller.
+        How many keys to draw, see `places`; n may be smaller.
 
     Returns
     -------
     array, shape (m,), m <= size
     """
-    fractions = (np.arange(size, dtype=np.uint64) * _GOLDEN) >> np.uint64(64 - _FRACTION_BITS)
-    places = (fractions * np.uint64(len(keys))) >> np.uint64(_FRACTION_BITS)
-    drawn = keys[places.astype(np.intp)].astype(keys.dtype.newbyteorder("="))
+    drawn = keys[places(len(keys), size)].astype(keys.dtype.newbyteorder("="))
     drawn.sort()
     return drawn[: np.searchsorted(drawn, np.nan)] if drawn.dtype.kind == "f" else drawn
 

@@ -1,0 +1,38 @@
+"""Where to look into an array to tell what it is like."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The golden ratio's fraction in 64 bits; 24 of them leave room for indices up to 2**40.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FRACTION_BITS = 24
+
+
+def places(size: int, count: int) -> NDArray[np.intp]:
+    """Return places that are spread over an array, ascending.
+
+    They are multiples of the golden ratio modulo 1 (a Kronecker sequence): spread as evenly as by a
+    fixed stride, and no period of the keys' own, such as the rows of a matrix, falls in with them.
+
+    Parameters
+    ----------
+    size : int
+        How many keys the array has.
+    count : int
+        How many places to name; some coincide if it is the larger one.
+
+    Returns
+    -------
+    intp array, shape (count,)
+    """
+    spread = (_fractions(count) * np.uint64(size)) >> np.uint64(_FRACTION_BITS)
+    return spread.astype(np.intp)
+
+
+@functools.cache
+def _fractions(count: int) -> NDArray[np.uint64]:
+    return np.sort((np.arange(count, dtype=np.uint64) * _GOLDEN) >> np.uint64(64 - _FRACTION_BITS))
