@@ -326,6 +326,7 @@ def test_no_two_jobs_count_in_lines_of_the_cache_that_are_neighbours(
 
         monkeypatch.setattr(kernels, name, watched)
 
+    warm_up(dtype)  # Compiling calls them, too.
     watch("classify", 3)
     watch("classify_by_cell", 3)
     watch("scatter", 2)
