@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 try:
     import numba
@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_P = ParamSpec("_P")
+_Arguments = TypeVarTuple("_Arguments")
 _R = TypeVar("_R")
 _c_functions: list[Any] = []
 _turn = threading.RLock()
@@ -37,7 +37,7 @@ def c_function(signature: Any, function: Callable[..., Any]) -> int:
     return int(made.address)
 
 
-def compiling(function: Callable[_P, _R]) -> Callable[_P, _R]:
+def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], _R]:
     """``functools.cache`` for what compiles: one thread at a time.
 
     Numba times its compiler with clocks that all threads share, and now and then raises
@@ -46,12 +46,12 @@ def compiling(function: Callable[_P, _R]) -> Callable[_P, _R]:
     made: dict[Any, _R] = {}
 
     @functools.wraps(function)
-    def in_turn(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def in_turn(*args: *_Arguments) -> _R:
         # What is there waits for nobody, not even in a process that was forked in somebody's turn.
         if args not in made:
             with _turn:
                 if args not in made:
-                    made[args] = function(*args, **kwargs)
+                    made[args] = function(*args)
         return made[args]
 
     return in_turn
