@@ -170,7 +170,8 @@ def radix_sort(
     """Sort the bits of numbers in place, digit by digit from the lowest.
 
     The masks turn the bits into unsigned integers of the same order, see `masks`. Bits in which no
-    two keys differ at the top are not looked at, so keys from a narrow range take fewer passes.
+    two keys differ at the top are not looked at, so keys from a narrow range take fewer passes, and
+    keys in order none.
 
     Parameters
     ----------
@@ -181,9 +182,20 @@ def radix_sort(
     positive, negative : uint64
         What to flip where the sign bit is clear and where it is set.
     """
-    differing = _U64(0)
     first = _U64(keys[0])
     first ^= negative if first & sign else positive
+    in_order = 0
+    highest = first
+    while in_order < len(keys):
+        key = _U64(keys[in_order])
+        key ^= negative if key & sign else positive
+        if key < highest:
+            break
+        highest = key
+        in_order += 1
+    if in_order == len(keys):
+        return
+    differing = _U64(0)
     for i in range(len(keys)):
         key = _U64(keys[i])
         key ^= negative if key & sign else positive
