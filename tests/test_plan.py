@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
-from cupy_compat.cudamark.cpu.places import places
+from cupy_compat.cudamark.cpu.places import look, places
 from cupy_compat.cudamark.threads import usable_cpus
 
 #: The measurement itself; `slow` puts its outcome in its place.
@@ -37,13 +37,9 @@ def probed(size: int, count: int = 512) -> NDArray[np.intp]:
     return places(size, count)
 
 
-def planned(keys: NDArray[Any], threads: int) -> plan.Plan | None:
-    return plan.make(keys, keys.view(plan.plain_key(keys.dtype)), threads)
-
-
 def workers(keys: NDArray[Any], threads: int) -> int:
     """Return how many threads are planned to sort, 0 where NumPy is."""
-    chosen = planned(keys, threads)
+    chosen = plan.make(keys, threads)
     return chosen.workers if chosen else 0
 
 
@@ -54,8 +50,8 @@ LIMITS = {
     "c16": 2 * [(1 << 19, 1 << 18, 2)],
     "u1": 2 * [(1 << 19, 1 << 18, 1)],
     "?": 2 * [(1 << 19, 1 << 18, 1)],
-    "i2": 2 * [(1 << 22, 1 << 20, 1)],
-    "f2": 2 * [(1 << 22, 1 << 20, 1)],
+    "i2": [(1 << 22, 1 << 20, 1), (1 << 19, 1 << 20, 1)],
+    "f2": 2 * [(1 << 19, 1 << 20, 1)],
     "i4": [(1 << 22, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
     "u8": [(1 << 21, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
     "f4": [(1 << 22, 1 << 19, 2), (1 << 19, 1 << 18, 1)],
@@ -70,7 +66,7 @@ def test_keys_are_sorted_from_a_size_on_and_each_thread_has_enough_to_do(
 ) -> None:
     enough, grain, _ = LIMITS[dtype][slow]
     assert workers(varied(dtype, enough - 1), 4) == 0
-    assert workers(varied(dtype, enough), 64) == enough // grain
+    assert workers(varied(dtype, enough), 64) == max(enough // grain, 1)
     larger = max(enough, 9 * grain)
     assert workers(varied(dtype, larger), 64) == larger // grain
     assert workers(varied(dtype, larger - 1), 64) == (larger - 1) // grain
@@ -106,8 +102,7 @@ def test_two_threads_need_twice_as_many_keys_where_numpy_is_fast(slow: bool) -> 
     ],
 )
 def test_each_dtype_has_its_method(dtype: str, method: object, slow: bool) -> None:
-    _, chosen = plan._way(keys := varied(dtype, 1 << 12), keys.view(plan.plain_key(keys.dtype)), 3)
-    chosen: Any
+    chosen: Any = plan._method(np.dtype(dtype))
     assert getattr(chosen, "func", chosen) is method
     if method is samplesort.sort:
         assert chosen.keywords == {"nat_last": dtype == "m8[s]", "radix": slow}
@@ -132,7 +127,7 @@ def few_valued(dtype: str, size: int, different: int) -> NDArray[Any]:
 #: hardly any values.
 IF_FEW = {
     "i2": ((1 << 23, 4), (1 << 25, 8)),
-    "f2": ((1 << 22, 1), (1 << 24, 2)),
+    "f2": ((1 << 19, 1), (1 << 22, 1)),
     "i4": ((1 << 23, 8), (3 << 22, 8)),
     "f4": ((1 << 22, 8), (1 << 23, 8)),
     "u8": ((1 << 22, 8), (3 << 21, 8)),
@@ -145,7 +140,8 @@ def test_keys_of_few_different_values_have_to_be_more_and_need_more_threads(
     dtype: str, slow: bool
 ) -> None:
     if slow:
-        assert workers(few_valued(dtype, LIMITS[dtype][True][0], 2), 1) == 1
+        size = 2 * LIMITS[dtype][True][1]
+        assert workers(few_valued(dtype, size, 2), 2) == 2
         return
     (enough, needed), (more, needed_then) = IF_FEW[dtype]
     assert workers(few_valued(dtype, 1 << 23, 480), 2) == 2, "that is varied"
@@ -192,13 +188,24 @@ def test_complex_keys_that_nearly_ascend_or_descend_get_two_threads(dtype: str) 
     assert workers(in_order(dtype, enough, FEW), 1) == 0
 
 
-def test_dates_that_nearly_ascend_have_to_be_more_for_one_thread() -> None:
-    enough = 1 << 21
-    assert workers(in_order("M8[s]", enough - 1, FEW), 1) == 0
-    assert workers(in_order("M8[s]", enough - 1, TOO_MANY), 1) == 1
-    assert workers(in_order("M8[s]", enough, FEW), 1) == 1
-    assert workers(in_order("M8[s]", enough - 1, FEW), 2) == 2
-    assert workers(in_order("M8[s]", enough - 1, FEW, DESCENDING), 1) == 1
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[s]", "i8", "f8"])
+def test_longs_in_order_have_to_be_more_for_one_thread_where_there_are_no_vectors(
+    dtype: str, slow: bool
+) -> None:
+    if slow:
+        enough = 1 << 20
+        assert workers(in_order(dtype, enough - 1, FEW, DESCENDING), 1) == 0
+        assert workers(in_order(dtype, enough - 1, TOO_MANY, DESCENDING), 1) == 1
+        assert workers(in_order(dtype, enough, FEW, DESCENDING), 1) == 1
+    elif dtype[0] in "mM":
+        enough = 1 << 21
+        assert workers(in_order(dtype, enough - 1, FEW, DESCENDING), 1) == 1
+    else:
+        return
+    assert workers(in_order(dtype, enough - 1, FEW), 1) == 0
+    assert workers(in_order(dtype, enough - 1, TOO_MANY), 1) == 1
+    assert workers(in_order(dtype, enough, FEW), 1) == 1
+    assert workers(in_order(dtype, enough - 1, FEW), 2) == 2
 
 
 ASCENDING = np.arange(512) // 3
@@ -232,30 +239,47 @@ def test_the_share_ascending_is_of_neighbours_among_the_probes() -> None:
     assert plan.share_ascending(keys) == 0.0
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that the plan's looks at keys will be in: at how many places each."""
+    counts: list[int] = []
+    look = plan.look
+    monkeypatch.setattr(plan, "look", lambda a, count: counts.append(count) or look(a, count))
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("places_set", "different", "size", "threads", "expected"),
+    [
+        (8, 2, (3 << 22) - 1, 8, [8]),
+        (8, 2, 3 << 22, 8, [8, 64, 512]),
+        (8, 3, 1 << 23, 8, [8, 64]),
+        (8, 3, 1 << 23, 4, [8]),
+        (8, 5, 1 << 23, 4, [8]),
+        (8, 6, 1 << 23, 4, [8, 64]),
+        (8, 8, 1 << 23, 1, []),
+        (64, 4, 1 << 23, 8, [8, 64]),
+        (64, 4, 3 << 22, 8, [8, 64, 512]),
+        (64, 5, 1 << 23, 8, [8, 64, 512]),
+        (64, 59, 1 << 23, 4, [8, 64]),
+        (64, 59, (1 << 23) - 1, 8, [8, 64]),
+        (64, 59, 1 << 23, 8, [8, 64, 512]),
+        (64, 60, 1 << 23, 4, [8, 64, 512]),
+    ],
+)
 def test_few_valued_keys_that_numpy_is_to_have_are_not_looked_at_closer(
-    monkeypatch: pytest.MonkeyPatch, slow: bool
+    looks: list[int],
+    slow: bool,
+    places_set: int,
+    different: int,
+    size: int,
+    threads: int,
+    expected: list[int],
 ) -> None:
-    looks: list[int] = []
-    look = plan._different
-    monkeypatch.setattr(
-        plan, "_different", lambda probes: looks.append(len(probes)) or look(probes)
-    )
-    enough = 1 << 23
-    for different, size, threads, closer in (
-        (59, enough, 4, False),
-        (59, enough - 1, 8, False),
-        (59, enough, 8, True),
-        (60, enough, 4, True),
-        (5, enough, 8, True),
-        (4, enough, 8, False),
-        (4, 3 << 22, 8, True),
-        (60, enough, 1, False),
-    ):
-        looks.clear()
-        keys = np.zeros(size, np.int32)
-        keys[probed(size, 64)] = np.arange(64) % different
-        workers(keys, threads)
-        assert looks == ([] if slow else [64, 512] if closer else [64] if threads > 1 else [])
+    keys = np.zeros(size, np.int32)
+    keys[probed(size, places_set)] = np.arange(places_set) % different
+    workers(keys, threads)
+    assert looks == ([] if slow else expected)
 
 
 @pytest.mark.parametrize("columns", [1000, 1024, 1920, 4096])
@@ -264,10 +288,17 @@ def test_the_probes_of_a_matrix_are_of_all_its_columns(columns: int, rows: int) 
     keys = np.tile(np.arange(columns, dtype=np.int32), rows)
     # As many as so many random draws would find, less a few.
     expected = columns * (1 - (1 - 1 / columns) ** 512)
-    assert plan._different(plan._probes(keys)) > 0.9 * expected
+    assert len(set(look(keys, 512))) > 0.9 * expected
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("count", [8, 64, 65])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_a_look_is_at_the_places_that_are_named(count: int, stride: int) -> None:
+    keys = np.arange(3_000_000)[::stride]
+    assert look(keys, count) == keys[places(keys.size, count)].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_keys_that_are_mostly_nan_are_left_to_numpy_where_it_is_fast(
     dtype: str, slow: bool
 ) -> None:
@@ -286,31 +317,48 @@ def test_numpy_alone_sorts_up_to_half_a_million_keys(
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(sort, "usable_cpus", lambda: 5)
     monkeypatch.setattr(sort, "_sort_otherwise", lambda a, threads: asked.append((a.size, threads)))
+    monkeypatch.setattr(plan, "is_soon_done", lambda a: False)
     half = 1 << 19
     for size, threads in ((half - 1, 4), (half, 1), (half, 4), (half, 50), (half, None)):
         keys = np.arange(size, dtype=np.int32)[::-1]
         # What no method takes is left to NumPy.
         np.testing.assert_array_equal(sort.threaded_sort(keys, threads), keys[::-1])
     assert asked == [(half, 1), (half, 4), (half, 5), (half, 5)]
-    sort.threaded_sort(np.ones(half, np.int32), 4)
-    assert len(asked) == 4, "a constant array needs no threads"
+    monkeypatch.setattr(plan, "is_soon_done", lambda a: True)
+    sort.threaded_sort(np.arange(half), 4)
+    assert len(asked) == 4, "and what NumPy will have done soon"
 
 
-@pytest.mark.parametrize(
-    ("dtype", "glanced_at"),
-    [("i2", True), ("f4", True), ("u8", True), ("u1", False), ("?", False), ("M8[s]", False)],
-)
-def test_keys_that_are_equal_in_eight_places_are_left_to_numpy_where_it_is_fast(
-    monkeypatch: pytest.MonkeyPatch, dtype: str, glanced_at: bool
+@pytest.mark.parametrize("dtype", IF_FEW)
+def test_what_numpy_is_to_have_and_has_done_soon_is_told_at_a_glance(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, slow: bool
 ) -> None:
-    monkeypatch.setattr(sort, "_LARGE", 80 * np.dtype(dtype).itemsize)
-    for size in (79, 73):
-        assert sort._is_soon_done(np.zeros(size, dtype)) == glanced_at
-        for place in range(0, size, 10):
-            keys = np.zeros(size, dtype)
-            keys[place] = np.ones(1, "i1").astype(dtype)[0]
-            assert not sort._is_soon_done(keys)
-    assert not sort._is_soon_done(np.zeros(80, dtype))
+    gain = plan.Gain(1, plan.Least(70, 1), plan.Least(1, 1), plan.Least(80, 1))
+    whole_or_not = np.dtype(dtype).kind == "f"
+    found = {np.dtype(dtype).itemsize: {whole_or_not: gain}}
+    monkeypatch.setattr(plan, "_FAST", found)
+    varied = np.arange(69).astype(dtype)
+    assert plan.is_soon_done(varied) != slow, "too few"
+    for size in (70, 79):  # of both every ninth key is looked at
+        keys = np.zeros(size, dtype)
+        assert plan.is_soon_done(keys) != slow
+        keys[9 * 2] = 1
+        assert plan.is_soon_done(keys) != slow, "of two values"
+        keys[9 * 3] = 2
+        assert not plan.is_soon_done(keys), "of three"
+    assert not plan.is_soon_done(np.zeros(80, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "?", "M8[s]", "c8", "g"])
+def test_what_numpy_sorts_slowly_is_not_said_to_be_done_soon(dtype: str) -> None:
+    assert not plan.is_soon_done(np.zeros(1 << 20, dtype))
+
+
+def test_nan_alone_counts_as_one_value(slow: bool) -> None:
+    keys = np.full(1 << 21, np.nan)
+    assert plan.is_soon_done(keys) != slow
+    keys[::3] = 1
+    assert plan.is_soon_done(keys) != slow
 
 
 def test_the_cpus_that_this_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,22 +376,23 @@ def test_the_cpus_that_this_process_may_use_are_counted(monkeypatch: pytest.Monk
     assert usable_cpus() == 1
 
 
-@pytest.mark.parametrize(("best", "verdict"), [(7.9e-9, False), (8.1e-9, True)])
-def test_numpy_is_slow_if_the_best_of_five_sorts_takes_more_than_8_ns_a_key(
-    monkeypatch: pytest.MonkeyPatch, best: float, verdict: bool
+@pytest.mark.parametrize(("dtype", "limit"), [(">f4", 8), ("i2", 8), (">f2", 16)])
+@pytest.mark.parametrize(("share", "verdict"), [(0.99, False), (1.01, True)])
+def test_numpy_is_slow_if_the_best_of_five_sorts_takes_more_than_some_ns_a_key(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, limit: float, share: float, verdict: bool
 ) -> None:
     now = 100.0
-    left = [1.0, 1.0, 8192 * best, 1.0, 1.0]
+    left = [1.0, 1.0, 8192e-9 * limit * share, 1.0, 1.0]
 
     def sort(keys: np.ndarray) -> None:
         nonlocal now
-        assert keys.dtype == np.dtype("f4"), "as the buckets are"
+        assert keys.dtype == np.dtype(dtype[-2:]), "as the buckets are"
         assert keys.size == 8192
         now += left.pop(0)
 
     monkeypatch.setattr(plan, "time", types.SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr(np, "sort", sort)
-    assert numpy_is_slow(np.dtype(">f4")) is verdict
+    assert numpy_is_slow(np.dtype(dtype)) is verdict
     assert not left
 
 
@@ -377,5 +426,6 @@ def test_warming_up_prepares_what_a_dtype_needs_and_says_how_long_it_took(
 
 def test_what_the_threads_have_sorted_is_what_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     made = np.arange(3)
+    monkeypatch.setattr(plan, "is_soon_done", lambda a: False)
     monkeypatch.setattr(sort, "_sort_otherwise", lambda a, threads: made)
     assert sort.threaded_sort(np.arange(1 << 19), 2) is made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 # The golden ratio's fraction in 64 bits; 24 of them leave room for indices up to 2**40.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FRACTION_BITS = 24
+# Up to so many keys one by one are sooner looked at than by NumPy's indexing, the more so while
+# none of it is in the caches.
+_ONE_BY_ONE = 64
 
 
 def places(size: int, count: int) -> NDArray[np.intp]:
@@ -31,6 +35,20 @@ def places(size: int, count: int) -> NDArray[np.intp]:
     """
     spread = (_fractions(count) * np.uint64(size)) >> np.uint64(_FRACTION_BITS)
     return spread.astype(np.intp)
+
+
+def look(a: NDArray[Any], count: int) -> list[Any]:
+    """Return the keys in such places of an array of shape (n,), as Python's objects."""
+    if count > _ONE_BY_ONE:
+        probes: list[Any] = a[places(a.size, count)].tolist()
+        return probes
+    return [a.item(a.size * fraction >> _FRACTION_BITS) for fraction in _listed(count)]
+
+
+@functools.cache
+def _listed(count: int) -> list[int]:
+    fractions: list[int] = _fractions(count).tolist()
+    return fractions
 
 
 @functools.cache

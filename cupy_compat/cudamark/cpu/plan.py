@@ -9,32 +9,35 @@ a few nanoseconds a key and less where few values recur, and all else 10 to 30 t
 from __future__ import annotations
 
 import functools
+import math
+import operator
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu.crew import Crew
-from cupy_compat.cudamark.cpu.places import places
+from cupy_compat.cudamark.cpu.places import look, places
+
+if TYPE_CHECKING:
+    from cupy_compat.cudamark.cpu.crew import Crew
 
 GRAIN_SCALE = 1.0
 """What all limits of size are multiplied by."""
 _PROBES = 512
-# One probe of so many tells few-valued keys from varied ones.
-_GLANCE = 8
-# The fewest different values, of _PROBES, for keys to count as varied, and as few-valued. Below
-# both are keys of less than ten values, and those of one value with rare exceptions.
-_VARIED = 480
-_FEW = 10
+# Looks at the keys, each closer than the one before: NumPy may be done with few-valued ones so soon
+# that a close look would be felt. For each how many probes, and the fewest different values among
+# them for keys to count as few-valued, and as varied. Below both they are of hardly any: of less
+# than ten, or of one with rare exceptions.
+_LOOKS = ((8, 3, 6), (64, 5, 60), (_PROBES, 10, 480))
 # The most of the probes that may be NaN. NumPy puts those aside, and then has little to sort.
 _NAN = 0.85
 # The least share of neighbours among the probes that ascend, or that descend, for keys to count as
 # in order.
 _IN_ORDER = 0.9
 
-_Sort = Callable[[NDArray[Any], Crew], NDArray[Any]]
+_Sort = Callable[[NDArray[Any], "Crew"], NDArray[Any]]
 
 
 class Plan(NamedTuple):
@@ -62,12 +65,16 @@ class Gain(NamedTuple):
     grain: int
     """The fewest keys for a worker, so that its start pays."""
     varied: Least
-    few: Least | None = None
+    few: Least = Least(0, 1)
     """Of few-valued keys, where it matters: NumPy skips what is all equal."""
-    hardly_any: Least | None = None
+    hardly_any: Least = Least(0, 1)
     """Of hardly any values, where that matters."""
+    keys_on_two: int = 0
+    """The fewest keys for two threads, where it matters: they may share a core."""
     keys_if_ascending: int = 0
     """The fewest keys, of keys that nearly ascend, where it matters: NumPy moves few then."""
+    keys_if_descending: int = 0
+    """The same of keys that nearly descend."""
     most_if_in_order: int | None = None
     """The most workers, of keys that nearly ascend or descend, where it matters."""
 
@@ -76,93 +83,114 @@ class Gain(NamedTuple):
 # a half took 87 ms where the first cut had taken 6.
 _COMPLEX = Gain(1 << 18, Least(1 << 19, 2), keys_if_ascending=1 << 22, most_if_in_order=2)
 _BYTES = Gain(1 << 18, Least(1 << 19, 1))
-# A worker's counters take as much memory as a quarter of a million keys.
-_HALVES = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 22, 1), Least(1 << 24, 2))
-_SHORTS = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 23, 4), Least(1 << 25, 8))
-_SLOW_SHORTS = Gain(1 << 20, Least(1 << 22, 1))
-_DATES = Gain(1 << 18, Least(1 << 19, 1))
-# One thread took 1.3 times as long as NumPy over 530,000 that were in order.
-_DATES_ALONE = _DATES._replace(keys_if_ascending=1 << 21)
+# Dates, for which NumPy has no vector instructions, are sorted as slowly.
 _SLOW = Gain(1 << 18, Least(1 << 19, 1))
-_WORDS = Gain(1 << 19, Least(1 << 22, 2), Least(1 << 23, 8), Least(3 << 22, 8))
+# One thread took 1.15 and 1.3 times as long as NumPy over 530,000 that were in order.
+_SLOW_LONGS_ALONE = _SLOW._replace(keys_if_ascending=1 << 20, keys_if_descending=1 << 20)
+_DATES_ALONE = _SLOW._replace(keys_if_ascending=1 << 21)
+# A worker's counters take as much memory as a quarter of a million keys.
+_SLOW_SHORTS = Gain(1 << 20, Least(1 << 19, 1))
+_SHORTS = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 23, 4), Least(1 << 25, 8))
+# NumPy takes seven times as long over half-precision numbers as over whole ones.
+_HALVES = Gain(1 << 20, Least(1 << 19, 1), Least(1 << 19, 1), Least(1 << 22, 1))
+_WORDS = Gain(1 << 19, Least(1 << 22, 2), Least(1 << 23, 8), Least(3 << 22, 8), 1 << 23)
 # NumPy takes half as long again over few-valued ones as over whole numbers.
 _FLOATS = _WORDS._replace(few=Least(1 << 22, 8), hardly_any=Least(1 << 23, 8))
-_LONG_WORDS = Gain(1 << 19, Least(1 << 21, 2), Least(1 << 22, 8), Least(3 << 21, 8))
-_LONG_FLOATS = _LONG_WORDS._replace(few=Least(1 << 21, 4), hardly_any=Least(1 << 22, 4))
+_LONGS = Gain(1 << 19, Least(1 << 21, 2), Least(1 << 22, 8), Least(3 << 21, 8), 1 << 22)
+_DOUBLES = _LONGS._replace(few=Least(1 << 21, 4), hardly_any=Least(1 << 22, 4))
+# Where NumPy is fast: by size, of whole numbers and of others.
+_FAST = {2: (_SHORTS, _HALVES), 4: (_WORDS, _FLOATS), 8: (_LONGS, _DOUBLES)}
 
 
-def make(a: NDArray[Any], keys: NDArray[Any], threads: int) -> Plan | None:
+def is_soon_done(a: NDArray[Any]) -> bool:
+    """Tell at a glance whether NumPy is done with the keys before threads could have begun."""
+    if a.dtype.kind not in "iuf" or a.itemsize not in _FAST:
+        return False
+    gain = _FAST[a.itemsize][a.dtype.kind == "f"]
+    if a.size >= gain.varied.keys * GRAIN_SCALE:
+        if a.size >= gain.hardly_any.keys * GRAIN_SCALE:
+            return False
+        # An odd stride, as most periods are even.
+        glance = a[:: a.size // 8 | 1].tolist()
+        if len({None if math.isnan(key) else key for key in glance}) > 2:
+            return False
+    return not numpy_is_slow(a.dtype)
+
+
+def make(a: NDArray[Any], threads: int) -> Plan | None:
     """Choose the method and the number of threads, or None where NumPy alone is as fast.
 
     Parameters
     ----------
     a : array, shape (n,)
         What is to be sorted.
-    keys : array, shape (n,)
-        The same memory as numbers, see `plain_key`.
     threads : int
         How many threads may work.
     """
-    gain, sort = _way(a, keys, threads)
+    gain = _gain(a.dtype, threads)
     workers = max(1, min(threads, int(a.size / (gain.grain * GRAIN_SCALE))))
     if not gain.varied.is_reached(a.size, workers):
         return None
+    if threads == 2 and a.size < gain.keys_on_two * GRAIN_SCALE:
+        return None
+    if gain.hardly_any.keys:
+        for count, few, enough in _LOOKS:
+            probes = look(a, count)
+            # NaN differs from NaN.
+            values = len(set(probes))
+            if values >= enough:
+                continue
+            least = gain.hardly_any if values < few else gain.few
+            if not least.is_reached(a.size, workers):
+                return None
+        if (
+            a.itemsize > 2
+            and a.dtype.kind == "f"
+            and sum(map(operator.ne, probes, probes)) > _NAN * _PROBES
+        ):
+            return None
     if gain.keys_if_ascending:
-        ascending = share_ascending(keys)
-        if a.size < gain.keys_if_ascending * GRAIN_SCALE and ascending >= _IN_ORDER:
-            return None
-        if gain.most_if_in_order and max(ascending, 1 - ascending) >= _IN_ORDER:
-            workers = min(workers, gain.most_if_in_order)
-    few, hardly_any = gain.few, gain.hardly_any
-    if few and hardly_any:
-        # NumPy may be done with few-valued keys so soon that a closer look would be felt.
-        seen = _different(_probes(keys, _PROBES // _GLANCE))
-        least = hardly_any if seen < _FEW / 2 else few if seen < _VARIED / _GLANCE else gain.varied
-        if not least.is_reached(a.size, workers):
-            return None
-        probes = _probes(keys)
-        if np.isnan(probes).mean() > _NAN:
-            return None
-        values = _different(probes)
-        least = hardly_any if values < _FEW else few if values < _VARIED else gain.varied
-        if not least.is_reached(a.size, workers):
-            return None
-    return Plan(workers, sort)
+        ascending = share_ascending(a.view(plain_key(a.dtype)))
+        for share, keys in (
+            (ascending, gain.keys_if_ascending),
+            (1 - ascending, gain.keys_if_descending),
+        ):
+            if share >= _IN_ORDER:
+                if a.size < keys * GRAIN_SCALE:
+                    return None
+                workers = min(workers, gain.most_if_in_order or workers)
+    return Plan(workers, _method(a.dtype))
 
 
-def _way(a: NDArray[Any], keys: NDArray[Any], threads: int) -> tuple[Gain, _Sort]:
-    if is_for_numpy_alone(keys.dtype):
+def _gain(dtype: np.dtype[Any], threads: int) -> Gain:
+    if is_for_numpy_alone(dtype):
+        return _COMPLEX
+    if dtype.itemsize == 1:
+        return _BYTES
+    dates = dtype.kind in "mM"
+    slow = numpy_is_slow(plain_key(dtype) if dates else dtype)
+    if slow and dtype.itemsize == 2:
+        return _SLOW_SHORTS
+    if slow or dates:
+        if threads > 1 or dtype.itemsize == 4:
+            return _SLOW
+        return _SLOW_LONGS_ALONE if slow else _DATES_ALONE
+    return _FAST[dtype.itemsize][dtype.kind == "f"]
+
+
+def _method(dtype: np.dtype[Any]) -> _Sort:
+    if is_for_numpy_alone(dtype):
         from cupy_compat.cudamark.cpu import quicksort
 
-        return _COMPLEX, quicksort.sort
-    if keys.itemsize == 1:
+        return quicksort.sort
+    if dtype.itemsize <= 2:
         from cupy_compat.cudamark.cpu import counting
 
-        return _BYTES, counting.sort
-    slow = numpy_is_slow(keys.dtype)
-    if keys.itemsize == 2:
-        from cupy_compat.cudamark.cpu import counting
-
-        gain = _SLOW_SHORTS if slow else _HALVES if keys.dtype.kind == "f" else _SHORTS
-        return gain, counting.sort
+        return counting.sort
     from cupy_compat.cudamark.cpu import samplesort
 
-    dates = a.dtype.kind in "mM"
-    sort = functools.partial(samplesort.sort, nat_last=dates, radix=slow)
-    if dates:
-        # NumPy has no vector instructions for them.
-        return _DATES_ALONE if threads == 1 else _DATES, sort
-    if slow:
-        return _SLOW, sort
-    floats = keys.dtype.kind == "f"
-    if keys.itemsize == 4:
-        gain = _FLOATS if floats else _WORDS
-    else:
-        gain = _LONG_FLOATS if floats else _LONG_WORDS
-    if threads == 2:
-        # Two threads may share a core, and then gain little over NumPy's vector instructions.
-        gain = gain._replace(varied=gain.varied._replace(keys=2 * gain.varied.keys))
-    return gain, sort
+    slow = numpy_is_slow(plain_key(dtype))
+    return functools.partial(samplesort.sort, nat_last=dtype.kind in "mM", radix=slow)
 
 
 def plain_key(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -182,7 +210,8 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
 
     AMD's Zen 4 for one has the instruction that NumPy's AVX-512 sort is built on, but takes ten
     times longer over it than Intel's processors. So this is measured, once, in about a millisecond:
-    on fast processors 8192 keys take 1 to 3 ns each, on slow ones 15 or more.
+    on fast processors 8192 keys take 1 to 3 ns each, half-precision ones 7, on slow ones 15 or more
+    and without vector instructions 45 to 60.
     """
     keys = np.random.default_rng(0).integers(0, 1 << 15, 8192).astype(key.newbyteorder("="))
     times = []
@@ -190,20 +219,11 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
         start = time.perf_counter()
         np.sort(keys)
         times.append(time.perf_counter() - start)
-    return min(times) / keys.size > 8e-9
+    return min(times) / keys.size > (16e-9 if key.kind == "f" and key.itemsize == 2 else 8e-9)
 
 
 def share_ascending(keys: NDArray[Any]) -> float:
     """Return how many neighbours in a sample of at least two keys ascend or are equal, of 1."""
-    probes = _probes(keys)
+    probes = keys[places(keys.size, _PROBES)]
     with np.errstate(invalid="ignore"):  # of NaN
         return float(np.mean(probes[1:] >= probes[:-1]))
-
-
-def _different(probes: NDArray[Any]) -> int:
-    """Return how many different values there are; NaN differs from NaN."""
-    return len(set(probes.tolist()))
-
-
-def _probes(keys: NDArray[Any], count: int = _PROBES) -> NDArray[Any]:
-    return keys[places(keys.size, count)]

@@ -8,16 +8,12 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from cupy_compat.cudamark.cpu import plan
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
 _KINDS = "biufcmM"
-# Every array of fewer keys is left to NumPy, whatever its dtype; with keys of two bytes, of fewer
-# than so many times that. Those NumPy may sort in microseconds, where a closer look is felt.
+# Every array of fewer keys is left to NumPy, whatever its dtype.
 _PARALLEL_FROM = 1 << 19
-_LONGER_IF_SHORT_KEYS = 8
-# From so many bytes on the system has to find memory for each result anew, which takes NumPy longer
-# than any look at the keys.
-_LARGE = 1 << 25
 
 
 def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray[Any]:
@@ -66,8 +62,7 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
         )
     if a.dtype.kind not in _KINDS:
         _refuse(a.dtype)
-    least = _PARALLEL_FROM * _LONGER_IF_SHORT_KEYS if a.itemsize == 2 else _PARALLEL_FROM
-    if a.size >= least and not _is_soon_done(a):
+    if a.size >= _PARALLEL_FROM and not plan.is_soon_done(a):
         cpus = usable_cpus()
         result = _sort_otherwise(a, cpus if threads is None else min(threads, cpus))
         if result is not None:
@@ -79,22 +74,14 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
 
 def _sort_otherwise(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
     """Sort with the method that fits the dtype, or return None where NumPy alone is as fast."""
-    from cupy_compat.cudamark.cpu import plan
+    chosen = plan.make(a, threads)
+    if chosen is None:
+        return None
     from cupy_compat.cudamark.cpu.crew import Crew
 
     keys = a.view(plan.plain_key(a.dtype))
-    chosen = plan.make(a, keys, threads)
-    if chosen is None:
-        return None
     with Crew(chosen.workers) as crew:
         return chosen.sort(keys, crew).view(a.dtype)
-
-
-def _is_soon_done(a: NDArray[Any]) -> bool:
-    """Tell at a glance whether all keys are equal and NumPy is done with them in microseconds."""
-    if a.nbytes >= _LARGE or a.itemsize == 1 or a.dtype.kind not in "iuf":
-        return False
-    return len(set(a[:: -(-a.size // 8)].tolist())) == 1
 
 
 def warm_up(dtype: DTypeLike) -> float:
@@ -120,8 +107,6 @@ def warm_up(dtype: DTypeLike) -> float:
     dtype = np.dtype(dtype)
     if dtype.kind not in _KINDS:
         _refuse(dtype)
-    from cupy_compat.cudamark.cpu import plan
-
     key = plan.plain_key(dtype)
     if plan.is_for_numpy_alone(key):
         return 0.0
