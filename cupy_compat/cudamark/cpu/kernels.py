@@ -171,7 +171,7 @@ def radix_sort(
 
     The masks turn the bits into unsigned integers of the same order, see `masks`. Bits in which no
     two keys differ at the top are not looked at, so keys from a narrow range take fewer passes, and
-    keys in order none.
+    keys that all ascend or all descend take none.
 
     Parameters
     ----------
@@ -184,16 +184,22 @@ def radix_sort(
     """
     first = _U64(keys[0])
     first ^= negative if first & sign else positive
-    in_order = 0
-    highest = first
-    while in_order < len(keys):
-        key = _U64(keys[in_order])
+    # A look at how far the keys are in order ends at the second or third, if they are in none.
+    descending = False
+    before = first
+    run = 1
+    while run < len(keys):
+        key = _U64(keys[run])
         key ^= negative if key & sign else positive
-        if key < highest:
+        if run == 1:
+            descending = bool(key < before)
+        if (key < before) != descending:
             break
-        highest = key
-        in_order += 1
-    if in_order == len(keys):
+        before = key
+        run += 1
+    if run == len(keys):
+        if descending:
+            keys[:] = keys[::-1].copy()
         return
     differing = _U64(0)
     for i in range(len(keys)):

@@ -73,8 +73,6 @@ class Gain(NamedTuple):
     """The fewest keys for two threads, where it matters: they may share a core."""
     keys_if_ascending: int = 0
     """The fewest keys, of keys that nearly ascend, where it matters: NumPy moves few then."""
-    keys_if_descending: int = 0
-    """The same of keys that nearly descend."""
     most_if_in_order: int | None = None
     """The most workers, of keys that nearly ascend or descend, where it matters."""
 
@@ -85,14 +83,14 @@ _COMPLEX = Gain(1 << 18, Least(1 << 19, 2), keys_if_ascending=1 << 22, most_if_i
 _BYTES = Gain(1 << 18, Least(1 << 19, 1))
 # Dates, for which NumPy has no vector instructions, are sorted as slowly.
 _SLOW = Gain(1 << 18, Least(1 << 19, 1))
-# One thread took 1.15 and 1.3 times as long as NumPy over 530,000 that were in order.
-_SLOW_LONGS_ALONE = _SLOW._replace(keys_if_ascending=1 << 20, keys_if_descending=1 << 20)
+# Threads took 1.1 to 1.3 times as long as NumPy over 530,000 that nearly ascend.
+_SLOW_LONGS = _SLOW._replace(keys_if_ascending=1 << 20)
 _DATES_ALONE = _SLOW._replace(keys_if_ascending=1 << 21)
 # A worker's counters take as much memory as a quarter of a million keys.
 _SLOW_SHORTS = Gain(1 << 20, Least(1 << 19, 1))
 _SHORTS = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 23, 4), Least(1 << 25, 8))
 # NumPy takes seven times as long over half-precision numbers as over whole ones.
-_HALVES = Gain(1 << 20, Least(1 << 19, 1), Least(1 << 19, 1), Least(1 << 22, 1))
+_HALVES = Gain(1 << 20, Least(1 << 19, 1), Least(1 << 20, 1), Least(1 << 24, 2))
 _WORDS = Gain(1 << 19, Least(1 << 22, 2), Least(1 << 23, 8), Least(3 << 22, 8), 1 << 23)
 # NumPy takes half as long again over few-valued ones as over whole numbers.
 _FLOATS = _WORDS._replace(few=Least(1 << 22, 8), hardly_any=Least(1 << 23, 8))
@@ -151,14 +149,10 @@ def make(a: NDArray[Any], threads: int) -> Plan | None:
             return None
     if gain.keys_if_ascending:
         ascending = share_ascending(a.view(plain_key(a.dtype)))
-        for share, keys in (
-            (ascending, gain.keys_if_ascending),
-            (1 - ascending, gain.keys_if_descending),
-        ):
-            if share >= _IN_ORDER:
-                if a.size < keys * GRAIN_SCALE:
-                    return None
-                workers = min(workers, gain.most_if_in_order or workers)
+        if a.size < gain.keys_if_ascending * GRAIN_SCALE and ascending >= _IN_ORDER:
+            return None
+        if gain.most_if_in_order and max(ascending, 1 - ascending) >= _IN_ORDER:
+            workers = min(workers, gain.most_if_in_order)
     return Plan(workers, _method(a.dtype))
 
 
@@ -171,10 +165,10 @@ def _gain(dtype: np.dtype[Any], threads: int) -> Gain:
     slow = numpy_is_slow(plain_key(dtype) if dates else dtype)
     if slow and dtype.itemsize == 2:
         return _SLOW_SHORTS
-    if slow or dates:
-        if threads > 1 or dtype.itemsize == 4:
-            return _SLOW
-        return _SLOW_LONGS_ALONE if slow else _DATES_ALONE
+    if slow:
+        return _SLOW_LONGS if dtype.itemsize == 8 else _SLOW
+    if dates:
+        return _DATES_ALONE if threads == 1 else _SLOW
     return _FAST[dtype.itemsize][dtype.kind == "f"]
 
 
@@ -210,7 +204,7 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
 
     AMD's Zen 4 for one has the instruction that NumPy's AVX-512 sort is built on, but takes ten
     times longer over it than Intel's processors. So this is measured, once, in about a millisecond:
-    on fast processors 8192 keys take 1 to 3 ns each, half-precision ones 7, on slow ones 15 or more
+    on fast processors 8192 keys take 1 to 6 ns each, half-precision ones 7, on slow ones 15 or more
     and without vector instructions 45 to 60.
     """
     keys = np.random.default_rng(0).integers(0, 1 << 15, 8192).astype(key.newbyteorder("="))
@@ -219,7 +213,7 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
         start = time.perf_counter()
         np.sort(keys)
         times.append(time.perf_counter() - start)
-    return min(times) / keys.size > (16e-9 if key.kind == "f" and key.itemsize == 2 else 8e-9)
+    return min(times) / keys.size > (16e-9 if key.kind == "f" and key.itemsize == 2 else 10e-9)
 
 
 def share_ascending(keys: NDArray[Any]) -> float:
