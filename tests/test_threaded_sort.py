@@ -51,7 +51,7 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(plan, "_LOOKS", ())
     monkeypatch.setattr(plan, "_COMPLEX", plan._COMPLEX._replace(varied=plan.Least(1, 1)))
     any_thread = plan.Gain(1, plan.Least(1, 1))
-    monkeypatch.setattr(plan, "_FAST", dict.fromkeys(plan._FAST, (any_thread, any_thread)))
+    monkeypatch.setattr(plan, "_FAST", dict.fromkeys(plan._FAST, any_thread))
     monkeypatch.setattr(plan, "numpy_is_slow", lambda key: request.param)
     start = Crew.__init__
 
@@ -885,6 +885,7 @@ import threading
 import numpy as np
 from cupy_compat.cudamark.cpu import plan, sort
 sort._PARALLEL_FROM, plan.GRAIN_SCALE = 2, 1e-7
+plan.is_soon_done = lambda a: False
 sort.usable_cpus = lambda: 4
 keys = np.arange(5000, dtype=np.int32)[::-1].copy()
 right = []
@@ -976,6 +977,7 @@ import sys
 import numpy as np
 from cupy_compat.cudamark.cpu import kernels, plan, sort
 sort._PARALLEL_FROM, plan.GRAIN_SCALE = 2, 1e-7
+plan.is_soon_done = lambda a: False
 sort.usable_cpus = lambda: 2
 keys = np.arange(200, dtype=np.uint8)[::-1].copy()
 assert np.array_equal(sort.threaded_sort(keys), np.sort(keys))

@@ -9,6 +9,7 @@ The distributions are those of the command, and four that bad guesses about them
 FILE gets every cell as JSON: the medians, their ratio and the tries. A cell where `threaded_sort`
 took more than 1.05 times as long is tried again, twice at most and with three times the rounds, as
 other work on the machine has its part in a single try. All tries are kept; the last one counts.
+After Ctrl-C the file gets what has been measured.
 Each dtype and size has a cell in which `np.sort` is set beside itself in the same way: what that
 ratio is off by is the machine's doing.
 """
@@ -16,6 +17,7 @@ ratio is off by is the machine's doing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -159,10 +161,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     words = sys.argv[2:] if arguments is None else arguments[1:]
     found = []
-    for cell in cells(options.sizes, options.dtypes, options.distributions, options.threads):
-        found.append(cell)
-        if cell["threads"] is not None and cell["ratio"] > BOUND:
-            print(_told(cell), flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        for cell in cells(options.sizes, options.dtypes, options.distributions, options.threads):
+            found.append(cell)
+            if cell["threads"] is not None and cell["ratio"] > BOUND:
+                print(_told(cell), flush=True)
     sorts = [cell for cell in found if cell["threads"] is not None]
     itself = [cell["tries"][0]["ratio"] for cell in found if cell["threads"] is None]
     above = [cell for cell in sorts if cell["ratio"] > BOUND]

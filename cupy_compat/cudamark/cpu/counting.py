@@ -19,6 +19,9 @@ from cupy_compat.cudamark.cpu import kernels
 from cupy_compat.cudamark.cpu.crew import Crew, apart
 
 _FILL = 1 << 20
+# What keeps the two counters of a value from lying a power of two apart. A load from one would wait
+# for a store to the other: processors tell the two by the last bits of their addresses.
+_ASIDE = 32
 
 
 def pattern_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -47,7 +50,7 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     order = _patterns_in_order(keys.dtype)
     chunk = -(-len(keys) // crew.workers)
     starts = range(0, len(keys), chunk)
-    counts = apart(np.uint32, len(starts), 2, len(order))
+    counts = apart(np.uint32, len(starts), 2, len(order) + _ASIDE)
 
     def count(job: int) -> None:
         part = patterns[starts[job] : starts[job] + chunk]

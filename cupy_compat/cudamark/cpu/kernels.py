@@ -43,7 +43,7 @@ def count_values(values: NDArray[Any], counts: NDArray[Any]) -> None:
     Parameters
     ----------
     values : uint8 or uint16 array, shape (n,)
-    counts : uint32 or uint64 array, shape (2, values), added to
+    counts : uint32 or uint64 array, shape (2, values or more), added to
     """
     even = counts[0]
     odd = counts[1]

@@ -90,24 +90,33 @@ _DATES_ALONE = _SLOW._replace(keys_if_ascending=1 << 21)
 _SLOW_SHORTS = Gain(1 << 20, Least(1 << 19, 1))
 _SHORTS = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 23, 4), Least(1 << 25, 8))
 # NumPy takes seven times as long over half-precision numbers as over whole ones.
-_HALVES = Gain(1 << 20, Least(1 << 19, 1), Least(1 << 20, 1), Least(1 << 24, 2))
+_HALVES = Gain(1 << 20, Least(1 << 20, 1), Least(1 << 20, 1), Least(1 << 24, 2))
 _WORDS = Gain(1 << 19, Least(1 << 22, 2), Least(1 << 23, 8), Least(3 << 22, 8), 1 << 23)
 # NumPy takes half as long again over few-valued ones as over whole numbers.
 _FLOATS = _WORDS._replace(few=Least(1 << 22, 8), hardly_any=Least(1 << 23, 8))
 _LONGS = Gain(1 << 19, Least(1 << 21, 2), Least(1 << 22, 8), Least(3 << 21, 8), 1 << 22)
 _DOUBLES = _LONGS._replace(few=Least(1 << 21, 4), hardly_any=Least(1 << 22, 4))
-# Where NumPy is fast: by size, of whole numbers and of others.
-_FAST = {2: (_SHORTS, _HALVES), 4: (_WORDS, _FLOATS), 8: (_LONGS, _DOUBLES)}
+_FAST = {
+    np.dtype(code): gain
+    for codes, gain in (
+        ("hH", _SHORTS),
+        ("e", _HALVES),
+        ("iI", _WORDS),
+        ("f", _FLOATS),
+        ("qQ", _LONGS),
+        ("d", _DOUBLES),
+    )
+    for code in codes
+}
+"""Where NumPy is fast, by dtype in native byte order."""
 
 
 def is_soon_done(a: NDArray[Any]) -> bool:
     """Tell at a glance whether NumPy is done with the keys before threads could have begun."""
-    if a.dtype.kind not in "iuf" or a.itemsize not in _FAST:
+    gain = _FAST.get(a.dtype)
+    if gain is None or a.size >= gain.hardly_any.keys:
         return False
-    gain = _FAST[a.itemsize][a.dtype.kind == "f"]
-    if a.size >= gain.varied.keys * GRAIN_SCALE:
-        if a.size >= gain.hardly_any.keys * GRAIN_SCALE:
-            return False
+    if a.size >= gain.varied.keys:
         # An odd stride, as most periods are even.
         glance = a[:: a.size // 8 | 1].tolist()
         if len({None if math.isnan(key) else key for key in glance}) > 2:
@@ -169,7 +178,7 @@ def _gain(dtype: np.dtype[Any], threads: int) -> Gain:
         return _SLOW_LONGS if dtype.itemsize == 8 else _SLOW
     if dates:
         return _DATES_ALONE if threads == 1 else _SLOW
-    return _FAST[dtype.itemsize][dtype.kind == "f"]
+    return _FAST[dtype.newbyteorder("=")]
 
 
 def _method(dtype: np.dtype[Any]) -> _Sort:
