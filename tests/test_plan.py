@@ -162,8 +162,8 @@ def test_what_numpy_sorts_slowly_is_sorted_by_threads_however_few_its_values(dty
     assert workers(keys.view(dtype), 4) == 4
 
 
-#: Of 511 neighbours 460 are more than nine tenths, 459 are less.
-FEW, TOO_MANY = 51, 52
+#: Of 63 neighbours 57 are more than nine tenths, 56 are less.
+FEW, TOO_MANY = 6, 7
 
 
 @pytest.mark.parametrize("dtype", ["c8", "c16"])
@@ -211,8 +211,8 @@ def test_dates_that_nearly_ascend_have_to_be_more_for_one_thread(dtype: str, slo
         assert workers(in_order(dtype, enough - 1, FEW, DESCENDING), 1) == 1
 
 
-ASCENDING = np.arange(512) // 3
-DESCENDING = 512 - np.arange(512)
+ASCENDING = np.arange(64) // 3
+DESCENDING = 64 - np.arange(64)
 
 
 def in_order(
@@ -222,7 +222,7 @@ def in_order(
     keys = np.zeros(size, dtype)
     probes = probes.copy()
     probes[1 : 2 * breaks : 2] = 1000
-    keys[probed(size)] = probes
+    keys[probed(size, 64)] = probes
     return keys
 
 
@@ -236,9 +236,9 @@ def test_other_keys_may_be_in_order(dtype: str, slow: bool) -> None:
 def test_the_share_ascending_is_of_neighbours_among_the_probes() -> None:
     keys = np.zeros(1 << 19, np.complex64)
     assert plan.share_ascending(keys) == 1.0
-    keys[probed(keys.size)[1::2]] = 1j
-    assert plan.share_ascending(keys) == 256 / 511
-    keys[probed(keys.size)] = np.nan
+    keys[probed(keys.size, 64)[1::2]] = 1j
+    assert plan.share_ascending(keys) == 32 / 63
+    keys[probed(keys.size, 64)] = np.nan
     assert plan.share_ascending(keys) == 0.0
 
 

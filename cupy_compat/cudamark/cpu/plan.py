@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu.places import look, places
+from cupy_compat.cudamark.cpu.places import look
 
 if TYPE_CHECKING:
     from cupy_compat.cudamark.cpu.crew import Crew
 
 GRAIN_SCALE = 1.0
 """What all limits of size are multiplied by."""
-_PROBES = 512
 # Looks at the keys, each closer than the one before: NumPy may be done with few-valued ones so soon
 # that a close look would be felt. For each how many probes, and the fewest different values among
 # them for keys to count as few-valued, and as varied. Below both they are of hardly any: of less
 # than ten, or of one with rare exceptions.
-_LOOKS = ((8, 3, 6), (64, 5, 60), (_PROBES, 10, 480))
+_LOOKS = ((8, 3, 6), (64, 5, 60), (512, 10, 480))
 # The most of the probes that may be NaN. NumPy puts those aside, and then has little to sort.
 _NAN = 0.85
 # The least share of neighbours among the probes that ascend, or that descend, for keys to count as
@@ -140,29 +139,31 @@ def make(a: NDArray[Any], threads: int) -> Plan | None:
         return None
     if threads == 2 and a.size < gain.keys_on_two * GRAIN_SCALE:
         return None
-    if gain.hardly_any.keys:
-        for count, few, enough in _LOOKS:
-            probes = look(a, count)
-            # NaN differs from NaN.
-            values = len(set(probes))
-            if values >= enough:
-                continue
-            least = gain.hardly_any if values < few else gain.few
-            if not least.is_reached(a.size, workers):
-                return None
-        if (
-            a.itemsize > 2
-            and a.dtype.kind == "f"
-            and sum(map(operator.ne, probes, probes)) > _NAN * _PROBES
-        ):
-            return None
-    if gain.keys_if_ascending:
+    if gain.hardly_any.keys and not _are_varied_enough(a, gain, workers):
+        return None
+    too_few_if_ascending = a.size < gain.keys_if_ascending * GRAIN_SCALE
+    if too_few_if_ascending or gain.most_if_in_order:
         ascending = share_ascending(a.view(plain_key(a.dtype)))
-        if a.size < gain.keys_if_ascending * GRAIN_SCALE and ascending >= _IN_ORDER:
+        if too_few_if_ascending and ascending >= _IN_ORDER:
             return None
         if gain.most_if_in_order and max(ascending, 1 - ascending) >= _IN_ORDER:
             workers = min(workers, gain.most_if_in_order)
     return Plan(workers, _method(a.dtype))
+
+
+def _are_varied_enough(a: NDArray[Any], gain: Gain, workers: int) -> bool:
+    probes: list[Any] = []
+    for count, few, enough in _LOOKS:
+        probes = look(a, count)
+        # NaN differs from NaN.
+        values = len(set(probes))
+        if values < enough:
+            least = gain.hardly_any if values < few else gain.few
+            if not least.is_reached(a.size, workers):
+                return False
+    # Short keys are counted: what they are makes no difference to that.
+    nan = sum(map(operator.ne, probes, probes))
+    return a.itemsize == 2 or nan <= _NAN * len(probes)
 
 
 def _gain(dtype: np.dtype[Any], threads: int) -> Gain:
@@ -227,6 +228,6 @@ def numpy_is_slow(key: np.dtype[Any]) -> bool:
 
 def share_ascending(keys: NDArray[Any]) -> float:
     """Return how many neighbours in a sample of at least two keys ascend or are equal, of 1."""
-    probes = keys[places(keys.size, _PROBES)]
-    with np.errstate(invalid="ignore"):  # of NaN
-        return float(np.mean(probes[1:] >= probes[:-1]))
+    probes = [(key.real, key.imag) for key in look(keys, 64)]
+    ascending: int = sum(map(operator.le, probes, probes[1:]))
+    return ascending / (len(probes) - 1)
