@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
-from cupy_compat.cudamark.cpu.places import look, places
+from cupy_compat.cudamark.cpu.places import glance, look, places
 from cupy_compat.cudamark.threads import usable_cpus
 
 #: The measurement itself; `slow` puts its outcome in its place.
@@ -292,6 +292,8 @@ def test_the_probes_of_a_matrix_are_of_all_its_columns(columns: int, rows: int) 
     # As many as so many random draws would find, less a few.
     expected = columns * (1 - (1 - 1 / columns) ** 512)
     assert len(set(look(keys, 512))) > 0.9 * expected
+    assert len(set(look(keys, 8))) == 8
+    assert len(set(glance(keys))) == 9
 
 
 @pytest.mark.parametrize("count", [8, 64, 65])
@@ -340,7 +342,7 @@ def test_what_numpy_is_to_have_and_has_done_soon_is_told_at_a_glance(
     monkeypatch.setattr(plan, "_FAST", {np.dtype(dtype): gain})
     varied = np.arange(69).astype(dtype)
     assert plan.is_soon_done(varied) != slow, "too few"
-    for size in (70, 79):  # of both every ninth key is looked at
+    for size in (70, 79):  # of both every ninth key is glanced at
         keys = np.zeros(size, dtype)
         assert plan.is_soon_done(keys) != slow
         keys[9 * 2] = 1

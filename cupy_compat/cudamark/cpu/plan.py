@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu.places import look
+from cupy_compat.cudamark.cpu.places import glance, look
 
 if TYPE_CHECKING:
     from cupy_compat.cudamark.cpu.crew import Crew
@@ -51,7 +51,7 @@ class Least(NamedTuple):
     """From when on threads are faster than NumPy alone."""
 
     keys: int
-    workers: int
+    workers: int = 1
 
     def is_reached(self, keys: int, workers: int) -> bool:
         """Whether so many of both are enough."""
@@ -64,9 +64,9 @@ class Gain(NamedTuple):
     grain: int
     """The fewest keys for a worker, so that its start pays."""
     varied: Least
-    few: Least = Least(0, 1)
+    few: Least = Least(0)
     """Of few-valued keys, where it matters: NumPy skips what is all equal."""
-    hardly_any: Least = Least(0, 1)
+    hardly_any: Least = Least(0)
     """Of hardly any values, where that matters."""
     keys_on_two: int = 0
     """The fewest keys for two threads, where it matters: they may share a core."""
@@ -79,33 +79,33 @@ class Gain(NamedTuple):
 # The first cut in two leaves keys that were in order in one that is bad for the next: cutting such
 # a half took 87 ms where the first cut had taken 6.
 _COMPLEX = Gain(1 << 18, Least(1 << 19, 2), keys_if_ascending=1 << 22, most_if_in_order=2)
-_BYTES = Gain(1 << 18, Least(1 << 19, 1))
+_BYTES = Gain(1 << 18, Least(1 << 19))
 # Dates, for which NumPy has no vector instructions, are sorted as slowly.
-_SLOW = Gain(1 << 18, Least(1 << 19, 1))
+_SLOW = Gain(1 << 18, Least(1 << 19))
 # Threads took 1.1 to 1.3 times as long as NumPy over 530,000 that nearly ascend.
 _SLOW_LONGS = _SLOW._replace(keys_if_ascending=1 << 20)
 _DATES_ALONE = _SLOW._replace(keys_if_ascending=1 << 21)
 # A worker's counters take as much memory as a quarter of a million keys.
-_SLOW_SHORTS = Gain(1 << 20, Least(1 << 19, 1))
-_SHORTS = Gain(1 << 20, Least(1 << 22, 1), Least(1 << 23, 4), Least(1 << 25, 8))
+_SLOW_SHORTS = Gain(1 << 20, Least(1 << 19))
+_SHORTS = Gain(1 << 20, Least(1 << 22), Least(1 << 23, 4), Least(1 << 25, 8))
 # NumPy takes seven times as long over half-precision numbers as over whole ones.
-_HALVES = Gain(1 << 20, Least(1 << 20, 1), Least(1 << 20, 1), Least(1 << 24, 2))
+_HALVES = Gain(1 << 20, Least(1 << 20), hardly_any=Least(1 << 24, 2))
 _WORDS = Gain(1 << 19, Least(1 << 22, 2), Least(1 << 23, 8), Least(3 << 22, 8), 1 << 23)
 # NumPy takes half as long again over few-valued ones as over whole numbers.
 _FLOATS = _WORDS._replace(few=Least(1 << 22, 8), hardly_any=Least(1 << 23, 8))
 _LONGS = Gain(1 << 19, Least(1 << 21, 2), Least(1 << 22, 8), Least(3 << 21, 8), 1 << 22)
 _DOUBLES = _LONGS._replace(few=Least(1 << 21, 4), hardly_any=Least(1 << 22, 4))
 _FAST = {
-    np.dtype(code): gain
-    for codes, gain in (
-        ("hH", _SHORTS),
-        ("e", _HALVES),
-        ("iI", _WORDS),
-        ("f", _FLOATS),
-        ("qQ", _LONGS),
-        ("d", _DOUBLES),
-    )
-    for code in codes
+    np.dtype(name): gain
+    for names, gain in {
+        "i2 u2": _SHORTS,
+        "f2": _HALVES,
+        "i4 u4": _WORDS,
+        "f4": _FLOATS,
+        "i8 u8": _LONGS,
+        "f8": _DOUBLES,
+    }.items()
+    for name in names.split()
 }
 """Where NumPy is fast, by dtype in native byte order."""
 
@@ -116,9 +116,8 @@ def is_soon_done(a: NDArray[Any]) -> bool:
     if gain is None or a.size >= gain.hardly_any.keys:
         return False
     if a.size >= gain.varied.keys:
-        # An odd stride, as most periods are even.
-        glance = a[:: a.size // 8 | 1].tolist()
-        if len({None if math.isnan(key) else key for key in glance}) > 2:
+        values = {None if math.isnan(key) else key for key in glance(a)}
+        if len(values) > 2:
             return False
     return not numpy_is_slow(a.dtype)
 
