@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cupy_compat.cudamark import command, compare, machine, suite
-from cupy_compat.cudamark.gpu import GpuUnavailable, memory
+from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, memory
 from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
 from cupy_compat.cudamark.measure import WrongResult, check, time_sort
 from cupy_compat.cudamark.options import Options
@@ -484,13 +484,41 @@ def test_what_cupy_sorts_beside_gpu_sort_must_fit_into_the_gpus_memory(
 ) -> None:
     seen: list[int] = []
     device = types.SimpleNamespace(name="A GPU")
-    gpu = types.SimpleNamespace(find_gpu=lambda: device, require_memory=seen.append)
+    gpu = types.SimpleNamespace(
+        find_gpu=lambda: device,
+        require_memory=seen.append,
+        sorters_beyond_memory=lambda dtype, nbytes: None,
+    )
     monkeypatch.setattr(suite, "gpu_device", gpu)
     monkeypatch.setattr(suite, "_Measurement", lambda *_: types.SimpleNamespace(
         compare=lambda contenders: None, tabulate=lambda: None
     ))  # fmt: skip
     assert command.main([*SMALL, *arguments]) == 0
     assert seen == asked
+
+
+def test_who_sorts_keys_beyond_the_gpus_memory_is_said(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked: list[object] = []
+
+    def sorters(*arguments: object) -> str:
+        asked.extend(arguments)
+        return "2 GPUs, in buckets"
+
+    device = Gpu("A GPU", 1 << 30, "1.2", "12.4", "12.2", "14.2.0", 3.0)
+    gpu = types.SimpleNamespace(find_gpu=lambda: device, sorters_beyond_memory=sorters)
+    monkeypatch.setattr(suite, "gpu_device", gpu)
+    monkeypatch.setattr(suite, "gpu_sort", lambda keys, threads: np.sort(keys))
+    record = tmp_path / "out.json"
+    assert command.main([*SMALL, "--json", str(record)]) == 0
+    reason = (
+        "A GPU, usable; all keys at once are beyond its memory, "
+        "so they are sorted by 2 GPUs, in buckets"
+    )
+    assert capfd.readouterr().err.startswith(f"Device: GPU: {reason}\n")
+    assert json.loads(record.read_text())["device_reason"] == reason
+    assert asked == [np.dtype("int32"), 80_000]
 
 
 @pytest.mark.parametrize(

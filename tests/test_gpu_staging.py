@@ -26,6 +26,7 @@ from gpu_stand_in import Gpu
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
+from cupy_compat.cudamark import gpu as gpu_room
 from cupy_compat.cudamark.compiled import c_function, compiled
 from cupy_compat.cudamark.gpu import buckets, driver, loops, native, pinned, staging
 from cupy_compat.cudamark.gpu.native import Threads
@@ -577,6 +578,25 @@ def test_a_gpu_with_far_less_memory_is_left_out(two: Gpu, trips: list[tuple[int,
     two.free.update({0: 100_000, 1: 50_000})
     assert_sorted(gpu_sort(a), a)
     assert {device for _, device in trips} == {0}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "free", "said"),
+    [
+        ("i4", {0: 50_000, 1: 60_000}, "2 GPUs, in buckets"),
+        ("M8[s]", {0: 50_000, 1: 60_000}, "2 GPUs, in buckets"),
+        ("i4", {0: 60_000, 1: 10_000}, "1 GPU, in buckets"),
+        ("i4", {0: 0, 1: 0}, "the CPU"),
+        ("f2", {0: 50_000, 1: 60_000}, "the CPU"),
+        ("c8", {0: 50_000, 1: 60_000}, "the CPU"),
+    ],
+)
+def test_who_sorts_keys_that_do_not_fit_is_said(
+    two: Gpu, dtype: str, free: dict[int, int], said: str
+) -> None:
+    two.free.update(free)
+    assert gpu_room.sorters_beyond_memory(np.dtype(dtype), 60_001) == said
+    assert gpu_room.sorters_beyond_memory(np.dtype(dtype), free[0]) is None
 
 
 @pytest.mark.parametrize("free", [0, 1000])

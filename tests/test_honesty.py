@@ -831,6 +831,7 @@ def test_the_table_of_a_gpu_is_measured_in_the_same_way(
     stand_in = types.SimpleNamespace(
         find_gpu=lambda: device,
         require_memory=lambda *arguments: asked.append(arguments),
+        sorters_beyond_memory=lambda dtype, nbytes: None,
         sort_times=lambda keys, repeat, in_place: [0.25, 0.5, 9.0] if in_place else [5.0],
         measure_limits=lambda *arguments: asked.append(arguments) or limits,
         naive_sort=lasting(clock, iter(CALLS[::-1]), ordered),
@@ -885,7 +886,10 @@ def test_a_table_of_a_gpu_alone_compiles_nothing_for_the_cpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     device = Gpu("A GPU", 1 << 30, "1.2", "12.4", "12.2", "14.2.0", 3.0)
-    monkeypatch.setattr(suite, "gpu_device", types.SimpleNamespace(find_gpu=lambda: device))
+    stand_in = types.SimpleNamespace(
+        find_gpu=lambda: device, sorters_beyond_memory=lambda dtype, nbytes: None
+    )
+    monkeypatch.setattr(suite, "gpu_device", stand_in)
     monkeypatch.setattr(suite, "gpu_sort", lambda keys, threads: np.sort(keys))
     monkeypatch.setattr(suite, "warm_up", lambda dtype: pytest.fail("it was compiled"))
     record = tmp_path / "out.json"

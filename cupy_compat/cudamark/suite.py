@@ -368,5 +368,10 @@ def _choose(options: Options, dtype: np.dtype[Any]) -> tuple[Gpu | None, str]:
         if options.device == "gpu":
             raise
         return None, str(error)
-    asked = "asked for by --device gpu" if options.device == "gpu" else "usable"
-    return gpu, f"{gpu.name}, {asked}"
+    reason = f"{gpu.name}, " + (
+        "asked for by --device gpu" if options.device == "gpu" else "usable"
+    )
+    sorters = gpu_device.sorters_beyond_memory(dtype, options.size * dtype.itemsize)
+    if sorters:
+        reason += f"; all keys at once are beyond its memory, so they are sorted by {sorters}"
+    return gpu, reason

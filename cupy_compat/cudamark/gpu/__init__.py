@@ -5,7 +5,7 @@ from cupy_compat.cudamark.gpu.limits import Limits, measure_limits, naive_sort, 
 from cupy_compat.cudamark.gpu.memory import free_cached, require_memory
 from cupy_compat.cudamark.gpu.order import as_bits, sorts_dtype
 from cupy_compat.cudamark.gpu.pinned import free_pinned_buffers, page_locked
-from cupy_compat.cudamark.gpu.sort import gpu_sort, most_threads
+from cupy_compat.cudamark.gpu.sort import gpu_sort, most_threads, sorters_beyond_memory
 
 __all__ = [
     "Gpu",
@@ -22,5 +22,6 @@ __all__ = [
     "page_locked",
     "require_memory",
     "sort_times",
+    "sorters_beyond_memory",
     "sorts_dtype",
 ]

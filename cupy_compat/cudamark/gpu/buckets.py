@@ -35,6 +35,12 @@ class _Share(NamedTuple):
     """The largest bucket that it sorts."""
 
 
+def sorters(cupy: Any, dtype: np.dtype[Any]) -> str:
+    """Say who sorts keys of this dtype here."""
+    count = 0 if _is_for_cpu(dtype) else len(_shares(cupy))
+    return f"{count} GPU{'s' if count > 1 else ''}, in buckets" if count else "the CPU"
+
+
 def sort(cupy: Any, source: _Array, result: _Array, threads: int, nat_last: bool) -> None:
     """Sort keys into the result.
 
@@ -56,7 +62,7 @@ def sort(cupy: Any, source: _Array, result: _Array, threads: int, nat_last: bool
     BaseException
         What failed. If the two arrays share memory, the result then holds all the keys.
     """
-    if source.itemsize <= 2 or plan.is_for_numpy_alone(source.dtype):
+    if _is_for_cpu(source.dtype):
         np.copyto(result, threaded_sort(source, threads))
         return
     shares = _shares(cupy)
@@ -78,6 +84,10 @@ def sort(cupy: Any, source: _Array, result: _Array, threads: int, nat_last: bool
         if np.may_share_memory(source, result):
             np.copyto(result, scattered)
         raise
+
+
+def _is_for_cpu(dtype: np.dtype[Any]) -> bool:
+    return dtype.itemsize <= 2 or plan.is_for_numpy_alone(dtype)
 
 
 def _shares(cupy: Any) -> list[_Share]:

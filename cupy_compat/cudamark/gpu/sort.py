@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cupy_compat.cudamark.gpu import memory
 from cupy_compat.cudamark.gpu.device import require_cupy
 from cupy_compat.cudamark.gpu.order import as_bits, device_dtype, sort_on_device
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
@@ -109,6 +110,23 @@ def gpu_sort(
             keys = order = None
             buckets.sort(cupy, *plain, workers, nat_last)
     return result
+
+
+def sorters_beyond_memory(dtype: np.dtype[Any], nbytes: int) -> str | None:
+    """Say who sorts what the current GPU cannot sort at once, or None if it can.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the keys.
+    nbytes : int
+        Their size.
+    """
+    if nbytes <= memory.largest_sort():
+        return None
+    from cupy_compat.cudamark.gpu import buckets
+
+    return buckets.sorters(require_cupy(), device_dtype(dtype))
 
 
 def most_threads(nbytes: int) -> int:
