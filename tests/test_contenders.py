@@ -371,6 +371,7 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
     gpu = types.SimpleNamespace(
         find_gpu=lambda: device,
         require_memory=lambda *arguments: None,
+        sorters_beyond_memory=lambda dtype, nbytes: None,
         free_cached=lambda: done.append("freed"),
     )
     monkeypatch.setattr(suite, "gpu_device", gpu)

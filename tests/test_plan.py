@@ -427,6 +427,13 @@ def test_warming_up_prepares_what_a_dtype_needs_and_says_how_long_it_took(
     assert done == prepared
 
 
+def test_what_the_plan_does_not_take_is_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "is_soon_done", lambda a: False)
+    monkeypatch.setattr(plan, "make", lambda a, threads: None)
+    keys = np.arange(1 << 19)[::-1]
+    np.testing.assert_array_equal(sort.threaded_sort(keys, 2), keys[::-1])
+
+
 def test_what_the_threads_have_sorted_is_what_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     made = np.arange(3)
     monkeypatch.setattr(plan, "is_soon_done", lambda a: False)

@@ -40,7 +40,7 @@ def places(size: int, count: int) -> NDArray[np.intp]:
 
 
 def look(a: NDArray[Any], count: int) -> list[Any]:
-    """Return the keys in such places of an array of shape (n,), as Python's objects."""
+    """Return the keys of an array of shape (n,) in so many `places`, as Python's objects."""
     if count > _ONE_BY_ONE:
         probes: list[Any] = a[places(a.size, count)].tolist()
         return probes

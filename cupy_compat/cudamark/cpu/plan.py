@@ -80,7 +80,7 @@ class Gain(NamedTuple):
 # a half took 87 ms where the first cut had taken 6.
 _COMPLEX = Gain(1 << 18, Least(1 << 19, 2), keys_if_ascending=1 << 22, most_if_in_order=2)
 _BYTES = Gain(1 << 18, Least(1 << 19))
-# Dates, for which NumPy has no vector instructions, are sorted as slowly.
+# Where NumPy has no vector instructions, as for dates, or slow ones.
 _SLOW = Gain(1 << 18, Least(1 << 19))
 # Threads took 1.1 to 1.3 times as long as NumPy over 530,000 that nearly ascend.
 _SLOW_LONGS = _SLOW._replace(keys_if_ascending=1 << 20)
