@@ -334,6 +334,21 @@ def test_numpy_alone_sorts_up_to_half_a_million_keys(
     assert len(asked) == 4, "and what NumPy will have done soon"
 
 
+@pytest.mark.parametrize("dtype", ["i2", "f2"])
+def test_short_keys_are_counted_whatever_they_are(dtype: str) -> None:
+    keys = varied(dtype, 1 << 25)
+    if dtype == "f2":
+        keys[probed(keys.size)] = np.nan
+    assert workers(keys, 8) == 8
+
+
+def test_numpy_is_tried_with_numbers_not_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[np.dtype[Any]] = []
+    monkeypatch.setattr(plan, "numpy_is_slow", lambda key: tried.append(key))
+    plan.make(np.zeros(1 << 19, "M8[s]"), 1)
+    assert set(tried) == {np.dtype("i8")}
+
+
 @pytest.mark.parametrize("dtype", IF_FEW)
 def test_what_numpy_is_to_have_and_has_done_soon_is_told_at_a_glance(
     monkeypatch: pytest.MonkeyPatch, dtype: str, slow: bool
@@ -341,12 +356,12 @@ def test_what_numpy_is_to_have_and_has_done_soon_is_told_at_a_glance(
     gain = plan.Gain(1, plan.Least(70, 1), plan.Least(1, 1), plan.Least(80, 1))
     monkeypatch.setattr(plan, "_FAST", {np.dtype(dtype): gain})
     varied = np.arange(69).astype(dtype)
-    assert plan.is_soon_done(varied) != slow, "too few"
+    assert plan.is_soon_done(varied) is (not slow), "too few"
     for size in (70, 79):  # of both every ninth key is glanced at
         keys = np.zeros(size, dtype)
-        assert plan.is_soon_done(keys) != slow
+        assert plan.is_soon_done(keys) is (not slow)
         keys[9 * 2] = 1
-        assert plan.is_soon_done(keys) != slow, "of two values"
+        assert plan.is_soon_done(keys) is (not slow), "of two values"
         keys[9 * 3] = 2
         assert not plan.is_soon_done(keys), "of three"
     assert not plan.is_soon_done(np.zeros(80, dtype))
@@ -359,9 +374,9 @@ def test_what_numpy_sorts_slowly_is_not_said_to_be_done_soon(dtype: str) -> None
 
 def test_nan_alone_counts_as_one_value(slow: bool) -> None:
     keys = np.full(1 << 21, np.nan)
-    assert plan.is_soon_done(keys) != slow
+    assert plan.is_soon_done(keys) is (not slow)
     keys[::3] = 1
-    assert plan.is_soon_done(keys) != slow
+    assert plan.is_soon_done(keys) is (not slow)
 
 
 def test_the_cpus_that_this_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
