@@ -9,7 +9,7 @@ The distributions are those of the command, and four that bad guesses about them
 FILE gets every cell as JSON: the medians, their ratio and the tries. A cell where `threaded_sort`
 took more than 1.05 times as long is tried again, twice at most and with three times the rounds, as
 other work on the machine has its part in a single try. All tries are kept; the last one counts.
-After Ctrl-C the file gets what has been measured.
+After Ctrl-C the file gets what has been measured, and says so.
 Each dtype and size has a cell in which `np.sort` is set beside itself in the same way: what that
 ratio is off by is the machine's doing.
 """
@@ -17,7 +17,6 @@ ratio is off by is the machine's doing.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import sys
@@ -161,12 +160,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     words = sys.argv[2:] if arguments is None else arguments[1:]
     found = []
-    with contextlib.suppress(KeyboardInterrupt):
+    interrupted = False
+    try:
         for cell in cells(options.sizes, options.dtypes, options.distributions, options.threads):
             found.append(cell)
             if cell["threads"] is not None and cell["ratio"] > BOUND:
                 print(_told(cell), flush=True)
+    except KeyboardInterrupt:
+        interrupted = True
     sorts = [cell for cell in found if cell["threads"] is not None]
+    if not sorts:
+        print("interrupted before the first cell", file=sys.stderr)
+        return 130
     itself = [cell["tries"][0]["ratio"] for cell in found if cell["threads"] is None]
     above = [cell for cell in sorts if cell["ratio"] > BOUND]
     record = {
@@ -174,6 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": asdict(describe_machine()),
         "bound": BOUND,
+        "interrupted": interrupted,
         "cells": len(sorts),
         "above": len(above),
         "worst": max(cell["ratio"] for cell in sorts),
