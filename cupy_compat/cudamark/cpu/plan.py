@@ -161,8 +161,7 @@ def _are_varied_enough(a: NDArray[Any], gain: Gain, workers: int) -> bool:
             if not least.is_reached(a.size, workers):
                 return False
     # Short keys are counted: what they are makes no difference to that.
-    nan = sum(map(operator.ne, probes, probes))
-    return a.itemsize == 2 or nan <= _NAN * len(probes)
+    return a.itemsize == 2 or sum(map(operator.ne, probes, probes)) <= _NAN * len(probes)
 
 
 def _gain(dtype: np.dtype[Any], threads: int) -> Gain:
@@ -170,13 +169,12 @@ def _gain(dtype: np.dtype[Any], threads: int) -> Gain:
         return _COMPLEX
     if dtype.itemsize == 1:
         return _BYTES
-    dates = dtype.kind in "mM"
-    slow = numpy_is_slow(plain_key(dtype) if dates else dtype)
+    slow = numpy_is_slow(plain_key(dtype))
     if slow and dtype.itemsize == 2:
         return _SLOW_SHORTS
     if slow:
         return _SLOW_LONGS if dtype.itemsize == 8 else _SLOW
-    if dates:
+    if dtype.kind in "mM":
         return _DATES_ALONE if threads == 1 else _SLOW
     return _FAST[dtype.newbyteorder("=")]
 
@@ -198,8 +196,7 @@ def _method(dtype: np.dtype[Any]) -> _Sort:
 
 def plain_key(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the number type that stands for a dtype: dates and durations are int64 inside."""
-    kind = "i" if dtype.kind in "mM" else dtype.kind
-    return np.dtype(f"{dtype.byteorder}{kind}{dtype.itemsize}")
+    return np.dtype(f"{dtype.byteorder}i8") if dtype.kind in "mM" else dtype
 
 
 def is_for_numpy_alone(key: np.dtype[Any]) -> bool:
