@@ -10,14 +10,14 @@ import than all of this package.
 import _frozen_importlib
 import sys
 from _frozen_importlib import ModuleSpec
-from _thread import RLock, get_ident
+from _thread import RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    Action = Callable[[ModuleType], None]
+    Action = Callable[[ModuleType], object]
 else:
     # Hints that can be evaluated, since some people have all imports checked by them while they
     # run, and that need no import.
@@ -36,8 +36,9 @@ def arm(name: str, action: Action) -> None:
         finder = _Finder(name, action)
         if isinstance(sys.meta_path, list):
             sys.meta_path.insert(0, finder)
-        else:
-            # Somebody replaced it by a tuple, which imports go through as well.
+        elif sys.meta_path is not None:
+            # Somebody replaced it by a tuple, which imports go through as well. It is None while
+            # the interpreter shuts down, and then nothing is imported any more.
             sys.meta_path = (finder, *sys.meta_path)
 
 
@@ -104,18 +105,21 @@ class _OwnLock:
 class ImportLock:
     """The lock that Python itself holds while it imports the module of a name.
 
-    Who has it is sure that no other thread imports the module meanwhile. The thread that is
-    importing it gets it too.
+    While this thread has it, no other thread imports the module. The thread that is importing the
+    module gets it too.
     """
 
     # Private, but every import of Python goes through it.
     _make = getattr(_frozen_importlib, "_ModuleLockManager", _OwnLock)
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._lock = ImportLock._make(name)
         self._held = False
 
     def __enter__(self) -> None:
+        if _is_orphaned(self._name):
+            return
         try:
             self._lock.__enter__()
         except RuntimeError:
@@ -126,6 +130,16 @@ class ImportLock:
     def __exit__(self, *error: object) -> None:
         if self._held:
             self._lock.__exit__(*error)
+
+
+def _is_orphaned(name: str) -> bool:
+    """Tell whether the thread that holds Python's lock on that name does not exist any more.
+
+    A process that was forked while another thread imported the module would wait for ever.
+    """
+    reference = getattr(_frozen_importlib, "_module_locks", {}).get(name)
+    owner = getattr(reference and reference(), "owner", None)
+    return owner is not None and owner not in sys._current_frames()
 
 
 def _meta_path() -> "list[object]":
@@ -152,7 +166,6 @@ class _Finder:
     def __init__(self, name: str, action: Action) -> None:
         self.name = name
         self.action: Action | None = action
-        self._asking: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<cupy_compat: waits for {self.name}>"
@@ -163,19 +176,23 @@ class _Finder:
         # Every import of the process passes here: this comparison is all that it costs.
         if name != self.name:
             return None
-        thread = get_ident()
-        # Finders behind this one may ask all finders again, and so this one.
-        if self.action is None or thread in self._asking:
+        if self.action is None or self._is_asking():
             return None
-        self._asking.add(thread)
-        try:
-            spec = self._ask_behind(name, path, target)
-        finally:
-            self._asking.discard(thread)
+        spec = self._ask_behind(name, path, target)
         loader = getattr(spec, "loader", None)
         if hasattr(loader, "exec_module") and not _is_ours(loader):
             spec.loader = _Loader(loader, self)  # type: ignore
         return spec
+
+    def _is_asking(self) -> bool:
+        """Tell whether this thread is here already: finders behind may ask all finders again."""
+        # The stack says so. A mark of our own could be left behind by Ctrl-C.
+        frame = sys._getframe(2)
+        while frame is not None:
+            if frame.f_code is _Finder._ask_behind.__code__ and frame.f_locals["self"] is self:
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
+        return False
 
     def _ask_behind(
         self, name: str, path: object, target: "ModuleType | None"

@@ -223,6 +223,7 @@ def test_a_meta_path_that_is_gone_at_shutdown_is_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "meta_path", None)
+    _hook.arm(NAME, act)
     assert not _hook.is_armed(NAME)
     _hook.disarm(NAME)
 
