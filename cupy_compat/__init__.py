@@ -3,12 +3,16 @@
 ``import cupy_compat`` before ``import cupy`` is all. On Python 3.11 and 3.12 it does nothing unless
 the environment variable ``CUPY_COMPAT`` says ``always``; on later ones it waits for CuPy, tries
 CuPy's own ``memoize``, and repairs it only if it fails.
+
+(For pytest, which would warn that it cannot rewrite this package's assertions where the start of
+Python has imported it already: PYTEST_DONT_REWRITE.)
 """
 
 # Everybody who depends on this package pays for what is imported here at every start of Python:
 # nothing but the smallest modules of our own, and not even ``__future__`` or ``typing``. They are
 # imported relatively, for those who vendor the package under another name.
 import sys
+from os.path import abspath
 
 from . import _policy
 
@@ -27,8 +31,6 @@ else:
     ModuleType = type(sys)
     cupy_compat = sys.modules[__name__]
 
-    # Type checkers would take any name that this might answer. It is defined before what is
-    # annotated with Status, because beartype for one reads hints as soon as it can.
     def __getattr__(name: str) -> object:
         if name == "Status":
             from ._status import Status
@@ -37,17 +39,23 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+# What is imported late must be found after a chdir(), too: a relative entry of sys.path leaves
+# relative ones here if it is a zip file.
+__path__ = [abspath(folder) for folder in __path__]
+
 _UTIL = "cupy._util"
 _PACKAGES = ("cupy", "cupy_backends", "cupyx")
 
 _uninstalled = False
-# A CuPy that was mended after its import had failed, and waits to be imported again: Python hands
+# A CuPy that was repaired after its import had failed, and waits to be imported again: Python hands
 # out the same module then.
 _dropped: "ModuleType | None" = None
+# A CuPy that could not be examined, and why.
+_failed: "tuple[ModuleType, str] | None" = None
 
 
 def install(force: bool = False) -> "cupy_compat.Status":
-    """Arm the repair, and mend a CuPy whose import has failed in this process already.
+    """Arm the repair, and repair a CuPy whose import has failed in this process already.
 
     Importing ``cupy_compat`` does this by itself. Calling it again changes nothing more. While
     another thread imports CuPy, it waits for the end of that.
@@ -68,38 +76,70 @@ def install(force: bool = False) -> "cupy_compat.Status":
         Once, if ``CUPY_COMPAT`` is none of ``auto``, ``always`` and ``never``; it counts as
         ``auto`` then.
     """
+    arm(force)
+    return status()
+
+
+def arm(force: bool = False) -> None:
+    """Do as ``install()`` and return nothing, which spares a start of Python the record.
+
+    Start-up files call it, so its name must stay.
+    """
+    # Decided in any case, because a wrong value warns.
     decision = _policy.decide()
     if force or decision.arm:
         _install()
-    return status()
 
 
 def uninstall() -> None:
     """Take the hook away, and give a repaired ``cupy._util`` its own ``functools`` back.
 
     Functions that were memoized meanwhile keep working. Without ``install()`` nothing happens.
+    While another thread imports CuPy, it waits for the end of that.
     """
     global _uninstalled
     from . import _hook
 
     _uninstalled = True
-    _hook.disarm(_UTIL)
-    util = _hook.executed(_UTIL) or _dropped
-    if util is not None:
-        from . import _repair
+    with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
+        _hook.disarm(_UTIL)
+        util = _hook.executed(_UTIL) or _dropped
+        if util is not None:
+            from . import _repair
 
-        with _hook.ImportLock(_UTIL):
             _repair.undo(util)
 
 
 def status() -> "cupy_compat.Status":
     """Return what the shim has done in this process so far, and why.
 
-    Nothing is imported for it, and nothing is changed.
+    Nothing is imported of CuPy for it, and nothing is changed.
     """
-    from . import _hook, _status
+    try:
+        from . import _hook, _status
 
-    return _status.report(_UTIL, _hook.executed(_UTIL) or _dropped, _uninstalled)
+        util = _hook.executed(_UTIL) or _dropped
+        failure = _failed[1] if _failed is not None and _failed[0] is util else ""
+        return _status.report(_UTIL, util, _uninstalled, failure)
+    except Exception as error:
+        # An upgrade or an uninstallation took its files away from under a running process.
+        return _last_words(error)
+
+
+def _last_words(error: Exception) -> "cupy_compat.Status":
+    from types import SimpleNamespace
+
+    util = getattr(sys.modules.get(_UTIL), "__dict__", {})
+    repaired = getattr(type(util.get("functools")), "of_cupy_compat", False)
+    said = f"cupy_compat cannot load its own modules ({type(error).__name__}: {error})."
+    answer = SimpleNamespace(
+        state="repaired" if repaired else "inactive",
+        reason=said if _failed is None else f"{_failed[1]} {said}",
+        python=sys.version.partition(" ")[0],
+        cupy=getattr(sys.modules.get("cupy"), "__version__", None),
+        cython=util.get("cython_build_ver"),
+    )
+    return answer  # type: ignore[return-value]
 
 
 def _install() -> None:
@@ -111,24 +151,38 @@ def _install() -> None:
     _hook.arm(_UTIL, _examine)
     with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
         util = _hook.executed(_UTIL)
-        if util is None:
-            return
-        # A healthy CuPy is not tried again and again, since each trial leaves a trace in it.
-        if status().state != "healthy":
-            _examine(util)
         # A failed import of CuPy leaves some of its modules behind, and they keep the next one from
-        # succeeding. They are only dropped where that failure was the one mended here.
-        if "cupy" not in sys.modules and status().state == "repaired":
+        # succeeding. They are dropped only where that failure is the one repaired here.
+        if util is not None and _examine(util, again=False) and "cupy" not in sys.modules:
             _dropped = util
             for name in list(sys.modules):
                 if name.partition(".")[0] in _PACKAGES:
                     del sys.modules[name]
 
 
-def _examine(util: ModuleType) -> None:
-    from . import _repair
+def _examine(util: ModuleType, again: bool = True) -> bool:
+    """Examine a ``cupy._util``, and tell whether it was found broken and was repaired.
 
-    _repair.examine(util)
+    Whatever goes wrong with the shim itself, CuPy is left alone and its import goes on.
+    """
+    global _failed
+    struck: Exception | None = None
+    _failed = None
+    try:
+        from . import _repair
+
+        # A healthy CuPy is not tried again and again, since each trial leaves a trace in it.
+        if not again and (_repair.verdict(util) or ("", ""))[0] == "healthy":
+            return False
+        found_broken, struck = _repair.examine(util)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        _failed = util, f"CuPy is left alone: cupy_compat could not examine it ({said})."
+        return False
+    if struck is not None:
+        # The import ends as it would have without the shim.
+        raise struck
+    return found_broken
 
 
 if _policy.decide().arm:

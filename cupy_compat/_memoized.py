@@ -1,21 +1,21 @@
-"""A function that takes no metadata, and the metadata beside it."""
+"""A function that refuses metadata, and the metadata beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, NoReturn, cast
 
 
 def _template(*args: Any, **kwargs: Any) -> Any:
-    # Never called: what every memoized function keeps for its metadata is made of this one's code.
+    # Never called: each memoized function keeps its metadata in a function made from this code.
     pass
 
 
 class _Metadata:
-    """An attribute that a Python function answers, which is kept for its metadata alone.
+    """An attribute that a Python function, kept for its metadata alone, answers.
 
-    So attributes are read, checked, set and deleted as a function's are.
+    It is read, checked, set and deleted as a function's attribute is.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -23,36 +23,57 @@ class _Metadata:
         # Kept here and not in this module, which may be loaded again while functions live.
         self._slot = vars(owner)["_function"]
 
-    def function_of(self, instance: MemoizedFunction) -> FunctionType:
+    def function_of(self, instance: cython_function_or_method) -> FunctionType:
         function: FunctionType = self._slot.__get__(instance)
         return function
 
-    def set_function(self, instance: MemoizedFunction, function: FunctionType) -> None:
+    def set_function(self, instance: cython_function_or_method, function: FunctionType) -> None:
         self._slot.__set__(instance, function)
 
-    def __get__(self, instance: MemoizedFunction | None, owner: type | None = None) -> Any:
+    def __get__(self, instance: cython_function_or_method | None, owner: type | None = None) -> Any:
         return self if instance is None else getattr(self.function_of(instance), self._name)
 
-    def __set__(self, instance: MemoizedFunction, value: Any) -> None:
+    def __set__(self, instance: cython_function_or_method, value: Any) -> None:
         setattr(self.function_of(instance), self._name, value)
 
-    def __delete__(self, instance: MemoizedFunction) -> None:
+    def __delete__(self, instance: cython_function_or_method) -> None:
         delattr(self.function_of(instance), self._name)
 
 
-class _ModuleName(_Metadata, str):
-    """The same for ``__module__``, which people expect to be a string in any class."""
+class _Type(type):
+    """What keeps a class written in Python as fixed as one written in C.
+
+    Cython's class can be neither changed nor called. So IPython's autoreload, which changes classes
+    in place, leaves functions of an older version of this package intact.
+    """
+
+    @property
+    def __call__(cls) -> Callable[..., Any]:
+        return _call
+
+    @property
+    def __module__(cls) -> str:  # type: ignore[override]
+        # The class itself keeps the descriptor of its instances' __module__ under this name.
+        return __name__
+
+    def __setattr__(cls, name: str, value: object) -> NoReturn:
+        raise TypeError(f"cannot set {name!r} attribute of immutable type {cls.__name__!r}")
+
+    def __delattr__(cls, name: str) -> NoReturn:
+        raise TypeError(f"cannot delete {name!r} attribute of immutable type {cls.__name__!r}")
 
 
-class MemoizedFunction:
+class cython_function_or_method(metaclass=_Type):
     # What ``cupy.memoize`` would have returned, had its inner function taken metadata. CuPy 13.5
-    # and later return a function of Cython's, which this resembles. This is no docstring, because
-    # a memoized function is asked for its own under that name.
+    # and later return a function of Cython's, which this resembles. Ray, Celery, Sphinx, pydantic
+    # and others recognize those by the name of their class. This is no docstring, because a
+    # memoized function is asked for its own under that name.
 
-    # The slot __call__ has calls go to the native function with no Python code on their way.
+    # Python looks __call__ up in the class and finds this slot, so a call reaches the native
+    # function with no Python code on its way. An attribute's name reaches __getattribute__ instead.
     __slots__ = ("__call__", "__dict__", "__qualname__", "__weakref__", "_function")
 
-    __module__ = _ModuleName(__name__)
+    __module__ = _Metadata()
     __name__ = _Metadata()
     __doc__ = _Metadata()
     __annotations__ = _Metadata()
@@ -61,44 +82,92 @@ class MemoizedFunction:
     __defaults__ = _Metadata()
     __globals__ = _Metadata()
     __kwdefaults__ = _Metadata()
-    if hasattr(FunctionType, "__annotate__"):
+    # Not hasattr(), which every class answers for itself.
+    if "__annotate__" in vars(FunctionType):
         __annotate__ = _Metadata()
 
-    def __init__(self, native: Callable[..., Any], module: dict[str, Any]) -> None:
-        # The inner function of ``cupy.memoize``, and the globals that it has. No docstring, as
-        # IPython shows that of a function's class and of its __init__ beside the function's own.
-        name = native.__name__
-        # Named as Cython names it: where no such file is, the memoized function's source is found.
-        file = f"{module['__name__'].replace('.', '/')}.pyx"
-        code = _template.__code__.replace(co_name=name, co_filename=file)
-        type(self).__code__.set_function(self, FunctionType(code, module))
-        self.__call__ = native
-        self.__qualname__ = f"memoize.<locals>.decorator.<locals>.{name}"
-
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)
+        return self if instance is None else MethodType(cast(Any, self), instance)
 
-    # A class cannot hold a descriptor for __qualname__, so it is a slot that these two guard, with
-    # the help of another attribute's descriptor. And a function's __dict__ cannot be deleted.
+    # f.__call__ is a method like any other: it can be pickled and has a signature, and what is
+    # assigned to it lies in __dict__ and changes no call. A class cannot hold a descriptor for
+    # __qualname__, so it is a slot that __setattr__ and __delattr__ guard, with the help of another
+    # attribute's descriptor. And a function's __dict__ cannot be deleted.
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__call__":
+            try:
+                return self.__dict__[name]
+            except KeyError:
+                return MethodType(_call, self)
+        return object.__getattribute__(self, name)
+
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "__call__":
+            self.__dict__[name] = value
+            return
         if name == "__qualname__":
             setattr(type(self).__code__.function_of(self), name, value)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
+        if name == "__call__":
+            try:
+                del self.__dict__[name]
+            except KeyError:
+                raise AttributeError(name) from None
+            return
         if name in ("__qualname__", "__dict__"):
             delattr(type(self).__code__.function_of(self), name)
         object.__delattr__(self, name)
 
     def __reduce__(self) -> str:
         # Pickled and copied by name, as functions are.
-        return self.__qualname__
+        name: str = self.__qualname__
+        return name
 
     def __repr__(self) -> str:
         return f"<cyfunction {self.__qualname__} at {id(self):#x}>"
 
 
-# Who looks at a memoized function sees no more than at one of Cython's.
+_native: Any = vars(cython_function_or_method)["__call__"]
+
+
+# Without annotations, since f.__call__ shows its signature.
+def _call(self, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+    return _native.__get__(self)(*args, **kwargs)
+
+
+_call.__name__ = "__call__"
+_call.__qualname__ = "cython_function_or_method.__call__"
+
+
+def with_metadata(native: Callable[..., Any], module: dict[str, Any]) -> Any:
+    """Return a function that calls a native one and takes metadata.
+
+    Parameters
+    ----------
+    native : callable
+        The inner function of ``cupy.memoize``.
+    module : dict
+        The globals that it has.
+
+    Returns
+    -------
+    cython_function_or_method
+        It has no metadata of its own yet, only what Cython's inner function has.
+    """
+    self = object.__new__(cython_function_or_method)
+    name = native.__name__
+    # Named as Cython names it: where no such file is, the memoized function's source is found.
+    file = f"{module['__name__'].replace('.', '/')}.pyx"
+    code = _template.__code__.replace(co_name=name, co_filename=file)
+    cython_function_or_method.__code__.set_function(self, FunctionType(code, module))
+    _native.__set__(self, native)
+    self.__qualname__ = f"memoize.<locals>.decorator.<locals>.{name}"
+    return self
+
+
+# Whoever looks at a memoized function sees no more than at one of Cython's.
 for _name in ("_function", "__slots__", "__weakref__", "__firstlineno__", "__static_attributes__"):
-    if _name in vars(MemoizedFunction):
-        delattr(MemoizedFunction, _name)
+    if _name in vars(cython_function_or_method):
+        type.__delattr__(cython_function_or_method, _name)

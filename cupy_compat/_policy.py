@@ -45,7 +45,7 @@ def _warn(value: str) -> None:
 
     # Up through decide() and whoever asked it, to the line that imports or installs.
     warnings.warn(
-        f"{VARIABLE}={value!r} means nothing; it is taken as 'auto'. "
+        f"{VARIABLE}={value!r} is not valid; using 'auto'. "
         "The values are 'auto', 'always' and 'never'.",
         RuntimeWarning,
         stacklevel=4,

@@ -1,4 +1,4 @@
-"""What is broken in some builds of CuPy, and how it is mended.
+"""What is broken in some builds of CuPy, and how it is repaired.
 
 ``cupy.memoize`` ends in ``functools.wraps(f)(ret)`` over its inner function ``ret``. CuPys up to
 13.4 are compiled with Cython's ``binding=False``, and since Cython 3.1 that makes ``ret`` a plain
@@ -6,8 +6,7 @@ built-in function, whose metadata cannot be written: ``wraps`` raises, although 
 fine. So the repair touches ``wraps`` alone: the module gets a ``functools`` whose ``wraps`` puts
 the metadata beside the function. Cache, per-device keys and ``clear_memo`` stay CuPy's own.
 
-This module knows nothing of how modules are imported. Whoever calls it sees to it that only one
-thread at a time does.
+This module knows nothing of how modules are imported. Its caller lets in one thread at a time.
 """
 
 from __future__ import annotations
@@ -15,9 +14,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Verdict = tuple[Literal["inactive", "healthy", "repaired"], str]
+
+
+class Examined(NamedTuple):
+    """What came of an examination.
+
+    Attributes
+    ----------
+    found_broken : bool
+        Whether a trial showed the failure just now, and the repair was made.
+    struck : Exception or None
+        What hit the trial from outside, such as a signal's exception. The caller raises it.
+    """
+
+    found_broken: bool = False
+    struck: Exception | None = None
+
 
 # Of a CuPy that was left as it is, so that it need not be tried again. What was done to one is
 # read from that CuPy.
@@ -27,7 +42,7 @@ _tried: tuple[ModuleType, Verdict] | None = None
 _undone: tuple[ModuleType, object] | None = None
 
 
-def examine(util: ModuleType) -> None:
+def examine(util: ModuleType) -> Examined:
     """Try CuPy's own ``memoize``, and repair it only if it fails to copy metadata.
 
     Parameters
@@ -39,35 +54,43 @@ def examine(util: ModuleType) -> None:
     global _tried, _undone
     found = vars(util).get("functools")
     if _copes(found):
-        return
+        return Examined()
     if _undone is not None and _undone[0] is util and found is functools:
         util.functools, _undone = _undone[1], None  # type: ignore[attr-defined]
-        return
+        return Examined()
     memoize = getattr(util, "memoize", None)
     if not callable(memoize):
         _tried = util, ("inactive", "CuPy is left alone: its cupy._util has no memoize.")
-        return
+        return Examined()
     failure = _failure_of(memoize)
+    if failure is not None and not _is_copying(failure):
+        # CuPy's own failures happen again. What does not was a job's time limit, or the like.
+        again = _failure_of(memoize)
+        if type(again) is not type(failure):
+            return Examined(struck=failure)
     if failure is None:
         _tried = util, ("healthy", "CuPy's own memoize works; nothing was changed.")
-        return
-    told = f"{type(failure).__name__}: {failure}"
-    if found is functools:
-        util.functools = _CopingFunctools(  # type: ignore[attr-defined]
-            util,
-            f"CuPy's memoize failed to copy a function's metadata ({told}); "
+        return Examined()
+    said = f"{type(failure).__name__}: {failure}"
+    if found is functools and _is_copying(failure):
+        from ._functools import coping_functools
+
+        util.functools = coping_functools(  # type: ignore[attr-defined]
+            vars(util),
+            f"CuPy's memoize failed to copy a function's metadata ({said}); "
             "cupy._util was given a functools whose wraps copes.",
         )
         if _failure_of(memoize) is None:
-            return
+            return Examined(found_broken=True)
         util.functools = functools  # type: ignore[attr-defined]
     _tried = (
         util,
         (
             "inactive",
-            f"CuPy is left alone: its memoize fails ({told}), but not over functools.wraps.",
+            f"CuPy is left alone: its memoize fails ({said}), and not while copying metadata.",
         ),
     )
+    return Examined()
 
 
 def verdict(util: ModuleType) -> Verdict | None:
@@ -75,7 +98,7 @@ def verdict(util: ModuleType) -> Verdict | None:
     # Each is read once: status() takes no lock, and another thread may undo the repair meanwhile.
     found, tried = vars(util).get("functools"), _tried
     if _copes(found):
-        return "repaired", found.reason  # type: ignore[union-attr]
+        return "repaired", found._self_reason  # type: ignore[union-attr]
     if tried is not None and tried[0] is util:
         return tried[1]
     return None
@@ -92,7 +115,7 @@ def undo(util: ModuleType) -> None:
 
 
 def _copes(found: object) -> bool:
-    # By an attribute, not by the class: another copy of this module may have done it.
+    # By an attribute, not by the class: another copy of this package may have done it.
     return getattr(type(found), "of_cupy_compat", False) is True
 
 
@@ -110,34 +133,13 @@ def _failure_of(memoize: Callable[..., Any]) -> Exception | None:
     return None
 
 
-class _CopingFunctools:
-    """``functools`` for one module, with a ``wraps`` for wrappers that refuse metadata."""
-
-    of_cupy_compat = True
-
-    def __init__(self, module: ModuleType, reason: str) -> None:
-        # Imported here, because a healthy CuPy never needs it.
-        from ._memoized import MemoizedFunction
-
-        self._make = functools.partial(MemoizedFunction, module=vars(module))
-        self.reason = reason
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(functools, name)
-
-    def __repr__(self) -> str:
-        return "<module 'functools' with a wraps that copes, by cupy_compat>"
-
-    def wraps(
-        self, wrapped: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Do as ``functools.wraps``, with a wrapper that takes any metadata.
-
-        Every wrapper is replaced, not only one that refuses: with Cython 3.2.6 one that takes what
-        it is given now refuses the annotations that somebody else may give it later.
-        """
-
-        def decorate(wrapper: Callable[..., Any]) -> Callable[..., Any]:
-            return functools.update_wrapper(self._make(wrapper), wrapped, *args, **kwargs)
-
-        return decorate
+def _is_copying(failure: Exception) -> bool:
+    """Tell whether a failure comes out of copying metadata, as the known one does."""
+    trace = failure.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (
+        isinstance(failure, (AttributeError, TypeError))
+        and trace is not None
+        and trace.tb_frame.f_globals.get("__name__") == functools.__name__
+    )

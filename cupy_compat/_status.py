@@ -1,35 +1,26 @@
-"""What the shim did, as a record for people and programs."""
+"""What the shim did, as a record for people and programs; loaded when somebody asks."""
+
+from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
 
 from . import _hook, _policy
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from dataclasses import dataclass
-    from types import ModuleType
-    from typing import Literal
-
-    State = Literal["inactive", "armed", "healthy", "repaired"]
-else:
-    # Nothing is imported for the sake of a hint: where every start of Python arms the shim, every
-    # start loads this module. For the same reason the record below is no dataclass.
-    ModuleType = type(sys)
-    State = str
-
-    def dataclass(*, frozen):
-        return lambda record: record
+State = Literal["inactive", "armed", "healthy", "repaired"]
 
 
-@dataclass(frozen=True)  # for type checkers, who would let anybody change it otherwise
+@dataclass(frozen=True)
 class Status:
     """What ``cupy_compat`` has done in this process. It cannot be changed.
 
     Attributes
     ----------
     state : {'inactive', 'armed', 'healthy', 'repaired'}
-        ``inactive``: nothing is done; ``armed``: CuPy is waited for; ``healthy``: CuPy was loaded
-        and needed nothing; ``repaired``: CuPy was loaded, or found broken, and mended.
+        ``inactive``: the shim does nothing; ``armed``: it waits for CuPy; ``healthy``: CuPy was
+        loaded and needed nothing; ``repaired``: CuPy was broken, and the shim repaired it.
     reason : str
         Why, in a sentence.
     python : str
@@ -41,54 +32,19 @@ class Status:
         say.
     """
 
-    __slots__ = __match_args__ = ("state", "reason", "python", "cupy", "cython")
-
     state: State
     reason: str
     python: str
-    cupy: "str | None"
-    cython: "str | None"
-
-    def __init__(
-        self,
-        state: State,
-        reason: str,
-        python: str,
-        cupy: "str | None" = None,
-        cython: "str | None" = None,
-    ) -> None:
-        for name, value in zip(self.__slots__, (state, reason, python, cupy, cython), strict=True):
-            object.__setattr__(self, name, value)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a Status cannot be changed: {name}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a Status cannot be changed: {name}")
-
-    def __reduce__(self) -> "tuple[type[Status], tuple[object, ...]]":
-        return type(self), self._values()
-
-    def __eq__(self, other: object) -> bool:
-        return self._values() == other._values() if isinstance(other, Status) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def __repr__(self) -> str:
-        fields = zip(self.__slots__, self._values(), strict=True)
-        return f"Status({', '.join(f'{name}={value!r}' for name, value in fields)})"
+    cupy: str | None = None
+    cython: str | None = None
 
     def __str__(self) -> str:
         cupy = "not loaded" if self.cupy is None else self.cupy
         cython = "" if self.cython is None else f", compiled with Cython {self.cython}"
         return f"{self.state}: {self.reason} (Python {self.python}, CuPy {cupy}{cython})"
 
-    def _values(self) -> "tuple[object, ...]":
-        return tuple(getattr(self, name) for name in self.__slots__)
 
-
-def report(util_name: str, util: "ModuleType | None", uninstalled: bool) -> Status:
+def report(util_name: str, util: ModuleType | None, uninstalled: bool, failure: str) -> Status:
     """Find out from CuPy itself, from the hook and from the policy what was done.
 
     Parameters
@@ -99,15 +55,21 @@ def report(util_name: str, util: "ModuleType | None", uninstalled: bool) -> Stat
         The module of that name, if it has been executed.
     uninstalled : bool
         Whether ``uninstall()`` was called last.
+    failure : str
+        Why the shim could not examine that module; empty if it could.
     """
-    state, reason = _judge(util_name, util, uninstalled)
+    state, reason = _judge(util_name, util, uninstalled, failure)
     cupy = _hook.contents("cupy").get("__version__")
     cython = None if util is None else vars(util).get("cython_build_ver")
     python = sys.version.partition(" ")[0]
     return Status(state, reason, python, _text(cupy), _text(cython))
 
 
-def _judge(util_name: str, util: "ModuleType | None", uninstalled: bool) -> "tuple[State, str]":
+def _judge(
+    util_name: str, util: ModuleType | None, uninstalled: bool, failure: str
+) -> tuple[State, str]:
+    if failure:
+        return "inactive", failure
     if util is not None:
         from . import _repair
 
@@ -122,7 +84,7 @@ def _judge(util_name: str, util: "ModuleType | None", uninstalled: bool) -> "tup
         if not decision.arm:
             return "inactive", decision.reason
         return "inactive", "The hook is not in sys.meta_path; install() puts it there."
-    # Not so one that was mended after its import had failed, and was given up by uninstall() since.
+    # Not so one that was repaired after its import had failed, and was given up by uninstall().
     if _hook.executed(util_name) is not None:
         return "inactive", (
             f"{util_name} was loaded by another finder before the hook was asked, or examined by "
@@ -135,5 +97,5 @@ def _judge(util_name: str, util: "ModuleType | None", uninstalled: bool) -> "tup
     return "armed", f"{util_name} has not been imported yet."
 
 
-def _text(value: object) -> "str | None":
+def _text(value: object) -> str | None:
     return None if value is None else str(value)

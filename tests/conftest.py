@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import testbed
+import wrapt
 from environments import editables, installed, stranger, venv, wheels  # noqa: F401
 
 import cupy_compat
@@ -67,9 +68,10 @@ class Interpreter:
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that holds the ``cupy_compat`` under test and nothing else."""
+    """Return a folder that holds the ``cupy_compat`` under test, wrapt, and nothing else."""
     folder = tmp_path_factory.mktemp("shim")
-    (folder / "cupy_compat").symlink_to(Path(cupy_compat.__file__).parent)
+    for package in (cupy_compat, wrapt):
+        (folder / package.__name__).symlink_to(Path(package.__file__).parent)
     return folder
 
 

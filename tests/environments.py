@@ -127,11 +127,12 @@ def run(*command: str | Path, cwd: Path | None = None) -> None:
 
 
 def make(folder: Path, *options: str) -> Environment:
-    """Make an environment with the broken CuPy that is most often reported, and nothing else."""
+    """Make an environment with the broken CuPy that is most often reported, and with wrapt."""
     run(BASE, "-m", "venv", "--without-pip", *options, folder)
     made = Environment(folder)
     cupy = testbed.broken(sys.executable, "13.4.1", "3.1.1")
     (made.site / "broken_cupy.pth").write_text(f"{Environment(cupy.parent.parent).site}\n")
+    copy_package("wrapt", made)
     return made
 
 

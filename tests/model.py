@@ -22,7 +22,7 @@ from types import ModuleType
 
 UTIL = "cupy._util"
 SHIM = "cupy_compat"
-SUBMODULES = ("", "._hook", "._policy", "._repair", "._status", "._memoized")
+SUBMODULES = ("", "._hook", "._policy", "._repair", "._functools", "._status", "._memoized")
 VALUES = (None, "auto", "always", "never", "nonsense")
 FOREIGN = ("delegating", "answering", "raising")
 ARMED_BY_DEFAULT = sys.version_info >= (3, 13)
@@ -255,10 +255,10 @@ class World:
         self.kept_util = util or self.kept_util
         assert len(self.ours) <= 1, self.ours
         for copy in self.copies:
-            before = list(sys.meta_path), {n for n in sys.modules if not n.startswith(SHIM)}
+            before = list(sys.meta_path), others_modules()
             with quiet():
                 status = copy.package.status()
-            after = list(sys.meta_path), {n for n in sys.modules if not n.startswith(SHIM)}
+            after = list(sys.meta_path), others_modules()
             assert before == after, "status() changed something"
             copy.dropped = copy.package._dropped
             about = util or copy.dropped
@@ -287,6 +287,11 @@ class World:
         }
         told = [true for words, true in truth.items() if words in reason]
         assert told == [True], (reason, truth)
+
+
+def others_modules() -> set[str]:
+    """Return which modules are loaded that are neither the shim's nor the standard library's."""
+    return {n for n in sys.modules if n.partition(".")[0] not in {SHIM, *sys.stdlib_module_names}}
 
 
 @contextlib.contextmanager

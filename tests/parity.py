@@ -33,10 +33,11 @@ from cupy import _util
 
 #: Why an answer cannot be the same, for everything that is not asked.
 NOT_COMPARED = {
-    "type(f)": "Cython's own function type cannot be made from Python",
+    "type(f)": "Cython's own function type cannot be made from Python: its name is the same, its "
+    "module, its metaclass and what its class holds are others",
     "func_name, func_doc, ...": "aliases of Cython's function type for Python 2",
     "_is_coroutine": "of Cython's function type alone; asyncio reads its absence as its False",
-    "f.__call__": "CuPy's native function, whose type is another; calling it is the same",
+    "type(f.__call__)": "a method, where C's is a method-wrapper",
     "f.__code__": "its line and its local variables, of which a build in use tells nothing",
     "setting __code__, __globals__, __closure__": "refused with other words",
     "depth of memoized recursion": "on 3.11 and 3.12 each call through any object that calls "
@@ -159,6 +160,14 @@ def set_and_read(function, name, value):
     return getattr(function, name)
 
 
+def assigned_call(function):
+    """Assign to ``__call__``, and return what that changes until it is deleted."""
+    function.__call__ = None
+    found = function.__call__, "__call__" in vars(function), tried(lambda: function([]))
+    del function.__call__
+    return *found, "__call__" in vars(function)
+
+
 def answers(subject):
     """Return all answers about one subject, memoized."""
     f = cupy.memoize()(subject)
@@ -233,6 +242,24 @@ def answers(subject):
         "past all hooks": tried(lambda: object.__getattribute__(f, "__doc__")),
         "source file": f.__code__.co_filename,
         "no such": tried(lambda: f.no_such, words=False),
+        "class's name": [type(f).__name__, type(f).__qualname__, inspect.getdoc(type(f))],
+        "class is fixed": {
+            name: tried(lambda n=name: set_and_read(type(f), n, None), words=False)
+            for name in (*WRITTEN, "__call__", "__get__", "new")
+        },
+        "made anew": tried(lambda: type(f)(), words=False),
+        "derived from": isinstance(type("Derived", (type(f),), {}), type),
+        "another class": tried(lambda: setattr(f, "__class__", int), words=False),
+        "called through the class": tried(lambda: type(f).__call__(f, [])),
+        "__call__": [
+            f.__call__.__self__ is f,
+            f.__call__.__name__,
+            str(inspect.signature(f.__call__)),
+            tried(lambda: f.__call__([])),
+            f.__call__ == f.__call__,
+        ],
+        "__call__, assigned": tried(lambda: assigned_call(f)),
+        "__call__, deleted": tried(lambda: delattr(f, "__call__"), words=False),
     }
     # From here on the function is changed.
     values = ("text", None, 1, {}, (), deleted)
@@ -281,8 +308,8 @@ def behaviour():
         tried(lambda: type(holder.memoized).__name__),
     ]
     found["pickled"] = [
-        pickle.loads(pickle.dumps(one, protocol)) is one
-        for one in (global_one, Holder.memoized)
+        pickle.loads(pickle.dumps(one, protocol)) == one
+        for one in (global_one, Holder.memoized, global_one.__call__)
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
     ]
     found["not pickled"] = tried(lambda: pickle.dumps(f), words=False)

@@ -38,7 +38,7 @@ HEALTHY = {
 BROKEN = {
     **HEALTHY,
     "without": {"import": "AttributeError: not writable"},
-    "with": {**HEALTHY["with"], "type": "MemoizedFunction", "state": "repaired"},  # type: ignore[dict-item]
+    "with": {**HEALTHY["with"], "type": "cython_function_or_method", "state": "repaired"},  # type: ignore[dict-item]
     "touched": ["functools"],
 }
 
@@ -54,7 +54,7 @@ BROKEN = {
         (BROKEN, {"touched": ["functools", "memoize"]}, "memoize"),
         (HEALTHY, {"with": {"plain": "AssertionError: no"}}, "plain: AssertionError: no"),
         (HEALTHY, {"with": {"state": "repaired"}}, "touched: repaired"),
-        (HEALTHY, {"with": {"type": "MemoizedFunction"}}, "MemoizedFunction"),
+        (HEALTHY, {"with": {"type": "cython_function_or_method"}}, "cython_function_or_method"),
         (HEALTHY, {"touched": ["functools"]}, "functools"),
         ({"error": "no compiler"}, {}, "no compiler"),
     ],

@@ -102,7 +102,7 @@ def test_one_that_somebody_changed_after_its_repair_was_taken_back_is_tried_as_i
     verdict = _repair.verdict(util)
     assert verdict is not None
     assert verdict[0] == "inactive"
-    assert "not over functools.wraps" in verdict[1]
+    assert "not while copying metadata" in verdict[1]
 
 
 def test_undoing_what_was_not_repaired_forgets_the_verdict_and_changes_nothing() -> None:

@@ -87,6 +87,7 @@ GROUPS = {
                 "_policy.py",
                 "_hook.py",
                 "_repair.py",
+                "_functools.py",
                 "_memoized.py",
                 "_status.py",
             ),
@@ -98,6 +99,7 @@ GROUPS = {
                 "tests/test_policy_and_bad_cases.py",
                 "tests/test_untouched.py",
                 "tests/test_status.py",
+                "tests/test_harmless.py",
                 "tests/test_broken_cupy.py",
                 "tests/test_healthy_cupy.py",
                 # One broken CuPy and one healthy one; the others fail and work in the same way.

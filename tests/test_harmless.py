@@ -1,0 +1,249 @@
+"""Whatever goes wrong with the shim, CuPy is as without it, and ``status()`` says why."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import Interpreter, arming
+
+#: What keeps the shim from its late modules, after ``import cupy_compat`` and before CuPy.
+TROUBLES = {
+    "its files are gone": """
+        shutil.rmtree(folder)
+        importlib.invalidate_caches()
+    """,
+    "its files are of another version": """
+        for file in folder.glob("*.py"):
+            file.write_text("changed = True")
+    """,
+    "its files are half written": """
+        for file in folder.glob("*.py"):
+            file.write_text("def (")
+    """,
+    "an audit hook refuses its imports": """
+        def refuse(event, arguments):
+            if event == "import" and str(arguments[0]).startswith("cupy_compat"):
+                raise PermissionError("not allowed")
+        sys.addaudithook(refuse)
+    """,
+    "a finder refuses its imports": """
+        class Guard:
+            def find_spec(self, name, path=None, target=None):
+                if name.startswith("cupy_compat"):
+                    raise RuntimeError("not allowed")
+        sys.meta_path.insert(0, Guard())
+    """,
+    "the package and its path are forgotten": """
+        for name in [name for name in sys.modules if name.startswith("cupy_compat")]:
+            del sys.modules[name]
+        sys.path.remove(str(folder.parent))
+    """,
+}
+BEGIN = """
+import importlib, pathlib, shutil, sys
+import cupy_compat
+folder = pathlib.Path(cupy_compat.__file__).parent
+"""
+END = """
+try:
+    import cupy
+    print("imports", cupy.memoize()(len)("abc"))
+except Exception as error:
+    print(type(error).__name__, "__name__" in str(error))
+status = cupy_compat.status()
+print(status.state, "CuPy is left alone" in str(status))
+"""
+#: What CuPy does without the shim.
+ALONE = {"reference": "imports 3", "broken": "AttributeError True"}
+
+
+@pytest.fixture
+def own(tmp_path: Path, shim: Path) -> Path:
+    """Return a folder with wrapt and a ``cupy_compat`` that a test may spoil."""
+    compiled = shutil.ignore_patterns("__pycache__")
+    for package in shim.iterdir():
+        shutil.copytree(package, tmp_path / "own" / package.name, ignore=compiled)
+    return tmp_path / "own"
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("cupy", ALONE)
+def test_cupy_is_left_alone_where(
+    cupy: str, trouble: str, own: Path, request: pytest.FixtureRequest
+) -> None:
+    interpreter: Interpreter = request.getfixturevalue(cupy)
+    code = BEGIN + textwrap.dedent(TROUBLES[trouble]) + END
+    printed = interpreter.output(code, **arming(PYTHONPATH=str(own), PYTHONDONTWRITEBYTECODE="1"))
+    assert printed.splitlines() == [ALONE[cupy], "inactive True"]
+
+
+def test_without_wrapt_a_broken_cupy_fails_with_its_own_error_and_the_status_says_why(
+    broken: Interpreter, own: Path
+) -> None:
+    shutil.rmtree(own / "wrapt")
+    code = BEGIN + END + "print('No module named \\'wrapt\\'' in status.reason)"
+    printed = broken.output(code, **arming(PYTHONPATH=str(own)))
+    assert printed.splitlines() == [ALONE["broken"], "inactive True", "True"]
+
+
+def test_the_status_of_a_repaired_cupy_is_true_when_the_files_are_gone_since(
+    broken: Interpreter, own: Path
+) -> None:
+    code = BEGIN + "import cupy\nshutil.rmtree(folder)" + END
+    printed = broken.output(code, **arming(PYTHONPATH=str(own), PYTHONDONTWRITEBYTECODE="1"))
+    assert printed.splitlines() == ["imports 3", "repaired False"]
+
+
+def test_it_repairs_after_a_change_of_folder_from_a_zip_that_sys_path_names_relatively(
+    broken: Interpreter, own: Path
+) -> None:
+    with zipfile.ZipFile(own / "shim.zip", "w") as file:
+        for module in (own / "cupy_compat").glob("*.py"):
+            file.write(module, f"cupy_compat/{module.name}")
+    (own / "cupy_compat").rename(own / "not_the_package")
+    code = f"""
+        import os, sys
+        os.chdir({str(own)!r})
+        sys.path.insert(0, "shim.zip")
+        import cupy_compat
+        os.chdir("/")
+        import cupy
+        print(cupy_compat.status().state)
+    """
+    assert broken.output(code, **arming(PYTHONPATH=str(own))) == "repaired\n"
+
+
+@pytest.mark.parametrize("raised", ["TimeoutError", "AttributeError", "MemoryError"])
+def test_what_strikes_while_a_healthy_cupy_is_tried_ends_the_import_and_repairs_nothing(
+    reference: Interpreter, raised: str
+) -> None:
+    code = f"""
+        import signal, sys
+        import cupy_compat
+        struck = []
+
+        def alarm(number, frame):
+            raise {raised}("the job's time is up")
+
+        # As if the alarm came while the shim tries CuPy's memoize, and only then.
+        def trace(frame, event, argument):
+            if frame.f_code.co_name == "probe" and not struck:
+                struck.append(True)
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGALRM)
+
+        signal.signal(signal.SIGALRM, alarm)
+        sys.settrace(trace)
+        try:
+            import cupy
+        except {raised} as error:
+            print(error)
+        import cupy
+        print(cupy._util.functools is sys.modules["functools"], cupy_compat.status().state)
+    """
+    printed = reference.output(code, **arming())
+    assert printed.splitlines() == ["the job's time is up", "True healthy"]
+
+
+def test_ctrl_c_at_any_moment_of_the_search_leaves_the_hook_working(broken: Interpreter) -> None:
+    code = """
+        import functools, sys
+        import cupy_compat
+
+        def import_interrupted_at(moment):
+            passed = 0
+
+            def lines(frame, event, argument):
+                nonlocal passed
+                passed += event == "line"
+                if passed == moment:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+                return lines
+
+            def calls(frame, event, argument):
+                if frame.f_code.co_filename == cupy_compat._hook.__file__:
+                    searched.append(frame.f_locals.get("name") == "cupy._util")
+                    return lines if any(searched) else None
+
+            searched = []
+            sys.settrace(calls)
+            try:
+                import cupy
+            finally:
+                sys.settrace(None)
+
+        interrupted = 0
+        for moment in range(1, 15):
+            try:
+                import_interrupted_at(moment)
+                break
+            except KeyboardInterrupt:
+                interrupted += 1
+        import cupy
+        print(interrupted > 3, cupy_compat.status().state)
+    """
+    assert broken.output(code, **arming()) == "True repaired\n"
+
+
+def test_a_child_forked_while_another_thread_imports_cupy_does_not_wait_in_install(
+    reference: Interpreter,
+) -> None:
+    code = """
+        import os, signal, sys, threading, warnings
+        import cupy_compat
+        warnings.simplefilter("ignore")
+        begun, forked = threading.Event(), threading.Event()
+
+        class Slow:
+            def find_spec(self, name, path=None, target=None):
+                if name in ("cupy._core", "cupy._util"):
+                    begun.set()
+                    forked.wait(30)
+
+        sys.meta_path.insert(0, Slow())
+        thread = threading.Thread(target=lambda: __import__("cupy"))
+        thread.start()
+        begun.wait(30)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            cupy_compat.install(force=True)
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+        forked.set()
+        thread.join()
+    """
+    assert reference.output(code, **arming()) == "0\n"
+
+
+def test_install_keeps_the_modules_of_a_working_cupy_whose_name_alone_was_taken_out(
+    broken: Interpreter,
+) -> None:
+    code = """
+        import sys
+        import cupy_compat
+        import cupy
+        held = sys.modules.pop("cupy")
+        before = set(sys.modules)
+        print(cupy_compat.install(force=True).state, before <= set(sys.modules))
+        cupy_compat.uninstall()
+        print(cupy_compat.install(force=True).state, before <= set(sys.modules))
+        import cupy
+        print(cupy.ndarray is held.ndarray)
+    """
+    assert broken.output(code, **arming()).split() == ["repaired", "True"] * 2 + ["True"]
+
+
+def test_a_start_that_arms_builds_no_record(bare: Interpreter) -> None:
+    code = """
+        import sys
+        import cupy_compat
+        cupy_compat.arm(force=True)
+        print([name for name in ("cupy_compat._status", "dataclasses") if name in sys.modules])
+    """
+    assert bare.output(code) == "[]\n"
