@@ -76,19 +76,32 @@ def install(force: bool = False) -> "cupy_compat.Status":
         Once, if ``CUPY_COMPAT`` is none of ``auto``, ``always`` and ``never``; it counts as
         ``auto`` then.
     """
-    arm(force)
+    # The policy decides in any case, because a wrong value warns.
+    if _policy.decide()[0] or force:
+        arm()
     return status()
 
 
-def arm(force: bool = False) -> None:
-    """Do as ``install()`` and return nothing, which spares a start of Python the record.
+def arm() -> None:
+    """Do what ``install(force=True)`` does, and build no ``Status``.
 
-    Start-up files call it, so its name must stay.
+    Start-up files of environments call this, so its name must stay.
     """
-    # Decided in any case, because a wrong value warns.
-    decision = _policy.decide()
-    if force or decision.arm:
-        _install()
+    global _dropped, _uninstalled
+    from . import _hook
+
+    _uninstalled = False
+    # First of all, for whoever imports CuPy at this moment and has not come as far.
+    _hook.arm(_UTIL, _examine)
+    with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
+        util = _hook.executed(_UTIL)
+        # A failed import of CuPy leaves some of its modules behind, and they keep the next one from
+        # succeeding. They are dropped only where that failure is the one repaired here.
+        if util is not None and _examine(util, again=False) and "cupy" not in sys.modules:
+            _dropped = util
+            for name in list(sys.modules):
+                if name.partition(".")[0] in _PACKAGES:
+                    del sys.modules[name]
 
 
 def uninstall() -> None:
@@ -142,24 +155,6 @@ def _last_words(error: Exception) -> "cupy_compat.Status":
     return answer  # type: ignore[return-value]
 
 
-def _install() -> None:
-    global _dropped, _uninstalled
-    from . import _hook
-
-    _uninstalled = False
-    # First of all, for whoever imports CuPy at this moment and has not come as far.
-    _hook.arm(_UTIL, _examine)
-    with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
-        util = _hook.executed(_UTIL)
-        # A failed import of CuPy leaves some of its modules behind, and they keep the next one from
-        # succeeding. They are dropped only where that failure is the one repaired here.
-        if util is not None and _examine(util, again=False) and "cupy" not in sys.modules:
-            _dropped = util
-            for name in list(sys.modules):
-                if name.partition(".")[0] in _PACKAGES:
-                    del sys.modules[name]
-
-
 def _examine(util: ModuleType, again: bool = True) -> bool:
     """Examine a ``cupy._util``, and tell whether it was found broken and was repaired.
 
@@ -185,5 +180,5 @@ def _examine(util: ModuleType, again: bool = True) -> bool:
     return found_broken
 
 
-if _policy.decide().arm:
-    _install()
+if _policy.decide()[0]:
+    arm()

@@ -35,20 +35,24 @@ def coping_functools(module: dict[str, Any], reason: str) -> Any:
         def __repr__(self) -> str:
             return repr(self.__wrapped__)
 
-        def wraps(
-            self, wrapped: Callable[..., Any], *args: Any, **kwargs: Any
-        ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-            """Do as ``functools.wraps``, with a wrapper that takes any metadata.
+        # A property, so that who replaces functools.wraps by way of this module replaces that.
+        @property
+        def wraps(self) -> Callable[..., Any]:
+            def wraps(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Any]:
+                decorate = self.__wrapped__.wraps(*args, **kwargs)
+                # Every wrapper is replaced, not only one that refuses: with Cython 3.2.6 one that
+                # takes what it is given now refuses the annotations that it may be given later.
+                return lambda wrapper: decorate(with_metadata(wrapper, module))
 
-            It replaces every wrapper, not only one that refuses: with Cython 3.2.6 one that takes
-            what it is given now refuses the annotations that somebody else may give it later.
-            """
+            return wraps
 
-            def decorate(wrapper: Callable[..., Any]) -> Callable[..., Any]:
-                function = with_metadata(wrapper, module)
-                return functools.update_wrapper(function, wrapped, *args, **kwargs)
+        @wraps.setter
+        def wraps(self, value: object) -> None:
+            self.__wrapped__.wraps = value
 
-            return decorate
+        @wraps.deleter
+        def wraps(self) -> None:
+            del self.__wrapped__.wraps
 
     proxy = CopingFunctools(functools)
     proxy._self_reason = reason

@@ -16,13 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+    from typing import Any
 
     Action = Callable[[ModuleType], object]
 else:
     # Hints that can be evaluated, since some people have all imports checked by them while they
     # run, and that need no import.
     ModuleType = type(sys)
-    Action = object
+    Action = Any = object
 
 
 def arm(name: str, action: Action) -> None:
@@ -87,19 +88,8 @@ def is_executing(name: str) -> bool:
     return bool(getattr(contents(name).get("__spec__"), "_initializing", False))
 
 
-class _OwnLock:
-    """Stands in should Python's own vanish: it keeps out only those who ask for it."""
-
-    _lock = RLock()
-
-    def __init__(self, name: str) -> None:
-        pass
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
+# Stands in should Python's own vanish: it keeps out only those who ask for it.
+_own_lock = RLock()
 
 
 class ImportLock:
@@ -110,7 +100,7 @@ class ImportLock:
     """
 
     # Private, but every import of Python goes through it.
-    _make = getattr(_frozen_importlib, "_ModuleLockManager", _OwnLock)
+    _make: "Any" = getattr(_frozen_importlib, "_ModuleLockManager", lambda name: _own_lock)
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -10,26 +10,22 @@ FIRST_PYTHON = (3, 13)
 _warned = False
 
 
-class Decision:
-    """Whether to arm, and why, in a sentence."""
+def decide() -> "tuple[bool, str]":
+    """Decide by the environment as it is now; a value that is not valid warns once.
 
-    __slots__ = ("arm", "reason")
-
-    def __init__(self, arm: bool, reason: str) -> None:
-        self.arm = arm
-        self.reason = reason
-
-
-def decide() -> Decision:
-    """Decide by the environment as it is now; a value that means nothing warns once."""
+    Returns
+    -------
+    tuple of bool and str
+        Whether to arm, and why, in a sentence.
+    """
     chosen = environ.get(VARIABLE) or "auto"
     if chosen not in ("auto", "always", "never"):
         _warn(chosen)
         chosen = "auto"
     if chosen != "auto":
-        return Decision(chosen == "always", f"{VARIABLE}={chosen} is set.")
+        return chosen == "always", f"{VARIABLE}={chosen} is set."
     version = sys.version_info[:2]
-    return Decision(
+    return (
         version >= FIRST_PYTHON,
         f"On Python {version[0]}.{version[1]} nothing is done "
         f"unless {VARIABLE}=always or install(force=True) asks for it.",
@@ -43,7 +39,7 @@ def _warn(value: str) -> None:
     _warned = True
     import warnings
 
-    # Up through decide() and whoever asked it, to the line that imports or installs.
+    # Up through decide() and its caller, to the line that imports or installs.
     warnings.warn(
         f"{VARIABLE}={value!r} is not valid; using 'auto'. "
         "The values are 'auto', 'always' and 'never'.",

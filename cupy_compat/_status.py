@@ -80,9 +80,9 @@ def _judge(
     if not _hook.is_armed(util_name):
         if uninstalled:
             return "inactive", "uninstall() was called."
-        decision = _policy.decide()
-        if not decision.arm:
-            return "inactive", decision.reason
+        arming, why = _policy.decide()
+        if not arming:
+            return "inactive", why
         return "inactive", "The hook is not in sys.meta_path; install() puts it there."
     # Not so one that was repaired after its import had failed, and was given up by uninstall().
     if _hook.executed(util_name) is not None:

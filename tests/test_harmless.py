@@ -243,7 +243,7 @@ def test_a_start_that_arms_builds_no_record(bare: Interpreter) -> None:
     code = """
         import sys
         import cupy_compat
-        cupy_compat.arm(force=True)
+        cupy_compat.arm()
         print([name for name in ("cupy_compat._status", "dataclasses") if name in sys.modules])
     """
     assert bare.output(code) == "[]\n"

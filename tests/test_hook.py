@@ -399,7 +399,7 @@ def test_the_import_lock_is_given_to_the_thread_that_has_it_and_to_one_at_a_time
 def test_without_the_lock_of_python_one_of_our_own_keeps_threads_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_hook.ImportLock, "_make", _hook._OwnLock)
+    monkeypatch.setattr(_hook.ImportLock, "_make", lambda name: _hook._own_lock)
     test_the_import_lock_is_given_to_the_thread_that_has_it_and_to_one_at_a_time()
 
 

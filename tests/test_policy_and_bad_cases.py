@@ -45,9 +45,9 @@ def test_unless_told_otherwise_it_arms_from_python_3_13_on(
 ) -> None:
     monkeypatch.delenv("CUPY_COMPAT", raising=False)
     monkeypatch.setattr(_policy, "sys", SimpleNamespace(version_info=(*version, 1, "final", 0)))
-    decision = _policy.decide()
-    assert decision.arm is armed
-    assert f"On Python {version[0]}.{version[1]} nothing is done" in decision.reason
+    arming, reason = _policy.decide()
+    assert arming is armed
+    assert f"On Python {version[0]}.{version[1]} nothing is done" in reason
 
 
 def test_a_value_that_means_nothing_warns_once_and_counts_as_auto(bare: Interpreter) -> None:
