@@ -129,12 +129,10 @@ class cython_function_or_method(metaclass=_Type):
         return f"<cyfunction {self.__qualname__} at {id(self):#x}>"
 
 
-_native: Any = vars(cython_function_or_method)["__call__"]
-
-
 # Without annotations, since f.__call__ shows its signature.
 def _call(self, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-    return _native.__get__(self)(*args, **kwargs)
+    # No name of this module, which may be loaded again: that would give it another class.
+    return object.__getattribute__(self, "__call__")(*args, **kwargs)
 
 
 _call.__name__ = "__call__"
@@ -162,7 +160,7 @@ def with_metadata(native: Callable[..., Any], module: dict[str, Any]) -> Any:
     file = f"{module['__name__'].replace('.', '/')}.pyx"
     code = _template.__code__.replace(co_name=name, co_filename=file)
     cython_function_or_method.__code__.set_function(self, FunctionType(code, module))
-    _native.__set__(self, native)
+    vars(cython_function_or_method)["__call__"].__set__(self, native)
     self.__qualname__ = f"memoize.<locals>.decorator.<locals>.{name}"
     return self
 

@@ -34,12 +34,11 @@ class Examined(NamedTuple):
     struck: Exception | None = None
 
 
-# Of a CuPy that was left as it is, so that it need not be tried again. What was done to one is
-# read from that CuPy.
-_tried: tuple[ModuleType, Verdict] | None = None
-# A CuPy whose repair was taken back, and what it had been given: each trial leaves a trace in CuPy,
-# and this one was found broken.
-_undone: tuple[ModuleType, object] | None = None
+# Each trial leaves a trace in CuPy, so both are kept if this module is loaded again.
+# A CuPy that was left as it is, and why. What was done to one is read from that CuPy.
+_tried: tuple[ModuleType, Verdict] | None = globals().get("_tried")
+# A CuPy whose repair was taken back, and what it had been given.
+_undone: tuple[ModuleType, object] | None = globals().get("_undone")
 
 
 def examine(util: ModuleType) -> Examined:

@@ -208,8 +208,6 @@ class World:
         if module is None:
             return
         copy = self.copies[-1]
-        if submodule == "._repair":
-            self.examined = None
         if submodule == "":
             copy.uninstalled, copy.dropped = False, None
         with quiet():

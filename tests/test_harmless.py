@@ -239,6 +239,23 @@ def test_install_keeps_the_modules_of_a_working_cupy_whose_name_alone_was_taken_
     assert broken.output(code, **arming()).split() == ["repaired", "True"] * 2 + ["True"]
 
 
+def test_replacing_wraps_through_a_repaired_cupy_replaces_that_of_functools(
+    broken: Interpreter,
+) -> None:
+    code = """
+        import functools
+        from unittest import mock
+        import cupy_compat, cupy
+        own = functools.wraps
+        with mock.patch("cupy._util.functools.wraps") as replaced:
+            print(functools.wraps is replaced)
+        print(functools.wraps is own)
+        with mock.patch("functools.wraps", side_effect=own) as replaced:
+            print(cupy.memoize()(len).__name__, replaced.call_count)
+    """
+    assert broken.output(code, **arming()).split() == ["True", "True", "len", "1"]
+
+
 def test_a_start_that_arms_builds_no_record(bare: Interpreter) -> None:
     code = """
         import sys

@@ -243,10 +243,11 @@ for name in [name for name in sys.modules if name.startswith("cupy_compat.")]:
 new = cupy.memoize()(abs)
 old.__name__ = "renamed"
 print(old.__name__, old("abc"), new.__name__, new(-1), cupy_compat.status().state)
+print(old.__call__("abc"), type(old).__call__(old, "abc"), new.__call__(-1))
 """,
         CUPY_COMPAT="never",
     )
-    assert printed.split() == ["renamed", "3", "abs", "1", "repaired"]
+    assert printed.split() == ["renamed", "3", "abs", "1", "repaired", "3", "3", "1"]
 
 
 @pytest.mark.parametrize("kind", ["broken", "reference"])
