@@ -12,7 +12,6 @@ Python has imported it already: PYTEST_DONT_REWRITE.)
 # nothing but the smallest modules of our own, and not even ``__future__`` or ``typing``. They are
 # imported relatively, for those who vendor the package under another name.
 import sys
-from os.path import abspath
 
 from . import _policy
 
@@ -39,9 +38,12 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-# What is imported late must be found after a chdir(), too: a relative entry of sys.path leaves
-# relative ones here if it is a zip file.
-__path__ = [abspath(folder) for folder in __path__]
+# What is imported late must be found after a chdir(), too, and a zip file that sys.path names
+# relatively leaves relative paths here.
+if type(__spec__.loader).__name__ == "zipimporter":
+    from os.path import abspath
+
+    __path__ = [abspath(folder) for folder in __path__]
 
 _UTIL = "cupy._util"
 _PACKAGES = ("cupy", "cupy_backends", "cupyx")
@@ -161,23 +163,29 @@ def _examine(util: ModuleType, again: bool = True) -> bool:
     Whatever goes wrong with the shim itself, CuPy is left alone and its import goes on.
     """
     global _failed
-    struck: Exception | None = None
     _failed = None
     try:
-        from . import _repair
-
-        # A healthy CuPy is not tried again and again, since each trial leaves a trace in it.
-        if not again and (_repair.verdict(util) or ("", ""))[0] == "healthy":
-            return False
-        found_broken, struck = _repair.examine(util)
+        return _find_out(util, again)
+    except Exception as error:
+        struck = error
+    # What is wrong with the shim or with CuPy is wrong at a second attempt. A job's time limit is
+    # not, and without the shim the import would have ended with it.
+    try:
+        _find_out(util, again)
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
         _failed = util, f"CuPy is left alone: cupy_compat could not examine it ({said})."
         return False
-    if struck is not None:
-        # The import ends as it would have without the shim.
-        raise struck
-    return found_broken
+    raise struck
+
+
+def _find_out(util: ModuleType, again: bool) -> bool:
+    from . import _repair
+
+    # A healthy CuPy is not tried again and again, since each trial leaves a trace in it.
+    if not again and _repair.verdict(util) is not None:
+        return False
+    return _repair.examine(util)
 
 
 if _policy.decide()[0]:

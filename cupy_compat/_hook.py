@@ -15,6 +15,7 @@ from _thread import RLock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import ContextVar
     from types import ModuleType
     from typing import Any
 
@@ -23,7 +24,7 @@ else:
     # Hints that can be evaluated, since some people have all imports checked by them while they
     # run, and that need no import.
     ModuleType = type(sys)
-    Action = Any = object
+    Action = Any = ContextVar = object
 
 
 def arm(name: str, action: Action) -> None:
@@ -88,6 +89,8 @@ def is_executing(name: str) -> bool:
     return bool(getattr(contents(name).get("__spec__"), "_initializing", False))
 
 
+# The module that this thread asks the finders behind ours for.
+_asking: "ContextVar[str] | None" = None
 # Stands in should Python's own vanish: it keeps out only those who ask for it.
 _own_lock = RLock()
 
@@ -129,7 +132,11 @@ def _is_orphaned(name: str) -> bool:
     """
     reference = getattr(_frozen_importlib, "_module_locks", {}).get(name)
     owner = getattr(reference and reference(), "owner", None)
-    return owner is not None and owner not in sys._current_frames()
+    try:
+        return owner is not None and owner not in sys._current_frames()
+    except Exception:
+        # An audit hook may refuse the question.
+        return False
 
 
 def _meta_path() -> "list[object]":
@@ -166,27 +173,25 @@ class _Finder:
         # Every import of the process passes here: this comparison is all that it costs.
         if name != self.name:
             return None
-        if self.action is None or self._is_asking():
+        global _asking
+        # NumPy has loaded this. Before, it would be a third of what arming costs.
+        from _contextvars import ContextVar, copy_context
+
+        _asking = _asking or ContextVar("cupy_compat asks for", default="")
+        # Finders behind this one may ask all finders again, and so this one. A variable of the
+        # context says so, because Ctrl-C at whatever moment leaves nothing of it behind.
+        if self.action is None or _asking.get() == name:
             return None
-        spec = self._ask_behind(name, path, target)
+        spec = copy_context().run(self._ask_behind, name, path, target)
         loader = getattr(spec, "loader", None)
         if hasattr(loader, "exec_module") and not _is_ours(loader):
             spec.loader = _Loader(loader, self)  # type: ignore
         return spec
 
-    def _is_asking(self) -> bool:
-        """Tell whether this thread is here already: finders behind may ask all finders again."""
-        # The stack says so. A mark of our own could be left behind by Ctrl-C.
-        frame = sys._getframe(2)
-        while frame is not None:
-            if frame.f_code is _Finder._ask_behind.__code__ and frame.f_locals["self"] is self:
-                return True
-            frame = frame.f_back  # type: ignore[assignment]
-        return False
-
     def _ask_behind(
         self, name: str, path: object, target: "ModuleType | None"
     ) -> "ModuleSpec | None":
+        _asking.set(name)  # type: ignore[union-attr]
         # Those before it have been asked, and answered nothing.
         finders = iter(_meta_path())
         for finder in finders:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import Any, NoReturn, cast
-
-
-def _template(*args: Any, **kwargs: Any) -> Any:
-    # Never called: each memoized function keeps its metadata in a function made from this code.
-    pass
+from typing import Any, NoReturn
 
 
 class _Metadata:
@@ -87,7 +82,7 @@ class cython_function_or_method(metaclass=_Type):
         __annotate__ = _Metadata()
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(cast(Any, self), instance)
+        return self if instance is None else MethodType(self, instance)  # type: ignore[arg-type]
 
     # f.__call__ is a method like any other: it can be pickled and has a signature, and what is
     # assigned to it lies in __dict__ and changes no call. A class cannot hold a descriptor for
@@ -139,15 +134,33 @@ _call.__name__ = "__call__"
 _call.__qualname__ = "cython_function_or_method.__call__"
 
 
-def with_metadata(native: Callable[..., Any], module: dict[str, Any]) -> Any:
+def maker(name: str, module: dict[str, Any]) -> Callable[[], FunctionType]:
+    """Return what makes Python functions for metadata alone, which nobody calls.
+
+    Parameters
+    ----------
+    name : str
+        What they are called before they get another name: as Cython's inner function.
+    module : dict
+        The globals that they have.
+    """
+    # Named as Cython names it: where no such file is, the memoized function's source is found.
+    file = f"{module['__name__'].replace('.', '/')}.pyx"
+    source = f"def make():\n def {name}(*args, **kwargs): pass\n return {name}"
+    made: dict[str, Callable[[], FunctionType]] = {}
+    exec(compile(source, file, "exec"), module, made)
+    return made["make"]
+
+
+def with_metadata(native: Callable[..., Any], metadata: FunctionType) -> Any:
     """Return a function that calls a native one and takes metadata.
 
     Parameters
     ----------
     native : callable
         The inner function of ``cupy.memoize``.
-    module : dict
-        The globals that it has.
+    metadata : function
+        What keeps the metadata.
 
     Returns
     -------
@@ -155,13 +168,9 @@ def with_metadata(native: Callable[..., Any], module: dict[str, Any]) -> Any:
         It has no metadata of its own yet, only what Cython's inner function has.
     """
     self = object.__new__(cython_function_or_method)
-    name = native.__name__
-    # Named as Cython names it: where no such file is, the memoized function's source is found.
-    file = f"{module['__name__'].replace('.', '/')}.pyx"
-    code = _template.__code__.replace(co_name=name, co_filename=file)
-    cython_function_or_method.__code__.set_function(self, FunctionType(code, module))
+    cython_function_or_method.__code__.set_function(self, metadata)
     vars(cython_function_or_method)["__call__"].__set__(self, native)
-    self.__qualname__ = f"memoize.<locals>.decorator.<locals>.{name}"
+    self.__qualname__ = f"memoize.<locals>.decorator.<locals>.{native.__name__}"
     return self
 
 

@@ -14,24 +14,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 Verdict = tuple[Literal["inactive", "healthy", "repaired"], str]
-
-
-class Examined(NamedTuple):
-    """What came of an examination.
-
-    Attributes
-    ----------
-    found_broken : bool
-        Whether a trial showed the failure just now, and the repair was made.
-    struck : Exception or None
-        What hit the trial from outside, such as a signal's exception. The caller raises it.
-    """
-
-    found_broken: bool = False
-    struck: Exception | None = None
 
 
 # Each trial leaves a trace in CuPy, so both are kept if this module is loaded again.
@@ -41,7 +26,7 @@ _tried: tuple[ModuleType, Verdict] | None = globals().get("_tried")
 _undone: tuple[ModuleType, object] | None = globals().get("_undone")
 
 
-def examine(util: ModuleType) -> Examined:
+def examine(util: ModuleType) -> bool:
     """Try CuPy's own ``memoize``, and repair it only if it fails to copy metadata.
 
     Parameters
@@ -49,47 +34,51 @@ def examine(util: ModuleType) -> Examined:
     util : module
         ``cupy._util``, executed. It is left as it was if its ``memoize`` works, if it is not as
         this repair knows it, or if it is broken in a way that this repair does not cure.
+
+    Returns
+    -------
+    bool
+        Whether a trial showed the failure just now, and the repair was made.
+
+    Raises
+    ------
+    Exception
+        Whatever ``memoize`` raises that is not the failure which this repair cures.
     """
     global _tried, _undone
     found = vars(util).get("functools")
     if _copes(found):
-        return Examined()
+        return False
     if _undone is not None and _undone[0] is util and found is functools:
         util.functools, _undone = _undone[1], None  # type: ignore[attr-defined]
-        return Examined()
+        return False
     memoize = getattr(util, "memoize", None)
     if not callable(memoize):
         _tried = util, ("inactive", "CuPy is left alone: its cupy._util has no memoize.")
-        return Examined()
+        return False
     failure = _failure_of(memoize)
-    if failure is not None and not _is_copying(failure):
-        # CuPy's own failures happen again. What does not was a job's time limit, or the like.
-        again = _failure_of(memoize)
-        if type(again) is not type(failure):
-            return Examined(struck=failure)
     if failure is None:
         _tried = util, ("healthy", "CuPy's own memoize works; nothing was changed.")
-        return Examined()
+        return False
     said = f"{type(failure).__name__}: {failure}"
-    if found is functools and _is_copying(failure):
+    if found is functools:
         from ._functools import coping_functools
 
+        repaired = False
         util.functools = coping_functools(  # type: ignore[attr-defined]
             vars(util),
             f"CuPy's memoize failed to copy a function's metadata ({said}); "
             "cupy._util was given a functools whose wraps copes.",
         )
-        if _failure_of(memoize) is None:
-            return Examined(found_broken=True)
-        util.functools = functools  # type: ignore[attr-defined]
-    _tried = (
-        util,
-        (
-            "inactive",
-            f"CuPy is left alone: its memoize fails ({said}), and not while copying metadata.",
-        ),
-    )
-    return Examined()
+        try:
+            repaired = _failure_of(memoize) is None
+        finally:
+            if not repaired:
+                util.functools = functools  # type: ignore[attr-defined]
+        if repaired:
+            return True
+    _tried = util, ("inactive", f"CuPy is left alone: the repair does not cure it ({said}).")
+    return False
 
 
 def verdict(util: ModuleType) -> Verdict | None:
@@ -97,7 +86,7 @@ def verdict(util: ModuleType) -> Verdict | None:
     # Each is read once: status() takes no lock, and another thread may undo the repair meanwhile.
     found, tried = vars(util).get("functools"), _tried
     if _copes(found):
-        return "repaired", found._self_reason  # type: ignore[union-attr]
+        return "repaired", found.reason  # type: ignore[union-attr]
     if tried is not None and tried[0] is util:
         return tried[1]
     return None
@@ -119,26 +108,27 @@ def _copes(found: object) -> bool:
 
 
 def _failure_of(memoize: Callable[..., Any]) -> Exception | None:
+    """Return the error of copying metadata that ``memoize`` ends in; any other is raised."""
+
     # Annotated, because with some Cythons only annotations fail (cython/cython issue 7767).
     def probe(x: int) -> int:
         """Stand in for what CuPy memoizes."""
         return x
 
     try:
-        if memoize()(probe)(1) != 1:
-            raise RuntimeError("a memoized function returned something else")
-    except Exception as error:
-        return error
+        answer = memoize()(probe)(1)
+    except (AttributeError, TypeError) as error:
+        if _comes_of_copying(error):
+            return error
+        raise
+    if answer != 1:
+        raise RuntimeError("a memoized function returned something else")
     return None
 
 
-def _is_copying(failure: Exception) -> bool:
-    """Tell whether a failure comes out of copying metadata, as the known one does."""
-    trace = failure.__traceback__
+def _comes_of_copying(error: Exception) -> bool:
+    """Tell whether ``functools`` raised an error: it is the innermost frame, as Cython has none."""
+    trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return (
-        isinstance(failure, (AttributeError, TypeError))
-        and trace is not None
-        and trace.tb_frame.f_globals.get("__name__") == functools.__name__
-    )
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == functools.__name__

@@ -117,9 +117,28 @@ def test_it_repairs_after_a_change_of_folder_from_a_zip_that_sys_path_names_rela
     assert broken.output(code, **arming(PYTHONPATH=str(own))) == "repaired\n"
 
 
+def test_a_sandbox_that_refuses_to_show_frames_keeps_no_cupy_from_importing(
+    reference: Interpreter,
+) -> None:
+    code = """
+        import sys
+        import cupy_compat
+
+        def refuse(event, arguments):
+            if event in ("sys._getframe", "sys._current_frames"):
+                raise PermissionError(event)
+
+        sys.addaudithook(refuse)
+        import cupy
+        print(cupy_compat.install().state)
+    """
+    assert reference.output(code, **arming()) == "healthy\n"
+
+
 @pytest.mark.parametrize("raised", ["TimeoutError", "AttributeError", "MemoryError"])
-def test_what_strikes_while_a_healthy_cupy_is_tried_ends_the_import_and_repairs_nothing(
-    reference: Interpreter, raised: str
+@pytest.mark.parametrize("where", ["probe", "_find_out", "examine"])
+def test_what_strikes_while_a_healthy_cupy_is_examined_ends_the_import_and_repairs_nothing(
+    reference: Interpreter, where: str, raised: str
 ) -> None:
     code = f"""
         import signal, sys
@@ -129,9 +148,9 @@ def test_what_strikes_while_a_healthy_cupy_is_tried_ends_the_import_and_repairs_
         def alarm(number, frame):
             raise {raised}("the job's time is up")
 
-        # As if the alarm came while the shim tries CuPy's memoize, and only then.
+        # As if the alarm came at that moment.
         def trace(frame, event, argument):
-            if frame.f_code.co_name == "probe" and not struck:
+            if frame.f_code.co_name == "{where}" and not struck:
                 struck.append(True)
                 sys.settrace(None)
                 signal.raise_signal(signal.SIGALRM)

@@ -218,7 +218,7 @@ def test_a_function_whose_annotations_alone_fail_is_repaired_even_if_they_come_l
         _util="""
 import functools
 
-class Wrapper:
+class cython_function_or_method:
     def __init__(self, call): self.call = call
     __name__ = __qualname__ = "ret"
     __annotations__ = __annotate__ = property(None, len)
@@ -226,7 +226,7 @@ class Wrapper:
 
 def memoize():
     def decorator(f):
-        return functools.wraps(f)(Wrapper(f))
+        return functools.wraps(f)(cython_function_or_method(f))
     return decorator
 """,
     )
