@@ -168,10 +168,10 @@ class _Finder:
         return f"<cupy_compat: waits for {self.name}>"
 
     def find_spec(
-        self, name: str, path: object = None, target: "ModuleType | None" = None
+        self, fullname: str, path: object = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
         # Every import of the process passes here: this comparison is all that it costs.
-        if name != self.name:
+        if fullname != self.name:
             return None
         global _asking
         # NumPy has loaded this. Before, it would be a third of what arming costs.
@@ -180,9 +180,9 @@ class _Finder:
         _asking = _asking or ContextVar("cupy_compat asks for", default="")
         # Finders behind this one may ask all finders again, and so this one. A variable of the
         # context says so, because Ctrl-C at whatever moment leaves nothing of it behind.
-        if self.action is None or _asking.get() == name:
+        if self.action is None or _asking.get() == fullname:
             return None
-        spec = copy_context().run(self._ask_behind, name, path, target)
+        spec = copy_context().run(self._ask_behind, fullname, path, target)
         loader = getattr(spec, "loader", None)
         if hasattr(loader, "exec_module") and not _is_ours(loader):
             spec.loader = _Loader(loader, self)  # type: ignore

@@ -130,6 +130,7 @@ def _call(self, /, *args, **kwargs):  # type: ignore[no-untyped-def]
     return object.__getattribute__(self, "__call__")(*args, **kwargs)
 
 
+_call.__doc__ = type.__call__.__doc__
 _call.__name__ = "__call__"
 _call.__qualname__ = "cython_function_or_method.__call__"
 
