@@ -11,9 +11,9 @@ from cupy_compat import __version__
 
 #: Each command, the module whose ``main(arguments)`` does it, and what it does in a line.
 COMMANDS = {
-    "run": ("cupy_compat.run", "run a program as python would, with its CuPy repaired"),
-    "enable": ("cupy_compat.enable", "have every start of this environment's Python armed"),
-    "disable": ("cupy_compat.disable", "take back what enable did"),
+    "run": ("cupy_compat.start.run", "run a program as python would, with its CuPy repaired"),
+    "enable": ("cupy_compat.start.enable", "have every start of this environment's Python armed"),
+    "disable": ("cupy_compat.start.disable", "take back what enable did"),
     "cudamark": (
         "cupy_compat.cudamark.command",
         "sort one array with 1, 2, 4 ... threads, CPU or GPU",

@@ -20,7 +20,7 @@ from environments import (
     run,
 )
 
-from cupy_compat._startup import Startup
+from cupy_compat.start.files import Startup
 
 #: What a start did, without importing cupy_compat where it did nothing.
 STATE = """

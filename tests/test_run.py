@@ -17,7 +17,7 @@ from environments import (
     passes_import,
 )
 
-from cupy_compat.run import own_options
+from cupy_compat.start.run import own_options
 
 #: Prints what a program can ask of the Python that runs it.
 PROBE = """
@@ -329,7 +329,7 @@ def test_what_the_user_has_python_start_with_is_run_as_ever(
     assert ("mine" in plain.stdout + plain.stderr) or ("nowhere" in plain.stderr)
     # The variables are set late, lest the Python of the command itself heeds them as well.
     late = f"import sys, os; os.environ.update({variables})\n"
-    run = late + "from cupy_compat.run import main; main(sys.argv[1:])"
+    run = late + "from cupy_compat.start.run import main; main(sys.argv[1:])"
     assert told(with_user_site.start("-c", run, *words)) == told(plain)
 
 
@@ -413,7 +413,7 @@ def test_a_folder_that_pythonpath_cannot_name_is_refused(
 def test_where_exec_leaves_the_shell_behind_the_status_is_handed_on(installed: Environment) -> None:
     # A stand-in for Windows, which does not run here.
     code = (
-        "import shutil, sys; from cupy_compat.run import main; sys.platform = 'win32'; "
+        "import shutil, sys; from cupy_compat.start.run import main; sys.platform = 'win32'; "
         "sys.exit(main(['-c', 'import sys; sys.exit(5)']))"
     )
     assert installed.start("-c", code).returncode == 5

@@ -28,8 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import testbed  # noqa: E402
 
-from cupy_compat._startup import Startup  # noqa: E402
 from cupy_compat.cudamark.machine import cpu_name  # noqa: E402
+from cupy_compat.start.files import Startup  # noqa: E402
 
 PYTHONS = ("3.11", "3.12", "3.13")
 

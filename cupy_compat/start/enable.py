@@ -7,7 +7,7 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from cupy_compat._startup import Startup, StartupError
+from cupy_compat.start.files import Startup, StartupError
 
 
 def main(argv: Sequence[str]) -> int:

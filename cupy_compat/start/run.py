@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_HERE = os.path.dirname(os.path.abspath(__file__))
 #: The folder whose ``sitecustomize`` arms.
-START = os.path.join(_PACKAGE, "_start")
+START = os.path.join(_HERE, "site")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -91,7 +91,7 @@ def _search_path() -> list[str]:
     folders = [folder for folder in (inherited or "").split(os.pathsep) if folder != START]
     # The first entry belongs to the way this command was called, and the program has its own.
     lasting = sys.path if sys.flags.safe_path else sys.path[1:]
-    home = os.path.dirname(_PACKAGE)
+    home = os.path.dirname(os.path.dirname(_HERE))
     return [START, *(folders if inherited else []), *([] if home in lasting else [home])]
 
 

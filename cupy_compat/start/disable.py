@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cupy_compat._startup import Startup, StartupError
+from cupy_compat.start.files import Startup, StartupError
 
 
 def main(argv: Sequence[str]) -> int:
