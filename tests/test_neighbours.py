@@ -16,6 +16,7 @@ import subprocess
 import sys
 import textwrap
 import typing
+import zipapp
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from typing import Any
 
 import pytest
 from conftest import Interpreter
+from environments import Environment, fails_import, run
 
 import cupy_compat
 
@@ -275,15 +277,19 @@ def site_packages(python: Path) -> Path:
     return found
 
 
+def find(name: str) -> Path:
+    """Return the folder or the file of a module of this test's Python."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and spec.origin is not None, name
+    origin = Path(spec.origin)
+    return origin.parent if origin.name.startswith("__init__") else origin
+
+
 @pytest.fixture(scope="session")
 def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("neighbours")
     for name in PACKAGES:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None and spec.origin is not None, name
-        origin = Path(spec.origin)
-        linked = origin.parent if origin.name.startswith("__init__") else origin
-        (folder / linked.name).symlink_to(linked)
+        (folder / find(name).name).symlink_to(find(name))
     return folder
 
 
@@ -510,6 +516,66 @@ def test_processes_of_multiprocessing_inherit_it(
             )
         ).stderr
     )
+
+
+#: What EasyBuild's Pythons do at their start.
+EASYBUILD = """
+import os, site, sys
+for prefix in filter(None, os.getenv("EBPYTHONPREFIXES", "").split(os.pathsep)):
+    version = "python%d.%d" % sys.version_info[:2]
+    site.addsitedir(os.path.join(prefix, "lib", version, "site-packages"))
+"""
+
+
+#: Variables, and what follows the Python's name.
+Command = tuple[dict[str, str], list[str | Path]]
+
+
+def easybuild(venv: Environment, home: Path) -> Command:
+    (venv.site / "sitecustomize.py").write_text(EASYBUILD)
+    return {"EBPYTHONPREFIXES": str(home.parents[2])}, ["-m", "cupy_compat"]
+
+
+def appended(venv: Environment, home: Path) -> Command:
+    extend = f"import sys; sys.path.append({str(home)!r})"
+    return {}, ["-c", f"{extend}; from cupy_compat.__main__ import main; main()"]
+
+
+def target(venv: Environment, home: Path) -> Command:
+    return {"PYTHONPATH": str(home)}, ["-m", "cupy_compat"]
+
+
+def zipped(venv: Environment, home: Path) -> Command:
+    archive = home.with_suffix(".pyz")
+    zipapp.create_archive(home, archive, main="cupy_compat.__main__:main")
+    return {}, [archive]
+
+
+def shiv(venv: Environment, home: Path) -> Command:
+    archive = home.with_suffix(".pyz")
+    main = ["-e", "cupy_compat.__main__:main"]
+    run(sys.executable, "-m", "shiv", "--site-packages", home, *main, "-o", archive)
+    return {"SHIV_ROOT": str(home.parent)}, [archive]
+
+
+@pytest.mark.parametrize("layout", [easybuild, appended, target, zipped, shiv])
+def test_run_arms_from_wherever_it_is_called(
+    layout: Callable[[Environment, Path], Command],
+    venv: Environment,
+    wheels: list[Path],
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / venv.site.relative_to(venv.folder)
+    shutil.unpack_archive(wheels[0], home, "zip")
+    shutil.copytree(find("wrapt"), home / "wrapt")
+    variables, words = layout(venv, home)
+    path = venv.output("-c", "import sys; print(sys.path)", environment=variables)
+    assert fails_import(venv.start("-c", "import cupy", environment=variables))
+    ask = "import sys, cupy; print(sys.modules['cupy_compat'].status().state, sys.path)"
+    ask_child = f"import subprocess; subprocess.run([sys.executable, '-c', {ask!r}], check=True)"
+    program = ["run", "-c", f"{ask}\n{ask_child}"]
+    printed = venv.output(*words, *program, environment=variables)
+    assert printed == f"repaired {path}" * 2
 
 
 FROZEN = """

@@ -35,6 +35,8 @@ print([os.path.exists(f"/proc/self/fd/{number}") for number in range(10)])
 print(sys.stdin is None, sys.stdout.encoding, sys.stdin and sys.stdin.read())
 """
 
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+
 #: Programs of one file, by name.
 FILES = {
     "probe.py": PROBE,
@@ -370,6 +372,58 @@ def test_a_python_of_another_environment_is_not_disturbed(
             environment={"PYTHONDONTWRITEBYTECODE": "1"},
         )
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, plain.stdout, "")
+
+
+def test_a_python_that_extends_its_path_by_itself_is_armed_after_that(
+    installed: Environment, venv: Environment
+) -> None:
+    (venv.site / "sitecustomize.py").write_text(
+        f"import sys; sys.path.append({str(installed.site)!r})"
+    )
+    ask = "import sys, cupy; print(sys.modules['cupy_compat'].status().state)"
+    child = f"import subprocess; subprocess.run([{str(venv.python)!r}, '-c', {ask!r}])"
+    assert installed.do("run", "-c", child) == "repaired\n"
+
+
+#: Takes a module of the package away, and runs its arguments.
+DAMAGE = """
+import os, sys
+from cupy_compat.start.run import main
+os.unlink(sys.modules["cupy_compat._policy"].__file__)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("stderr", ["open", "full"])
+def test_a_program_that_cannot_be_armed_says_so_in_a_line_and_runs(
+    stderr: str, stranger: Environment, wheels: list[Path], tmp_path: Path
+) -> None:
+    shutil.unpack_archive(wheels[0], tmp_path, "zip")
+    words = ["-c", DAMAGE, "-c", "print('on')"]
+    redirect = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh"] if stderr == "full" else []
+    command = [*redirect, stranger.python, *words]
+    done = stranger.start(*command[1:], program=command[0], cwd=tmp_path, environment=NO_BYTECODE)
+    assert (done.returncode, done.stdout) == (0, "on\n")
+    if stderr == "open":
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("cupy-compat run: cannot arm this process: ImportError: ")
+
+
+def test_a_sitecustomize_that_comes_before_pythonpath_is_reported(
+    venv: Environment, wheels: list[Path], tmp_path: Path
+) -> None:
+    venv.install(wheels[0])
+    (tmp_path / "sitecustomize.py").write_text("")
+    (venv.site / "first.pth").write_text(f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n")
+    words = ["run", "-c", "import sys; print('cupy_compat' in sys.modules)"]
+    done = venv.start(*words, program=venv.command)
+    assert done.stdout == "False\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("cupy-compat run: cannot arm this program: ")
+    assert str(tmp_path / "sitecustomize.py") in line
+    # Where it comes later it is found by ours.
+    (venv.site / "first.pth").unlink()
+    assert venv.do(*words, environment={"PYTHONPATH": str(tmp_path)}) == "True\n"
 
 
 def test_it_runs_from_a_folder_and_a_zip_file_that_are_not_installed(

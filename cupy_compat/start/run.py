@@ -1,19 +1,22 @@
 """The command ``cupy-compat run``: a program as ``python`` runs it, armed, and all its children.
 
 The process becomes that Python, so arguments, ``__main__``, exit status, signals and tracebacks
-are Python's own. A folder on ``PYTHONPATH`` arms it: whatever it starts inherits that.
+are Python's own. A folder on ``PYTHONPATH`` arms it: whatever it starts inherits that. A variable
+tells the Pythons of this environment from others: only they use a ``cupy_compat`` that they cannot
+import by themselves, and report that they could not arm.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.machinery import PathFinder
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
 #: The folder whose ``sitecustomize`` arms.
-START = os.path.join(_HERE, "site")
+START = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,7 +53,20 @@ def main(argv: Sequence[str]) -> int:
     if os.pathsep in START:
         parser.error(f"no folder with {os.pathsep!r} in its name can be armed from: {START}")
     python = [sys.executable, *own_options(sys.orig_argv[1:]), *program]
-    return _become(python, {**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())})
+    inherited = os.environ.get("PYTHONPATH")
+    # A run within a run changes nothing.
+    folders = [folder for folder in (inherited or "").split(os.pathsep) if folder != START]
+    changes = {
+        "PYTHONPATH": os.pathsep.join([START, *(folders if inherited else [])]),
+        "CUPY_COMPAT_RUN": f"{sys.implementation.cache_tag}:{os.path.realpath(sys.prefix)}",
+    }
+    before = _sitecustomize_before_pythonpath()
+    if before:
+        print(
+            f"cupy-compat run: cannot arm this program: a .pth file has Python start with {before}",
+            file=sys.stderr,
+        )
+    return _become(python, {**os.environ, **changes})
 
 
 def own_options(words: Iterable[str]) -> list[str]:
@@ -85,14 +101,14 @@ def own_options(words: Iterable[str]) -> list[str]:
     return found
 
 
-def _search_path() -> list[str]:
-    inherited = os.environ.get("PYTHONPATH")
-    # A run within a run changes nothing.
-    folders = [folder for folder in (inherited or "").split(os.pathsep) if folder != START]
-    # The first entry belongs to the way this command was called, and the program has its own.
+def _sitecustomize_before_pythonpath() -> str | None:
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    known = {os.path.dirname(os.__file__), *map(os.path.abspath, folders)}
+    # The first entry belongs to the way this command was called.
     lasting = sys.path if sys.flags.safe_path else sys.path[1:]
-    home = os.path.dirname(os.path.dirname(_HERE))
-    return [START, *(folders if inherited else []), *([] if home in lasting else [home])]
+    before = list(itertools.takewhile(lambda folder: folder not in known, lasting))
+    spec = PathFinder.find_spec("sitecustomize", before)
+    return spec.origin if spec else None
 
 
 def _become(command: list[str], environment: dict[str, str]) -> int:
