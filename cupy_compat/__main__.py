@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Everything behind the command's name is the command's.
     command = parser.parse_args(arguments[:1]).command
+    # A path that standard output cannot encode must not end a command that has done its work.
+    # Standard error escapes it anyway.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     code: int = import_module(COMMANDS[command][0]).main(arguments[1:])
     return code
 

@@ -316,6 +316,26 @@ def test_a_start_endures_what_else_is_there(venv: Environment, wheels: list[Path
     venv.site.chmod(0o755)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:ignore", "latin-1", "utf-8"])
+def test_a_path_that_stdout_cannot_encode_is_escaped(
+    encoding: str, venv: Environment, wheels: list[Path]
+) -> None:
+    # \udcff stands for a byte that is no UTF-8.
+    venv.install(wheels[0])
+    moved = Environment(venv.folder.rename(venv.folder.parent / "Zoë 日本 \udcff"))
+    codec, _, errors = encoding.partition(":")
+    for words in (["enable"], ["enable", "--status"], ["disable"]):
+        done = moved.start(
+            *("-m", "cupy_compat", *words),
+            environment={"PYTHONIOENCODING": encoding},
+            cwd=moved.folder.parent,
+            encoding="latin-1",
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        expected = str(moved.folder).encode(codec, errors or "backslashreplace").decode("latin-1")
+        assert expected in done.stdout
+
+
 def test_an_environment_within_starts_without_it(
     venv: Environment, wheels: list[Path], tmp_path: Path
 ) -> None:
