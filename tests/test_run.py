@@ -3,7 +3,9 @@
 import shutil
 import signal
 import subprocess
+import textwrap
 import zipfile
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
@@ -346,6 +348,50 @@ def test_it_is_armed_before_the_users_sitecustomize(installed: Environment, tmp_
         environment=variables,
     )
     assert printed.stdout == "13.4.1\n"
+
+
+#: How a sitecustomize that hides another one executes that, in its own way each.
+CHAINS = {
+    "as ddtrace": """
+        own = sys.modules.pop("sitecustomize")
+        try:
+            import sitecustomize
+        except ImportError:
+            sys.modules["sitecustomize"] = own
+    """,
+    "as New Relic": """
+        spec = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path)
+        spec.loader.load_module("sitecustomize")
+    """,
+    "without sys.modules": """
+        spec = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    """,
+}
+
+
+@pytest.mark.parametrize("further", [[], ["further"]])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_another_sitecustomize_may_execute_ours(
+    chain: str, further: list[str], installed: Environment, tmp_path: Path
+) -> None:
+    if chain == "as New Relic" and not hasattr(SourceFileLoader, "load_module"):
+        pytest.skip("this Python has no load_module()")
+    first, last = tmp_path / "first", tmp_path / "last"
+    for folder in (first, last):
+        folder.mkdir()
+    begin = f"import importlib.machinery, importlib.util, sys\nsys.path.remove({str(first)!r})"
+    step = textwrap.dedent(CHAINS[chain])
+    (first / "sitecustomize.py").write_text(f"{begin}\n{step}\nprint('first')")
+    for word in further:
+        (last / "sitecustomize.py").write_text(f"print({word!r})")
+    program = f"""
+import os, subprocess, sys
+os.environ["PYTHONPATH"] = ":".join([{str(first)!r}, os.environ["PYTHONPATH"], {str(last)!r}])
+ask = "import cupy, sys; print(sys.modules['cupy_compat'].status().state)"
+subprocess.run([sys.executable, "-W", "ignore", "-c", ask], check=True)
+"""
+    assert installed.do("run", "-c", program).splitlines() == [*further, "first", "repaired"]
 
 
 def test_a_python_of_another_environment_is_not_disturbed(

@@ -4,6 +4,9 @@
 of them are older than 3.11, and some have no ``cupy_compat``: the file must suit them all.
 """
 
+# Empty unless another sitecustomize executes this file in its own module, as New Relic's does.
+_FOREIGN = [name for name in globals() if not name.startswith("__")]
+
 
 # In functions, because there no import is put off by a Python with lazy imports.
 def _start():  # type: () -> None
@@ -90,8 +93,19 @@ def _step_aside(here):  # type: (str) -> None
     # From here on nothing but PYTHONPATH shows that this folder was searched, and the import ends
     # as it would have without this file: in another sitecustomize, its error, or there is none.
     sys.path[:] = [folder for folder in sys.path if folder != here]
-    sys.modules.pop("sitecustomize", None)
-    __import__("sitecustomize")
+    module = sys.modules.pop("sitecustomize", None)
+    if module is None or (vars(module) is globals() and not _FOREIGN):
+        __import__("sitecustomize")
+        return
+    # Another sitecustomize executes this file. It must find its module where it was, and cannot
+    # know that there is none behind this one.
+    try:
+        __import__("sitecustomize")
+    except ImportError as error:
+        if getattr(error, "name", "sitecustomize") != "sitecustomize":
+            raise
+    finally:
+        sys.modules["sitecustomize"] = module
 
 
 _start()
