@@ -217,7 +217,8 @@ class Outcome:
 def outcome(environment: Environment, use: Use) -> Outcome:
     """Run a use of an engine in an environment."""
     if use.shell.startswith("mpirun") and shutil.which("mpirun") is None:
-        pytest.fail("mpirun is missing: install Open MPI (Debian's openmpi-bin)")
+        missing = "mpirun is missing: install Open MPI (Debian's openmpi-bin)"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     # Not in pytest's folder: the path of a socket, which Ray makes there, must be short.
     with tempfile.TemporaryDirectory(prefix="engines-") as name:
         folder = Path(name)
