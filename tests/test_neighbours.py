@@ -567,7 +567,7 @@ def test_run_arms_from_wherever_it_is_called(
 ) -> None:
     home = tmp_path / venv.site.relative_to(venv.folder)
     shutil.unpack_archive(wheels[0], home, "zip")
-    shutil.copytree(find("wrapt"), home / "wrapt")
+    (venv.site / "wrapt").rename(home / "wrapt")
     variables, words = layout(venv, home)
     path = venv.output("-c", "import sys; print(sys.path)", environment=variables)
     assert fails_import(venv.start("-c", "import cupy", environment=variables))

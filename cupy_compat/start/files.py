@@ -26,10 +26,10 @@ _MODULE = """\
 def start():
     try:
         # The name, because what an uninstallation leaves of a package may import as an empty one.
-        from cupy_compat import install
+        from cupy_compat import arm
     except ImportError:
         return
-    install(force=True)
+    arm()
 """
 #: The first Python that calls nothing from a .pth any more. Its forerunners know both files, but
 #: a .start costs them several times as much, and silences the .pth of the same name.

@@ -40,9 +40,9 @@ def _is_ours():  # type: () -> bool
 def _arm():  # type: () -> str
     """Arm, and return what went wrong, in a line."""
     try:
-        from cupy_compat import install
+        from cupy_compat import arm
 
-        install(force=True)
+        arm()
     except Exception as error:
         return " ".join([type(error).__name__ + ":"] + str(error).split())  # noqa: RUF005
     return ""
