@@ -578,6 +578,139 @@ def test_run_arms_from_wherever_it_is_called(
     assert printed == f"repaired {path}" * 2
 
 
+#: Programs of which each prints what it prints on a healthy CuPy without the shim.
+PROGRAMS = {
+    "beartype": """
+        import cupy
+        from beartype import beartype
+
+        @beartype
+        @cupy.memoize()
+        def double(x: int) -> int:
+            return 2 * x
+
+        print(double(2))
+        try:
+            double("a")
+        except Exception as error:
+            print(type(error).__name__)
+    """,
+    "beartype.claw": """
+        from pathlib import Path
+        from beartype.claw import beartype_package
+
+        Path("mine.py").write_text('''
+        import cupy
+
+        @cupy.memoize()
+        def double(x: int) -> int:
+            return 2 * x
+
+        class Mine:
+            @cupy.memoize()
+            def method(self, x: int) -> int:
+                return x
+        ''')
+        beartype_package("mine")
+        import mine
+
+        print(mine.double(2), mine.Mine().method(1))
+        try:
+            mine.double("a")
+        except Exception as error:
+            print(type(error).__name__)
+    """,
+    "monkeypatch.delitem": """
+        import sys
+        import cupy, cupy.random, cupyx.scipy.sparse, pytest
+
+        names = [name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")]
+        kept = {name: sys.modules[name] for name in names}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delitem(sys.modules, "cupy")
+            if "cupy_compat" in sys.modules:
+                sys.modules["cupy_compat"].install()
+            print([name for name in kept if sys.modules.get(name) is not kept[name]])
+            import cupy as again
+            print(again.random.RandomState is cupy.random.RandomState)
+        print(sys.modules["cupy"].random is sys.modules["cupy.random"])
+    """,
+    "pytest -p": r"""
+        import sys
+        from pathlib import Path
+        import pytest
+
+        Path("test_mine.py").write_text("import cupy\ndef test(): cupy.memoize()(len)")
+        plugin = ["-p", "cupy_compat"] if "cupy_compat" in sys.modules else []
+        strict = ["-W", "error", "-p", "no:cacheprovider", "-qq", "--tb=native"]
+        print(int(pytest.main([*strict, *plugin, "test_mine.py"])))
+    """,
+}
+
+
+def play(
+    interpreter: Interpreter, code: str, libraries: Path, folder: Path, *, shim: bool
+) -> subprocess.CompletedProcess[str]:
+    """Run a program with a copy of the shim, which it may spoil, or without it."""
+    folder.mkdir()
+    path = [str(libraries)]
+    if shim:
+        shutil.copytree(interpreter.shim, folder / "shim", ignore=ignored)
+        path.append(str(folder / "shim"))
+    program = folder / "program.py"
+    program.write_text(f"{SHIM if shim else ''}\n{textwrap.dedent(code)}")
+    return subprocess.run(
+        [interpreter.python, program],
+        env=plain_environment() | {"PYTHONPATH": os.pathsep.join(path)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def assert_plays_as_on_a_healthy_cupy(
+    code: str, broken: Interpreter, reference: Interpreter, libraries: Path, folder: Path
+) -> None:
+    expected = play(reference, code, libraries, folder / "healthy", shim=False)
+    assert expected.returncode == 0, expected.stderr
+    for name, interpreter in {"repaired": broken, "untouched": reference}.items():
+        done = play(interpreter, code, libraries, folder / name, shim=True)
+        assert done.stdout == expected.stdout, done.stdout + done.stderr
+    failed = play(broken, code, libraries, folder / "broken", shim=False)
+    # Some programs print the type and the message in colours of their own.
+    assert FAILURE.partition(": ")[2] in failed.stdout + failed.stderr
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_does_as_on_a_healthy_cupy(
+    name: str, broken: Interpreter, reference: Interpreter, neighbours: Path, tmp_path: Path
+) -> None:
+    assert_plays_as_on_a_healthy_cupy(PROGRAMS[name], broken, reference, neighbours, tmp_path)
+
+
+@pytest.mark.parametrize("how", ["enable", "cupy-compat-auto"])
+def test_a_healthy_cupy_imports_when_the_shim_is_uninstalled_under_the_program(
+    how: str, venv: Environment, reference: Interpreter, wheels: list[Path]
+) -> None:
+    (venv.site / "broken_cupy.pth").write_text(f"{site_packages(reference.python)}\n")
+    names = ["cupy-compat"] if how == "enable" else ["cupy-compat", "cupy-compat-auto"]
+    venv.install(*wheels[: len(names)])
+    if how == "enable":
+        venv.do("enable")
+    uninstall = [sys.executable, "-m", "pip", "-q", "--python", str(venv.python), "uninstall", "-y"]
+    program = f"""
+import subprocess, sys
+print("cupy_compat" in sys.modules)
+subprocess.run({[*uninstall, *names]!r}, check=True, capture_output=True)
+import cupy
+print(cupy.__version__, sys.modules["cupy_compat"].status().state)
+"""
+    printed = venv.output("-c", program, environment={"CUPY_COMPAT": "always"})
+    assert printed == "True\n13.5.1 inactive\n"
+
+
 FROZEN = """
 import sys
 sys.path.append(sys.argv[1])
