@@ -32,7 +32,7 @@ nox.needs_version = ">=2026.8.10"
 # Some sessions call pip, which an environment that uv makes does not hold.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "tests", "docs", "packages", "engines", "bench"]
+nox.options.sessions = ["lint", "tests", "docs", "packages", "engines", "neighbours", "bench"]
 # Most of a session is one process after another, pip's above all. Where something is measured,
 # nothing runs beside it: that is for those sessions alone that allow it.
 nox.options.parallel = len(PYTHONS)
@@ -138,6 +138,13 @@ def engines(session: nox.Session) -> None:
     if os.environ.get("CI") and shutil.which("mpirun") is None:
         install_debian(session, "openmpi-bin")
     session.run("pytest", "tests/engines.py", *session.posargs)
+
+
+@nox.session(python="3.13", allow_parallel=True)
+def neighbours(session: nox.Session) -> None:
+    """Try the shim beside Ray, Celery, pydantic 1, IPython and three agents; loads 350 MB once."""
+    install(session, ".", *groups("test"))
+    session.run("pytest", "-n", workers(session), "tests/heavy_neighbours.py", *session.posargs)
 
 
 @nox.session(python="3.13", name="with")

@@ -32,7 +32,9 @@ Besides, in every `nox`, on each of the three Pythons:
   and why.
 - **Neighbours and switches**: import hooks of pytest, coverage, beartype, typeguard, wrapt and
   lazy_loader, foreign finders before and after ours, switches of Python, closed streams, an
-  empty environment; installed editable, zipped and vendored; frozen by PyInstaller, on 3.13.
+  empty environment; installed editable, zipped and vendored; frozen by PyInstaller, on 3.13;
+  `run` from EasyBuild's layout and from shiv and zipapp archives; memoized functions under
+  beartype, pytest's `-p` and `monkeypatch`; uninstalled under a running program.
   `tests/test_neighbours.py` is the table.
 - **A model** of what `status()` must say, against sequences of installing, importing, failing,
   purging and reloading: 40 of them, and six on real CuPys. The session `stress` takes 2,000 and
@@ -42,6 +44,9 @@ Besides, in every `nox`, on each of the three Pythons:
 - **The doctor** in those of its environments that cost no download; `nox -s doctor` makes all of
   them.
 - **Workers** of Dask, Ray, joblib, multiprocessing and MPI, by `nox -s engines`, on Python 3.13.
+- **Heavier neighbours**, by `nox -s neighbours`, on Python 3.13: Ray's functions and actors,
+  Celery's tasks, models of pydantic 1, IPython's autoreload after an upgrade, and the agents of
+  OpenTelemetry, Datadog and New Relic.
 
 What these found and what became of it stands in the messages of the commits.
 """
