@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     Action = Callable[[ModuleType], object]
+    Asking = ContextVar[str]
 else:
     # Hints that can be evaluated, since some people have all imports checked by them while they
     # run, and that need no import.
     ModuleType = type(sys)
-    Action = Any = ContextVar = object
+    Action = Any = Asking = object
 
 
 def arm(name: str, action: Action) -> None:
@@ -90,7 +91,7 @@ def is_executing(name: str) -> bool:
 
 
 # The module that this thread asks the finders behind ours for.
-_asking: "ContextVar[str] | None" = None
+_asking: "Asking | None" = None
 # Stands in should Python's own vanish: it keeps out only those who ask for it.
 _own_lock = RLock()
 

@@ -88,7 +88,8 @@ class cython_function_or_method(metaclass=_Type):
     # assigned to it lies in __dict__ and changes no call. A class cannot hold a descriptor for
     # __qualname__, so it is a slot that __setattr__ and __delattr__ guard, with the help of another
     # attribute's descriptor. And a function's __dict__ cannot be deleted.
-    def __getattribute__(self, name: str) -> Any:
+    # No annotations: typeguard checks them by isinstance(), which would call this again.
+    def __getattribute__(self, name):  # type: ignore[no-untyped-def]
         if name == "__call__":
             try:
                 return self.__dict__[name]
