@@ -36,9 +36,10 @@ def state(venv: Environment, *options: str, **how: object) -> str:
 
 
 def installation(venv: Environment) -> dict[str, bytes]:
-    """Return what is installed, without the bytecode that Python adds to the package."""
+    """Return what is installed, without the bytecode that Python adds to the packages."""
     files = venv.listing()
-    return {name: files[name] for name in files if "/cupy_compat/" not in name}
+    ours = ("/cupy_compat/", "/wrapt/")
+    return {name: files[name] for name in files if not any(part in name for part in ours)}
 
 
 def record(venv: Environment) -> Path:
