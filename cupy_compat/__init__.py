@@ -119,7 +119,8 @@ def uninstall() -> None:
     with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
         _hook.disarm(_UTIL)
         util = _hook.executed(_UTIL) or _dropped
-        if util is not None:
+        # Who examined nothing has nothing to undo, and may have lost what undoes it.
+        if util is not None and _failed is None:
             from . import _repair
 
             _repair.undo(util)
@@ -144,15 +145,17 @@ def status() -> "cupy_compat.Status":
 def _last_words(error: Exception) -> "cupy_compat.Status":
     from types import SimpleNamespace
 
-    util = getattr(sys.modules.get(_UTIL), "__dict__", {})
-    repaired = getattr(type(util.get("functools")), "of_cupy_compat", False)
+    util = sys.modules.get(_UTIL)
     said = f"cupy_compat cannot load its own modules ({type(error).__name__}: {error})."
+    verdict = getattr(sys.modules.get(f"{__name__}._repair"), "verdict", None)
+    known = None if util is None or verdict is None else verdict(util)
+    state, reason = known or ("inactive", said if _failed is None else f"{_failed[1]} {said}")
     answer = SimpleNamespace(
-        state="repaired" if repaired else "inactive",
-        reason=said if _failed is None else f"{_failed[1]} {said}",
+        state=state,
+        reason=reason,
         python=sys.version.partition(" ")[0],
         cupy=getattr(sys.modules.get("cupy"), "__version__", None),
-        cython=util.get("cython_build_ver"),
+        cython=getattr(util, "cython_build_ver", None),
     )
     return answer  # type: ignore[return-value]
 

@@ -186,7 +186,11 @@ class _Finder:
         spec = copy_context().run(self._ask_behind, fullname, path, target)
         loader = getattr(spec, "loader", None)
         if hasattr(loader, "exec_module") and not _is_ours(loader):
-            spec.loader = _Loader(loader, self)  # type: ignore
+            try:  # noqa: SIM105 - contextlib would cost more than all of this
+                spec.loader = _Loader(loader, self)  # type: ignore
+            except AttributeError:
+                # A spec that cannot be changed stays as it is.
+                pass
         return spec
 
     def _ask_behind(
@@ -223,8 +227,9 @@ class _Loader:
 
     def exec_module(self, module: ModuleType) -> None:
         # From here on nothing shows that the module was waited for.
-        if getattr(module.__spec__, "loader", None) is self:
-            module.__spec__.loader = self._real  # type: ignore
+        spec = getattr(module, "__spec__", None)
+        if getattr(spec, "loader", None) is self:
+            spec.loader = self._real  # type: ignore
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._real
         try:
@@ -237,4 +242,5 @@ class _Loader:
         # Asked now, since the finder may have been taken away since it found the module.
         action = self._finder.action
         if action is not None:
-            action(module)
+            # A loader may put another module in the place of the one that it is given.
+            action(sys.modules.get(self._finder.name, module))

@@ -81,6 +81,13 @@ def test_cupy_is_left_alone_where(
     assert printed.splitlines() == [ALONE[cupy], "inactive True"]
 
 
+def test_what_examined_nothing_can_be_uninstalled_though_its_files_are_gone(
+    reference: Interpreter, own: Path
+) -> None:
+    code = BEGIN + "shutil.rmtree(folder)" + END + "cupy_compat.uninstall()"
+    reference.output(code, **arming(PYTHONPATH=str(own), PYTHONDONTWRITEBYTECODE="1"))
+
+
 def test_without_wrapt_a_broken_cupy_fails_with_its_own_error_and_the_status_says_why(
     broken: Interpreter, own: Path
 ) -> None:
@@ -90,12 +97,14 @@ def test_without_wrapt_a_broken_cupy_fails_with_its_own_error_and_the_status_say
     assert printed.splitlines() == [ALONE["broken"], "inactive True", "True"]
 
 
-def test_the_status_of_a_repaired_cupy_is_true_when_the_files_are_gone_since(
-    broken: Interpreter, own: Path
+@pytest.mark.parametrize(("cupy", "state"), [("broken", "repaired"), ("reference", "healthy")])
+def test_the_status_of_an_examined_cupy_is_true_when_the_files_are_gone_since(
+    cupy: str, state: str, own: Path, request: pytest.FixtureRequest
 ) -> None:
+    interpreter: Interpreter = request.getfixturevalue(cupy)
     code = BEGIN + "import cupy\nshutil.rmtree(folder)" + END
-    printed = broken.output(code, **arming(PYTHONPATH=str(own), PYTHONDONTWRITEBYTECODE="1"))
-    assert printed.splitlines() == ["imports 3", "repaired False"]
+    printed = interpreter.output(code, **arming(PYTHONPATH=str(own), PYTHONDONTWRITEBYTECODE="1"))
+    assert printed.splitlines() == ["imports 3", f"{state} False"]
 
 
 def test_it_repairs_after_a_change_of_folder_from_a_zip_that_sys_path_names_relatively(

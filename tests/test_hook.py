@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -295,6 +295,36 @@ def test_a_loader_that_somebody_put_around_ours_stays_in_the_spec() -> None:
     assert module.order == ["executed", "acted"]
     assert type(module.__loader__) is Around
     assert type(module.__spec__.loader) is Around  # type: ignore[union-attr]
+
+
+def test_a_spec_that_cannot_be_changed_is_passed_on() -> None:
+    class Fixed:
+        def __init__(self, spec: ModuleSpec) -> None:
+            self._spec = spec
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._spec, name)
+
+        loader = property(lambda self: self._spec.loader)
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            spec = PathFinder.find_spec(name) if name == NAME else None
+            return spec and Fixed(spec)
+
+    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+    _hook.arm(NAME, act)
+    assert imported() == ["executed"]
+
+
+def test_the_action_gets_the_module_that_the_loader_put_in_its_place(awaited: Path) -> None:
+    awaited.write_text(
+        "import sys, types\nother = sys.modules[__name__] = types.ModuleType(__name__)\n"
+        "other.order = ['another']\n"
+    )
+    _hook.arm(NAME, act)
+    assert imported() == ["another", "acted"]
 
 
 def test_a_module_without_a_spec_is_executed_all_the_same() -> None:
