@@ -112,14 +112,13 @@ def main() -> None:
         (path / "cupy_compat").symlink_to(ROOT / "cupy_compat")
         (path / "empty").mkdir()
         (path / "empty" / "__init__.py").touch()
-        shim = {"PYTHONPATH": str(path)}
-        print_page([*measure(shim), *measure_starts(path)])
+        print_page([*measure(path), *measure_starts(path)])
 
 
-def measure(shim: dict[str, str]) -> list[tuple[str, str, str, str]]:
+def measure(folder: Path) -> list[tuple[str, str, str, str]]:
     """Return the rows of the table."""
     rows = []
-    always = {**shim, "CUPY_COMPAT": "always"}
+    shim = {"PYTHONPATH": str(folder)}
     for version in PYTHONS:
         python = testbed.interpreter(version)
         state = "armed" if version == "3.13" else "inactive"
@@ -147,10 +146,15 @@ def measure(shim: dict[str, str]) -> list[tuple[str, str, str, str]]:
         python = testbed.interpreter(version)
         broken = testbed.broken(python, "13.4.1", "3.1.1")
         wheel = testbed.healthy(python, "13.4.1")
+        # A repair imports it.
+        wrapt = folder / f"wrapt-{version}"
+        testbed._pip(python, "install", "--target", str(wrapt), "wrapt>=1.14")
+        always = {"PYTHONPATH": os.pathsep.join([*shim.values(), str(wrapt)])}
+        always["CUPY_COMPAT"] = "always"
         found = compare(
             25,
             lambda wheel=wheel: seconds(wheel, IMPORT.format(modules="cupy"), **shim),
-            lambda broken=broken: seconds(
+            lambda broken=broken, always=always: seconds(
                 broken, IMPORT.format(modules="cupy_compat, cupy"), **always
             ),
         )
@@ -160,7 +164,7 @@ def measure(shim: dict[str, str]) -> list[tuple[str, str, str, str]]:
         found = compare(
             15,
             lambda reference=reference: seconds(reference, CALL.format(first=""), **shim),
-            lambda broken=broken: seconds(
+            lambda broken=broken, always=always: seconds(
                 broken, CALL.format(first="import cupy_compat"), **always
             ),
         )
