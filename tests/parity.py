@@ -18,6 +18,7 @@ import pydoc
 import sys
 import types
 import typing
+import warnings
 import weakref
 
 try:
@@ -40,17 +41,23 @@ NOT_COMPARED = {
     "type(f.__call__)": "a method, where C's is a method-wrapper",
     "f.__code__": "its line and its local variables, of which a build in use tells nothing",
     "setting __code__, __globals__, __closure__": "refused with other words",
+    "subclasses of type(f)": "Cython 3.2 and later refuse them, earlier ones make them",
+    "__annotate__ in vars(f)": "Cython's descriptor keeps the value there as well, and gives "
+    "a built-in function where a Python function has None",
     "depth of memoized recursion": "on 3.11 and 3.12 each call through any object that calls "
     "another costs one more of C's recursion limit: 249 levels of 332, and 299 of 374",
 }
 #: Names that only Cython's function type has.
 CYTHON_ALONE = {
     "_is_coroutine",
+    "__annotate_cython__",
+    "__vectorcalloffset__",
     *(f"func_{name}" for name in ("closure", "code", "defaults", "dict", "doc", "globals", "name")),
 }
 
 WRITTEN = ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__", "__wrapped__")
 MORE = ("__defaults__", "__kwdefaults__", "__closure__", "__type_params__", "__dict__")
+FROM_3_14 = ("__annotate__",) if sys.version_info >= (3, 14) else ()
 ABSENT = ("__self__", "__text_signature__", "__builtins__", "__len__", "__iter__", "__enter__")
 
 
@@ -114,6 +121,11 @@ SUBJECTS = {
 if sys.version_info >= (3, 12):
     exec("def generic[T: int](x: T) -> T:\n    'Return x.'\n    return x\n", globals())
     SUBJECTS["generic"] = globals()["generic"]
+if sys.version_info >= (3, 14):
+    # Without this file's future import, so that annotations are evaluated when somebody asks.
+    code = "def lazy(x: int, y: Undefined = 1) -> list[int]: return [x]"
+    exec(compile(code, "<lazy>", "exec", dont_inherit=True), globals())
+    SUBJECTS["lazy"] = globals()["lazy"]
 
 
 def told(value):
@@ -128,15 +140,32 @@ def told(value):
 def protocols():
     """Return all protocols that the standard library can be asked about at runtime, by name."""
     asked = {**vars(collections.abc), **vars(typing), **vars(contextlib)}
-    # Deprecated, and merely being asked about it warns.
-    asked.pop("ByteString", None)
     found = {}
+    # Merely asking about some of them warns that they are deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
     for name, kind in asked.items():
         # Those that are no classes, and those that cannot be asked, raise.
         with contextlib.suppress(TypeError):
             isinstance(None, kind)
             found[name] = kind
     return found
+
+
+def own(function):
+    """Return a function's ``__dict__`` without what only Cython's type puts there."""
+    return {name: value for name, value in vars(function).items() if name != "__annotate__"}
+
+
+def by_format(function):
+    """Return a function's annotations in each format that this Python has."""
+    if sys.version_info < (3, 14):
+        return {}
+    import annotationlib
+
+    return {
+        kind.name: tried(lambda k=kind: annotationlib.get_annotations(function, format=k))
+        for kind in annotationlib.Format
+    }
 
 
 def tried(action, *, words=True):
@@ -173,17 +202,19 @@ def answers(subject):
     f = cupy.memoize()(subject)
     found = {
         "attributes": {
-            name: tried(lambda n=name: getattr(f, n), words=False) for name in WRITTEN + MORE
+            name: tried(lambda n=name: own(f) if n == "__dict__" else getattr(f, n), words=False)
+            for name in WRITTEN + MORE
         },
         "wraps the subject": tried(lambda: f.__wrapped__ is subject),
         "absent": {name: hasattr(f, name) for name in ABSENT},
         "globals": f.__globals__ is vars(_util),
-        "vars": tried(lambda: sorted(vars(f))),
+        "vars": tried(lambda: sorted(own(f))),
         "own dict": tried(lambda: vars(f) is not getattr(subject, "__dict__", None)),
         "signature": tried(lambda: str(inspect.signature(f))),
         "own signature": tried(lambda: str(inspect.signature(f, follow_wrapped=False))),
         "argspec": tried(lambda: inspect.getfullargspec(f)),
         "annotations": tried(lambda: inspect.get_annotations(f)),
+        "annotations by format": by_format(f),
         "hints": tried(lambda: typing.get_type_hints(f)),
         "unwrapped": tried(lambda: inspect.unwrap(f)),
         "documented": tried(lambda: inspect.getdoc(f)),
@@ -229,7 +260,7 @@ def answers(subject):
         "bound to": tried(lambda: f.__get__(1).__self__),
         "from the class": tried(lambda: f.__get__(None, int) is f),
         "directory": sorted(set(dir(f)) - CYTHON_ALONE),
-        "has what it lists": [name for name in dir(f) if not hasattr(f, name)],
+        "has what it lists": tried(lambda: [n for n in dir(f) if not hasattr(f, n)]),
         "static": {
             name: tried(lambda n=name: inspect.getattr_static(f, n, "absent") != "absent")
             for name in (*WRITTEN, "extra", "no_such")
@@ -248,7 +279,6 @@ def answers(subject):
             for name in (*WRITTEN, "__call__", "__get__", "new")
         },
         "made anew": tried(lambda: type(f)(), words=False),
-        "derived from": isinstance(type("Derived", (type(f),), {}), type),
         "another class": tried(lambda: setattr(f, "__class__", int), words=False),
         "called through the class": tried(lambda: type(f).__call__(f, [])),
         "__call__": [
@@ -266,7 +296,7 @@ def answers(subject):
     values = ("text", None, 1, {}, (), deleted)
     found["set"] = {
         f"{name} {index}": tried(lambda n=name, v=value: set_and_read(f, n, v), words=False)
-        for name in (*WRITTEN, *MORE, "custom")
+        for name in (*WRITTEN, *MORE, *FROM_3_14, "custom")
         for index, value in enumerate(values)
         if name != "__closure__"
     }
