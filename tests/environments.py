@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -184,8 +185,12 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 def passes_import(done: subprocess.CompletedProcess[str]) -> bool:
     """Tell whether the origin script got past its first line, and as far as the machine lets it."""
-    if not done.stdout.startswith("imported CuPy 13.4.1\nthreads"):
+    if not done.stdout.startswith("imported CuPy 13.4.1\n"):
         return False
+    # CuPy 13.4 asks for a NumPy before 2.3, which later Pythons have no wheel of. With a newer one
+    # its first array crashes there, also in a healthy build without the shim.
+    if sys.version_info >= (3, 14) and done.returncode == -signal.SIGSEGV:
+        return True
     return done.returncode == 0 or "cudaErrorInsufficientDriver" in done.stderr.splitlines()[-1]
 
 

@@ -225,14 +225,18 @@ def test_a_users_site_packages_are_enabled_for_that_user(
     wheels: list[Path], tmp_path: Path
 ) -> None:
     user = {"PYTHONUSERBASE": str(tmp_path / "user base")}
+    # Debian's Python has no pip of its own, and nobody but Debian may install beside it.
     done = subprocess.run(
         [
-            BASE,
+            sys.executable,
             "-m",
             "pip",
             "-q",
+            "--python",
+            BASE,
             "install",
             "--user",
+            "--break-system-packages",
             "--no-index",
             "--no-deps",
             "--no-warn-script-location",
@@ -303,11 +307,11 @@ def test_a_start_endures_what_else_is_there(venv: Environment, wheels: list[Path
         check=False,
     )
     assert done.returncode == 0
-    (venv.site / "sitecustomize.py").write_text("raise ValueError('mine')")
-    done = venv.start("-c", STATE)
+    # First on the path, because Debian's Python has a sitecustomize in its standard library.
+    (venv.folder / "sitecustomize.py").write_text("raise ValueError('mine')")
+    done = venv.start("-c", STATE, environment={"PYTHONPATH": str(venv.folder)})
     assert (done.returncode, done.stdout) == (0, "armed\n")
     assert done.stderr.endswith("\nValueError: mine\n")
-    (venv.site / "sitecustomize.py").unlink()
     startup = venv.folder / "startup.py"
     startup.write_text(STATE)
     done = venv.start("-i", environment={"PYTHONSTARTUP": str(startup)}, input="exit()\n")

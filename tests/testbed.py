@@ -5,7 +5,8 @@ with a Cython that suits. The failure that this project repairs lives in CuPys t
 compiled with Cython 3.1 or later. So the test bed takes the published wheel, compiles the one
 extension module that holds the failure from the source distribution of the same version, with
 the Cython asked for, and puts it into the wheel's place. It takes seconds, where a whole build
-of CuPy takes minutes, and ends in the same traceback.
+of CuPy takes minutes, and ends in the same traceback. Where a Python has no wheel of that CuPy,
+the test bed builds it whole, once and without CUDA.
 
 Everything is kept between runs below ``$CUPY_COMPAT_TESTBED`` (by default
 ``cupy-compat-testbed`` in the user's cache folder), and appears there whole or not at all.
@@ -36,6 +37,8 @@ from pathlib import Path
 #: The builds that the failure was seen in, oldest and newest Cython that shows it.
 BROKEN_CUPYS = ("13.4.0", "13.4.1")
 BREAKING_CYTHONS = ("3.1.1", "3.3.1")
+#: A Cython that breaks none of them, as CuPy's maintainers used it.
+GOOD_CYTHON = "3.0.12"
 #: The first CuPy whose source is mended: what a repaired one is compared with.
 REFERENCE_CUPY = "13.5.1"
 #: Further healthy CuPys, which the shim must leave as they are.
@@ -67,20 +70,43 @@ def interpreter(version: str) -> Path:
 
 
 def healthy(python: Path | str, cupy: str) -> Path:
-    """Return the interpreter of an environment that holds the published wheel of CuPy."""
+    """Return the interpreter of an environment that holds the published wheel of CuPy.
+
+    If this Python has no such wheel, it holds what pip builds from the source distribution.
+    """
 
     def build(env: Path) -> None:
         _run([python, "-m", "venv", "--without-pip", env])
-        install(python, env, f"cupy-cuda12x=={cupy}")
+        try:
+            install(python, env, f"cupy-cuda12x=={cupy}")
+        except TestBedError as error:
+            if "No matching distribution" not in str(error):
+                raise
+            _install_whole(python, env, cupy)
         # What an import takes is compiled now, for all the environments that link to these files.
         _run([_python(env), "-c", "import cupy"])
 
     return _python(_once(f"{_tag(python)}-cupy{cupy}", build))
 
 
-def install(python: Path | str, env: Path, *packages: str) -> None:
+def install(
+    python: Path | str, env: Path, *packages: str, environment: Mapping[str, str] = {}
+) -> None:
     """Install into an environment that has no pip, and compile nothing: most is never imported."""
-    _pip(python, "--python", str(_python(env)), "install", "--no-compile", *packages)
+    arguments = ["--python", str(_python(env)), "install", "--no-compile", *packages]
+    _pip(python, *arguments, env=environment)
+
+
+def _install_whole(python: Path | str, env: Path, cupy: str) -> None:
+    # CuPy's own switch for a build that describes itself without a CUDA toolkit. Optimizing would
+    # take most of the time, and nobody measures this CuPy.
+    how = {"READTHEDOCS": "True", "CXXFLAGS": "-O0 -g0"}
+    install(python, env, "--no-deps", "--no-binary", "cupy", f"cupy=={cupy}", environment=how)
+    # Of any version: those that an old CuPy asks for have no wheels for this Python either.
+    install(python, env, "cuda-pathfinder", "fastrlock", "numpy")
+    if cupy in BROKEN_CUPYS:
+        # pip builds with the newest Cython.
+        _replace_util(_python(env), broken_module(python, cupy, GOOD_CYTHON))
 
 
 def compiled(python: Path | str, cupy: str, cython: str) -> Path:
