@@ -18,6 +18,7 @@ from pathlib import Path
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
+LATER = ["3.14", "3.15"]
 ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
 AUTO = ROOT / "auto"
@@ -36,10 +37,11 @@ nox.options.sessions = ["lint", "tests", "docs", "packages", "engines", "neighbo
 # Most of a session is one process after another, pip's above all. Where something is measured,
 # nothing runs beside it: that is for those sessions alone that allow it.
 nox.options.parallel = len(PYTHONS)
-# The three Pythons must be there; this one counts where it is.
-with contextlib.suppress(TestBedError):
-    interpreter("3.14")
-    nox.options.sessions.append("later")
+# The three Pythons must be there; these count where they are.
+for version in LATER:
+    with contextlib.suppress(TestBedError):
+        interpreter(version)
+        nox.options.sessions.append(f"later-{version}")
 
 
 def groups(*names: str) -> list[str]:
@@ -111,14 +113,25 @@ def tests(session: nox.Session) -> None:
     )
 
 
-@nox.session(python="3.14", allow_parallel=True)
+@nox.session(python=LATER, allow_parallel=True)
 def later(session: nox.Session) -> None:
-    """Run the tests that need no CuPy which only earlier Pythons have a wheel of."""
+    """Run the tests that find a wheel of their CuPy; ``-- whole`` adds those that build one.
+
+    pip builds two CuPys there, five minutes each. The test bed keeps them.
+    """
     install(session, ".[cudamark]", *groups("test"))
-    shim = ["hook", "policy_and_bad_cases", "untouched"]
-    files = [*shim, "threaded_sort", "cudamark", "contenders", "honesty"]
-    cases = ["-k", "not broken_in_another_way"]
+    shim = ["hook", "policy_and_bad_cases", "repair", "untouched"]
+    files = [*shim, "threaded_sort", "plan", "cudamark", "contenders", "honesty"]
+    if session.posargs == ["whole"]:
+        start = ["auto", "enable", "run", "neighbours", "harmless", "status", "model", "stress"]
+        files += ["later", "broken_cupy", "healthy_cupy", *start]
+        cases = []
+    else:
+        cases = ["-k", "not broken_in_another_way"]
+    cases += ["--deselect=tests/test_neighbours.py::test_a_program_that_pyinstaller_froze_works"]
     named = [f"tests/test_{file}.py" for file in files]
+    if session.python == "3.14" and not session.posargs:
+        named.append("tests/test_later.py::test_functions_that_refuse_annotations_keep_them")
     session.run("pytest", "-n", workers(session), *named, *cases)
 
 

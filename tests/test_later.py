@@ -26,7 +26,7 @@ def refusing(shim: Path) -> Interpreter:
     return Interpreter(testbed.broken(sys.executable, *REFUSING), shim)
 
 
-def test_functions_that_refuse_annotations_take_and_keep_them(
+def test_functions_that_refuse_annotations_keep_them(
     refusing: Interpreter, reference: Interpreter
 ) -> None:
     plain = refusing.run(MEMOIZE, shim=False)
