@@ -26,7 +26,7 @@ WALK = textwrap.dedent("""
                 module = __import__(info.name, fromlist=["*"])
                 found[info.name] = sorted(name for name in vars(module) if name[0] != "_")
             except Exception as error:
-                found[info.name] = f"{type(error).__name__}: {error}"
+                found[info.name] = f"{type(error).__name__}: {error}".replace(sys.prefix, "")
                 continue
             if info.ispkg:
                 importable(module)
