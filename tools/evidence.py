@@ -25,7 +25,7 @@ runs in every `nox`, unless it names a session.
 """
 
 ALWAYS = """
-Besides, in every `nox`, on each of the three Pythons:
+In addition, on Python 3.11, 3.12 and 3.13, in every `nox`:
 
 - **Parity**: 5,542 (Python 3.11) to 6,249 (3.13) answers of repaired functions are those of CuPy
   13.5.1's, for four builds that are really broken. `tests/parity.py` names what is not compared,
@@ -89,6 +89,18 @@ def rows() -> list[tuple[str, str, str, str, str]]:
                 + (", for a reason that the page gives" if different else ""),
                 suite["date"],
                 "`nox -s cupy-tests`" if name == "cupy-tests" else "`tools/cupy_suite.py`",
+            )
+        )
+    later = data("later")
+    for name, one in later["pythons"].items():
+        found.append(
+            (
+                f"Python {name}",
+                f"{one['tests']:,} tests of {one['of']}, with {one['cupys']}",
+                f"{one['failed']} fail; {one['answers']:,} answers of a repaired function are "
+                "those of a healthy one",
+                later["date"],
+                f"parts of `{later['command']}`",
             )
         )
     load = data("load")
