@@ -15,6 +15,10 @@ COMMANDS = {
     "run": ("cupy_compat.start.run", "run a program as python would, with its CuPy repaired"),
     "enable": ("cupy_compat.start.enable", "have every start of this environment's Python armed"),
     "disable": ("cupy_compat.start.disable", "take back what enable did"),
+    "rebuild": (
+        "cupy_compat.rebuild.command",
+        "compile the broken module of the installed CuPy again",
+    ),
     "cudamark": (
         "cupy_compat.cudamark.command",
         "sort one array with 1, 2, 4 ... threads, CPU or GPU",

@@ -35,12 +35,6 @@ def test_a_version_that_does_not_exist_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("testbed.shutil.which", lambda name: None)
-    with pytest.raises(testbed.TestBedError, match="no C\\+\\+ compiler"):
-        testbed._compile_util(sys.executable, "13.4.1", "3.1.1", tmp_path)
-
-
 def test_breaking_one_environment_leaves_the_wheel_it_shares_files_with_healthy() -> None:
     broken = testbed.broken(sys.executable, "13.4.1", "3.1.1")
     wheel = testbed.healthy(sys.executable, "13.4.1")

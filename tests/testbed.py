@@ -24,31 +24,36 @@ It prints the path of the environment's interpreter, or of the source's folder.
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+# What is installed is what is tested; a session that installs nothing uses the checkout's.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from cupy_compat.rebuild import source
+from cupy_compat.rebuild.build import compile_util, install_cython
+from cupy_compat.rebuild.build import unknown_directives as unknown_to
+from cupy_compat.rebuild.process import RebuildError as TestBedError
+from cupy_compat.rebuild.process import pip, run
+
+#: CuPys that the package index has as a source distribution alone. The test bed builds them whole
+#: and without CUDA, which takes minutes once. 14.0.0a1 also stands for the git snapshots that
+#: call themselves so: their ``cupy/_util.pyx`` is the same.
+SOURCE_ONLY = ("14.0.0a1",)
 #: The builds that the failure was seen in, oldest and newest Cython that shows it.
-BROKEN_CUPYS = ("13.4.0", "13.4.1")
+BROKEN_CUPYS = ("13.4.0", "13.4.1", *SOURCE_ONLY)
 BREAKING_CYTHONS = ("3.1.1", "3.3.1")
-#: A Cython that breaks none of them, as CuPy's maintainers used it.
+#: A Cython that CuPy's own maintainers used.
 GOOD_CYTHON = "3.0.12"
-#: The first CuPy whose source is mended: what a repaired one is compared with.
+#: The first CuPy whose source is fixed: what a repaired one is compared with.
 REFERENCE_CUPY = "13.5.1"
 #: Further healthy CuPys, which the shim must leave as they are.
 HEALTHY_CUPYS = ("13.6.0", "14.2.0")
-
-
-class TestBedError(Exception):
-    """An environment could not be made; the message says why."""
-
-    __test__ = False  # the name begins like a test class's
 
 
 def store() -> Path:
@@ -63,10 +68,11 @@ def store() -> Path:
 def interpreter(version: str) -> Path:
     """Return the interpreter of that version (``"3.13"``) that is on the PATH."""
     found = shutil.which(f"python{version}")
-    # A pyenv shim is there whether or not it answers for the version, so it has to be tried.
-    if found is None or _run([found, "-c", ""], check=False).returncode != 0:
+    # A pyenv shim is there whether or not it answers for the version, and elsewhere it may not.
+    asked = [found or "", "-c", "import sys; print(sys.executable)"]
+    if found is None or (done := _run(asked, check=False)).returncode != 0:
         raise TestBedError(f"no python{version} on the PATH answers; install it or add it there")
-    return Path(found)
+    return Path(done.stdout.strip())
 
 
 def healthy(python: Path | str, cupy: str) -> Path:
@@ -111,17 +117,22 @@ def _install_whole(python: Path | str, env: Path, cupy: str) -> None:
 
 def compiled(python: Path | str, cupy: str, cython: str) -> Path:
     """Return the interpreter of an environment whose ``cupy._util`` that Cython compiled."""
-    origin = _site_packages(healthy(python, cupy))
 
     def build(env: Path) -> None:
-        _run([python, "-m", "venv", "--without-pip", env])
-        # Links, since each CuPy fills 300 MB and only one file of it differs.
-        shutil.copytree(
-            origin, _site_packages(_python(env)), copy_function=os.link, dirs_exist_ok=True
-        )
+        copy(python, healthy(python, cupy), env)
         _replace_util(_python(env), broken_module(python, cupy, cython))
 
     return _python(_once(f"{_tag(python)}-cupy{cupy}-cython{cython}", build))
+
+
+def copy(python: Path | str, origin: Path, env: Path) -> None:
+    """Make an environment with what another one holds.
+
+    The files are linked, since each CuPy fills 300 MB: replace them, and write into none.
+    """
+    _run([python, "-m", "venv", "--without-pip", env])
+    into = _site_packages(_python(env))
+    shutil.copytree(_site_packages(origin), into, copy_function=os.link, dirs_exist_ok=True)
 
 
 #: The same, where what matters of such an environment is that it is broken.
@@ -147,99 +158,34 @@ def broken_module(python: Path | str, cupy: str, cython: str) -> Path:
     """Return ``cupy._util`` of that CuPy as Cython compiled it for that interpreter."""
 
     def build(folder: Path) -> None:
-        _compile_util(python, cupy, cython, folder)
+        compile_util(python, _cython(python, cython), source_of(python, cupy), folder)
 
     (built,) = _once(f"{_tag(python)}-util{cupy}-cython{cython}", build).glob("_util.*")
     return built
 
 
-def _compile_util(python: Path | str, cupy: str, cython: str, into: Path) -> None:
-    compiler = shutil.which("g++") or shutil.which("c++")
-    if compiler is None:
-        raise TestBedError("no C++ compiler (g++ or c++) is on the PATH; install one")
-    source = source_of(python, cupy)
-    tool = _cython(python, cython)
-    unknown = unknown_directives(python, cupy, cython)
-    directives = {k: v for k, v in _directives(source).items() if k not in unknown}
-    # The constants of CuPy's own install/cupy_builder/_command.py, for a build without CUDA.
-    constants = {
-        "CUPY_USE_CUDA_PYTHON": False,
-        "CUPY_CUFFT_STATIC": False,
-        "CUPY_CYTHON_VERSION": cython,
-        "CUPY_CUDA_VERSION": 0,
-        "CUPY_HIP_VERSION": 0,
-    }
-    translate = [python, "-m", "cython", "--cplus", "-3", "cupy/_util.pyx", "-o", into / "u.cpp"]
-    for flag, settings in (("-X", directives), ("-E", constants)):
-        translate += [flag, ",".join(f"{name}={value}" for name, value in settings.items())]
-    _run(translate, cwd=source, env={"PYTHONPATH": str(tool)})
-    asked = (
-        "import sysconfig as s; print(s.get_path('include')); print(s.get_config_var('EXT_SUFFIX'))"
-    )
-    include, suffix = _run([python, "-c", asked]).stdout.split()
-    flags = ["-shared", "-fPIC", "-O2", "-w", "-DCUPY_NO_CUDA=1"]
-    folders = [f"-I{include}", f"-I{source}", f"-I{source / 'cupy' / '_core' / 'include'}"]
-    _run([compiler, *flags, *folders, into / "u.cpp", "-o", into / f"_util{suffix}"])
-    (into / "u.cpp").unlink()
-
-
 def source_of(python: Path | str, cupy: str) -> Path:
     """Return the folder of CuPy's unpacked source distribution."""
-    return _once(f"source-cupy{cupy}", lambda folder: _fetch_source(python, cupy, folder))
+
+    def fetch(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=store()) as scratch:
+            tool = _cython(python, BREAKING_CYTHONS[0])
+            unpacked = source.fetch(python, cupy, tool, Path(scratch))
+            unpacked.rename(folder)
+
+    return _once(f"source-cupy{cupy}", fetch)
 
 
 def unknown_directives(python: Path | str, cupy: str, cython: str) -> list[str]:
-    """Return the directives of CuPy's builder that Cython does not know, and that are left out.
-
-    Where there are any, CuPy's own build stops: that Cython is too old for it.
-    """
-    asked = "from Cython.Compiler.Options import get_directive_defaults as d; print(*d())"
-    known = _run([python, "-c", asked], env={"PYTHONPATH": str(_cython(python, cython))}).stdout
-    return sorted(_directives(source_of(python, cupy)).keys() - set(known.split()))
-
-
-def _directives(source: Path) -> dict[str, bool]:
-    """Return the directives that CuPy's own builder gives to Cython, but for its debugging ones."""
-    builder = ast.parse((source / "install" / "cupy_builder" / "_command.py").read_text())
-    (table,) = (
-        node.value
-        for node in ast.walk(builder)
-        if isinstance(node, ast.Assign)
-        and ast.unparse(node.targets[0]) == "compiler_directives"
-        and isinstance(node.value, ast.Dict)
-    )
-    # Those that are no constants (linetrace, profile) are read from the builder's command line.
-    return {
-        ast.literal_eval(key): value.value
-        for key, value in zip(table.keys, table.values, strict=True)
-        if key is not None and isinstance(value, ast.Constant)
-    }
+    """Return the directives of CuPy's builder that Cython does not know, and that are left out."""
+    return unknown_to(python, _cython(python, cython), source_of(python, cupy))
 
 
 def _cython(python: Path | str, cython: str) -> Path:
     return _once(
-        f"{_tag(python)}-tool-cython{cython}",
-        lambda folder: _pip(
-            python, "install", "--no-compile", "--target", str(folder), f"Cython=={cython}"
-        ),
+        f"{_tag(python)}-cython{cython}",
+        lambda folder: install_cython(python, cython, folder),
     )
-
-
-def _fetch_source(python: Path | str, cupy: str, folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as download:
-        # CuPy's own switch for a build that describes itself without a CUDA toolkit.
-        _pip(
-            python,
-            *("download", "--no-deps", "--no-binary", "cupy", "-d", download, f"cupy=={cupy}"),
-            env={"READTHEDOCS": "True"},
-        )
-        (archive,) = Path(download).glob("cupy-*.tar.gz")
-        with tarfile.open(archive) as unpacked:
-            unpacked.extractall(folder, filter="data")
-    (inner,) = folder.iterdir()
-    for part in inner.iterdir():
-        part.rename(folder / part.name)
-    inner.rmdir()
 
 
 def _once(name: str, build: Callable[[Path], None]) -> Path:
@@ -276,7 +222,7 @@ def _site_packages(python: Path | str) -> Path:
 
 
 def _pip(python: Path | str, *arguments: str, env: Mapping[str, str] = {}) -> None:
-    _run([python, "-m", "pip", "--disable-pip-version-check", "-q", *arguments], env=env)
+    pip(python, *arguments, env={**_CLEAN, **env})
 
 
 def _run(
@@ -286,19 +232,11 @@ def _run(
     cwd: Path | None = None,
     env: Mapping[str, str] = {},
 ) -> subprocess.CompletedProcess[str]:
-    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CUPY_COMPAT")}
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env={**inherited, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check and done.returncode != 0:
-        words = " ".join(map(str, command))
-        raise TestBedError(f"`{words}` failed with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done
+    return run(command, check=check, cwd=cwd, env={**_CLEAN, **env})
+
+
+#: As where neither is set.
+_CLEAN = {"PYTHONPATH": "", "CUPY_COMPAT": ""}
 
 
 def main(arguments: list[str] | None = None) -> int:

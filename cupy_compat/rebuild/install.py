@@ -1,0 +1,254 @@
+"""The installed ``cupy._util``: put another in its place, and take that back.
+
+The original is kept beside the module, under a name that holds the hash of the module that took
+its place. So the two files alone say what was done, whenever a rebuild was interrupted, and an
+original never replaces a module that something else has installed since.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Literal
+
+from cupy_compat.rebuild.process import RebuildError
+from cupy_compat.rebuild.source import version_of
+
+State = Literal["as installed", "rebuilt", "interrupted", "replaced since"]
+
+#: Between the module's name and the hash in the name of the kept original.
+_KEPT = ".original-"
+#: Ends the name of a file that is about to take another's place.
+_ASIDE = ".cupy-compat-new"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where CuPy is installed.
+
+    Attributes
+    ----------
+    module : Path
+        Its ``cupy._util``.
+    version : str
+        CuPy's version.
+    record : Path or None
+        The RECORD that lists the module, if the installer wrote one.
+    entry : str
+        The module's path in that RECORD.
+    installer : str
+        What installed it, "pip" for example, as far as that is known.
+    """
+
+    module: Path
+    version: str
+    record: Path | None = None
+    entry: str = ""
+    installer: str = "unknown"
+
+    @classmethod
+    def find(cls) -> Installation:
+        """Return the CuPy that this Python would import, without importing it.
+
+        Raises
+        ------
+        RebuildError
+            If there is none, or if it is not installed as a package.
+        """
+        spec = importlib.util.find_spec("cupy")
+        if spec is None:
+            raise RebuildError(f"CuPy is not installed for {sys.executable}")
+        folder = Path(next(iter(spec.submodule_search_locations or []), spec.origin or ""))
+        version = version_of(folder)
+        if (folder / "_util.pyx").exists():
+            raise RebuildError(
+                f"{folder} is CuPy's source, not an installed package. Apply CuPy's fix there, "
+                "https://github.com/cupy/cupy/pull/9131, and build CuPy again"
+            )
+        paths = [folder / f"_util{suffix}" for suffix in EXTENSION_SUFFIXES]
+        module = next(filter(Path.exists, paths), None)
+        if module is None:
+            raise RebuildError(f"{folder} has no module _util that this Python can load")
+        for distribution in importlib.metadata.distributions():
+            if not str(distribution.metadata["Name"]).lower().startswith("cupy"):
+                continue
+            files = distribution.files or []
+            listed = [f for f in files if f.name == module.name and _is_file(f.locate(), module)]
+            record = next((f for f in files if f.name == "RECORD"), None)
+            if listed and record is not None:
+                installer = (distribution.read_text("INSTALLER") or "unknown").strip()
+                return cls(module, version, Path(str(record.locate())), str(listed[0]), installer)
+        return cls(module, version)
+
+    @property
+    def original(self) -> Path:
+        """Where the original is, if the module is a rebuilt one."""
+        return self._kept_for(self.module.read_bytes())
+
+    def state(self) -> State:
+        """Return what was done to the module, as its files tell."""
+        if self.original.exists():
+            return "rebuilt"
+        kept = self._kept()
+        if any(not _is_same(each, self.module) for each in kept):
+            return "replaced since"
+        entered = self.record is not None and self._entries() != self.record.read_bytes()
+        return "interrupted" if kept or entered else "as installed"
+
+    def check_writable(self) -> None:
+        """Raise an error if a file that would be changed cannot be.
+
+        Raises
+        ------
+        RebuildError
+            If a folder is not writable.
+        """
+        for file in filter(None, [self.module, self.record]):
+            if not os.access(file.parent, os.W_OK):
+                raise RebuildError(
+                    f"{file.parent} is not writable. Ask its owner to run this command, or repair "
+                    'CuPy when it is imported: `python -m pip install "cupy-compat[auto]"` in an '
+                    "environment of your own"
+                )
+
+    def replace(self, candidate: bytes, broken: str) -> None:
+        """Put another module in place and keep the original; do both or neither.
+
+        Parameters
+        ----------
+        candidate : bytes
+            The module.
+        broken : str
+            The hash of the installed module that was found to be broken, see `digest`.
+
+        Raises
+        ------
+        RebuildError
+            If a file cannot be written, or if the installed module is another one meanwhile.
+        """
+        try:
+            self._clean()
+            original = self._kept_for(candidate)
+            fresh = _aside(self.module, candidate)
+            _link(self.module, original)
+            if digest(original.read_bytes()) != broken:
+                raise RebuildError(f"{self.module} has just changed; run the command again")
+            # The record first: a file that it lists too early does no harm.
+            if self.record is not None:
+                _aside(self.record, self._entries(candidate)).replace(self.record)
+            fresh.replace(self.module)
+        except BaseException as error:
+            self._restore()
+            if isinstance(error, OSError):
+                raise RebuildError(f"cannot write {error.filename}: {error.strerror}") from None
+            raise
+
+    def undo(self) -> None:
+        """Bring the original back, or clean up after an interruption.
+
+        Raises
+        ------
+        RebuildError
+            If a file cannot be written, or if something else has replaced the module since.
+        """
+        if self.state() == "replaced since":
+            kept = ", ".join(map(str, self._kept()))
+            raise RebuildError(
+                f"{self.module} is not the module that was put there: something else has replaced "
+                f"it since. The original of that time is {kept}; delete it if you do not need it"
+            )
+        try:
+            self._restore()
+        except OSError as error:
+            raise RebuildError(f"cannot write {error.filename}: {error.strerror}") from None
+
+    def _restore(self) -> None:
+        """Undo as much as there is, from whatever point a run has come to."""
+        if self.original.exists():
+            self.original.replace(self.module)
+        self._clean()
+        if self.record is not None and (entries := self._entries()) != self.record.read_bytes():
+            _aside(self.record, entries).replace(self.record)
+
+    def _clean(self) -> None:
+        """Remove what an interrupted run has left, but no file that exists only once."""
+        left = [each for each in self._kept() if _is_same(each, self.module)]
+        for file in filter(None, [self.module, self.record]):
+            left += file.parent.glob(f".{file.name}.*{_ASIDE}")
+        for each in left:
+            each.unlink(missing_ok=True)
+
+    def _kept(self) -> list[Path]:
+        return sorted(self.module.parent.glob(f"{self.module.name}{_KEPT}*"))
+
+    def _kept_for(self, module: bytes) -> Path:
+        return self.module.with_name(f"{self.module.name}{_KEPT}{digest(module)[:16]}")
+
+    def _entries(self, candidate: bytes | None = None) -> bytes:
+        """Return the record as the installer wrote it, or as it is with that candidate in place.
+
+        The line of the original is the installer's line of the module, under another name. So
+        undoing restores it byte for byte.
+        """
+        assert self.record is not None
+        lines = self.record.read_bytes().splitlines(keepends=True)
+        module, kept = f"{self.entry},".encode(), f"{self.entry}{_KEPT}".encode()
+        if any(line.startswith(kept) for line in lines):
+            lines = [line for line in lines if not line.startswith(module)]
+        for index, line in enumerate(lines):
+            if line.startswith(kept):
+                lines[index] = line = module + line.partition(b",")[2]
+            if candidate is not None and line.startswith(module):
+                digested = hashlib.sha256(candidate).digest()
+                hashed = base64.urlsafe_b64encode(digested).rstrip(b"=").decode()
+                end = "\r\n" if line.endswith(b"\r\n") else "\n"
+                entry = f"{self.entry},sha256={hashed},{len(candidate)}{end}"
+                original = self.entry + self._kept_for(candidate).name[len(self.module.name) :]
+                lines[index] = entry.encode() + original.encode() + line[len(module) - 1 :]
+        return b"".join(lines)
+
+
+def digest(content: bytes) -> str:
+    """Return the hash by which modules are told apart."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _is_file(path: object, file: Path) -> bool:
+    with suppress(OSError):
+        return os.path.samefile(str(path), file)
+    return False
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.read_bytes() == other.read_bytes()
+
+
+def _aside(target: Path, content: bytes) -> Path:
+    """Write a file beside the one whose place it is about to take."""
+    descriptor, name = tempfile.mkstemp(f"{_ASIDE}", f".{target.name}.", target.parent)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    shutil.copymode(target, name)
+    return Path(name)
+
+
+def _link(file: Path, name: Path) -> None:
+    """Give a file a second name, or a copy of that name where there are no hard links."""
+    try:
+        os.link(file, name, follow_symlinks=False)
+    except OSError:
+        fresh = _aside(file, file.read_bytes())
+        shutil.copystat(file, fresh)
+        fresh.replace(name)
