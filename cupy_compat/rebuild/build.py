@@ -15,9 +15,10 @@ from cupy_compat.rebuild.process import RebuildError, pip, run, with_modules
 #: Run by an interpreter that finds Cython and setuptools on its PYTHONPATH.
 _COMPILE = """
 import json, sys
+# Before Cython: it brings the distutils that some of them need.
+from setuptools import Extension, setup
 from Cython import __version__
 from Cython.Build import cythonize
-from setuptools import Extension, setup
 
 source, directives = sys.argv[1], json.loads(sys.argv[2])
 extension = Extension(

@@ -79,15 +79,17 @@ class Installation:
         module = next(filter(Path.exists, paths), None)
         if module is None:
             raise RebuildError(f"{folder} has no module _util that this Python can load")
+        # In a view of Spack's, for example, files are links into the installation itself.
+        module = module.resolve()
         for distribution in importlib.metadata.distributions():
             if not str(distribution.metadata["Name"]).lower().startswith("cupy"):
                 continue
             files = distribution.files or []
             listed = [f for f in files if f.name == module.name and _is_file(f.locate(), module)]
-            record = next((f for f in files if f.name == "RECORD"), None)
-            if listed and record is not None:
+            records = [Path(str(f.locate())).resolve() for f in files if f.name == "RECORD"]
+            if listed and records:
                 installer = (distribution.read_text("INSTALLER") or "unknown").strip()
-                return cls(module, version, Path(str(record.locate())), str(listed[0]), installer)
+                return cls(module, version, records[0], str(listed[0]), installer)
         return cls(module, version)
 
     @property
@@ -99,11 +101,10 @@ class Installation:
         """Return what was done to the module, as its files tell."""
         if self.original.exists():
             return "rebuilt"
-        kept = self._kept()
-        if any(not _is_same(each, self.module) for each in kept):
+        if any(not _is_same(each, self.module) for each in self._kept()):
             return "replaced since"
         entered = self.record is not None and self._entries() != self.record.read_bytes()
-        return "interrupted" if kept or entered else "as installed"
+        return "interrupted" if self._left() or entered else "as installed"
 
     def check_writable(self) -> None:
         """Raise an error if a file that would be changed cannot be.
@@ -136,21 +137,26 @@ class Installation:
         RebuildError
             If a file cannot be written, or if the installed module is another one meanwhile.
         """
+        content = self.module.read_bytes()
+        if digest(content) != broken:
+            raise RebuildError(f"{self.module} has just changed; run the command again")
+        original = self._kept_for(candidate)
         try:
-            self._clean()
-            original = self._kept_for(candidate)
+            self._tidy()
             fresh = _aside(self.module, candidate)
-            _link(self.module, original)
-            if digest(original.read_bytes()) != broken:
-                raise RebuildError(f"{self.module} has just changed; run the command again")
-            # The record first: a file that it lists too early does no harm.
+            kept = _aside(self.module, content)
+            shutil.copystat(self.module, kept)
+            kept.replace(original)
+            # The record next: a file that it lists too early does no harm.
             if self.record is not None:
                 _aside(self.record, self._entries(candidate)).replace(self.record)
             fresh.replace(self.module)
         except BaseException as error:
-            self._restore()
+            if self.module.read_bytes() == candidate:
+                original.replace(self.module)
+            self._tidy()
             if isinstance(error, OSError):
-                raise RebuildError(f"cannot write {error.filename}: {error.strerror}") from None
+                raise _unwritable(error) from None
             raise
 
     def undo(self) -> None:
@@ -168,25 +174,27 @@ class Installation:
                 f"it since. The original of that time is {kept}; delete it if you do not need it"
             )
         try:
-            self._restore()
+            if self.original.exists():
+                self.original.replace(self.module)
+            self._tidy()
         except OSError as error:
-            raise RebuildError(f"cannot write {error.filename}: {error.strerror}") from None
+            raise _unwritable(error) from None
 
-    def _restore(self) -> None:
-        """Undo as much as there is, from whatever point a run has come to."""
-        if self.original.exists():
-            self.original.replace(self.module)
-        self._clean()
-        if self.record is not None and (entries := self._entries()) != self.record.read_bytes():
-            _aside(self.record, entries).replace(self.record)
+    def _tidy(self) -> None:
+        """Remove what an interrupted run has left, and have the record list what is there."""
+        for each in self._left():
+            each.unlink(missing_ok=True)
+        if self.record is not None:
+            entries = self._entries(self.module.read_bytes() if self.original.exists() else None)
+            if entries != self.record.read_bytes():
+                _aside(self.record, entries).replace(self.record)
 
-    def _clean(self) -> None:
-        """Remove what an interrupted run has left, but no file that exists only once."""
+    def _left(self) -> list[Path]:
+        """Return the files that an interrupted run has left."""
         left = [each for each in self._kept() if _is_same(each, self.module)]
         for file in filter(None, [self.module, self.record]):
             left += file.parent.glob(f".{file.name}.*{_ASIDE}")
-        for each in left:
-            each.unlink(missing_ok=True)
+        return left
 
     def _kept(self) -> list[Path]:
         return sorted(self.module.parent.glob(f"{self.module.name}{_KEPT}*"))
@@ -195,7 +203,7 @@ class Installation:
         return self.module.with_name(f"{self.module.name}{_KEPT}{digest(module)[:16]}")
 
     def _entries(self, candidate: bytes | None = None) -> bytes:
-        """Return the record as the installer wrote it, or as it is with that candidate in place.
+        """Return the record as the installer wrote it, or with that module in the original's place.
 
         The line of the original is the installer's line of the module, under another name. So
         undoing restores it byte for byte.
@@ -244,11 +252,5 @@ def _aside(target: Path, content: bytes) -> Path:
     return Path(name)
 
 
-def _link(file: Path, name: Path) -> None:
-    """Give a file a second name, or a copy of that name where there are no hard links."""
-    try:
-        os.link(file, name, follow_symlinks=False)
-    except OSError:
-        fresh = _aside(file, file.read_bytes())
-        shutil.copystat(file, fresh)
-        fresh.replace(name)
+def _unwritable(error: OSError) -> RebuildError:
+    return RebuildError(f"cannot write {error.filename}: {error.strerror}")

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+#: How much of a failed command's output an error shows.
+_LINES = 20
+
 
 class RebuildError(Exception):
     """A step cannot be done; the message says why, and what to do."""
@@ -61,9 +64,9 @@ def run(
     except OSError as error:
         raise RebuildError(f"`{words}` cannot be started: {error.strerror}") from None
     if check and done.returncode != 0:
-        raise RebuildError(
-            f"`{words}` failed with exit status {done.returncode}:\n{done.stdout}{done.stderr}"
-        )
+        # What went wrong is said last, behind hundreds of warnings of Cython's.
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-_LINES:])
+        raise RebuildError(f"`{words}` failed with exit status {done.returncode}:\n{said}")
     return done
 
 

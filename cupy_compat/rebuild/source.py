@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from cupy_compat.rebuild.process import RebuildError, pip, with_modules
@@ -64,7 +65,7 @@ def unpack(archive: Path, into: Path) -> Path:
         else:
             with tarfile.open(archive) as opened:
                 opened.extractall(into, filter="data")
-    except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise RebuildError(f"{archive} cannot be unpacked: {error}") from None
     inner = list(into.iterdir())
     return inner[0] if len(inner) == 1 else into

@@ -54,7 +54,8 @@ def memoize():
 
 def described(value):
     plain = isinstance(value, (bool, int, str, tuple, type(None)))
-    return type(value).__name__, repr(value) if plain else str(value.__doc__)
+    # Each Cython lays docstrings out in its own way.
+    return type(value).__name__, repr(value) if plain else " ".join(str(value.__doc__).split())
 
 error = attempt(import_cupy)
 # A failed import of CuPy leaves this module behind.
