@@ -160,6 +160,13 @@ def neighbours(session: nox.Session) -> None:
     session.run("pytest", "-n", workers(session), "tests/heavy_neighbours.py", *session.posargs)
 
 
+@nox.session(python="3.13", allow_parallel=True)
+def dependents(session: nox.Session) -> None:
+    """Try libraries beside a broken CuPy, a repaired and a healthy one; docs/dependents.md."""
+    install(session, ".", *groups("test"))
+    session.run("python", "tests/dependents.py")
+
+
 @nox.session(python="3.13", name="with")
 def with_(session: nox.Session) -> None:
     """Measure every library that ``cudamark --compare --with`` knows; loads 3.2 GB of wheels."""
@@ -309,7 +316,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def matrix(session: nox.Session) -> None:
-    """Build every CuPy with every Cython on every Python, look at each, write docs/matrix.md."""
+    """Build every CuPy with every Cython on every Python and look at each; docs/matrix.md."""
     session.run("python", "tests/matrix.py")
 
 

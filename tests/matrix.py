@@ -27,6 +27,8 @@ import testbed
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "docs" / "_data" / "matrix.json"
 PAGE = ROOT / "docs" / "matrix.md"
+#: The pages that hold the matrix in short.
+SUMMARIES = (ROOT / "README.md", ROOT / "docs" / "why.md")
 
 PYTHONS = ("3.11", "3.12", "3.13")
 CUPYS = (*testbed.BROKEN_CUPYS, testbed.REFERENCE_CUPY, *testbed.HEALTHY_CUPYS)
@@ -267,11 +269,50 @@ def page(data: dict[str, Any]) -> str:
         "In each build `cupy/_util.pyx` was compiled from the source distribution of that CuPy, "
         "with the directives of its own builder, and put into the place that it has in the "
         "published wheel.",
+        *(
+            f"CuPy {cupy} has no wheel: its source distribution was built whole, without CUDA, "
+            f"with Cython {testbed.GOOD_CYTHON}."
+            for cupy in rows
+            if cupy in testbed.SOURCE_ONLY
+        ),
         "",
         f"Made on {data['date']} by `{data['command']}`, which also writes "
         f"`docs/_data/{DATA.name}`: each cell with both interpreters' answers.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def summary(data: dict[str, Any]) -> list[str]:
+    """Return the matrix in short: a line for the CuPys that behave alike, whatever the Python."""
+    columns = {"Cython 3.0": True, "Cython 3.1 and later": False}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for cupy in dict.fromkeys(cell["cupy"] for cell in data["cells"]):
+        row = []
+        for old in columns.values():
+            seen = {
+                outcome(cell).partition(",")[0]
+                for cell in data["cells"]
+                if cell["cupy"] == cupy
+                and cell["cython"] != WHEEL
+                and cell["cython"].startswith("3.0.") is old
+            }
+            row.append(" or ".join(sorted(seen)))
+        alike.setdefault(tuple(row), []).append(cupy)
+    lines = [" | ".join([", ".join(cupys), *row]) for row, cupys in alike.items()]
+    return [
+        f"| CuPy | {' | '.join(columns)} |",
+        "|---|---|---|",
+        *(f"| {line} |" for line in lines),
+    ]
+
+
+def with_summary(page: str, data: dict[str, Any]) -> str:
+    """Return a page with its table of causes as the data has it."""
+    lines = page.splitlines()
+    table = summary(data)
+    start = lines.index(table[0])
+    end = next(i for i, line in enumerate(lines) if i > start and not line.startswith("|"))
+    return "\n".join([*lines[:start], *table, *lines[end:]]) + "\n"
 
 
 def _square(cells: list[Cell], cupy: str, cython: str) -> str:
@@ -314,7 +355,10 @@ def main() -> int:
     # A line for each cell, so that what becomes different can be seen.
     lines = ",\n".join(json.dumps(cell) for cell in data.pop("cells"))
     DATA.write_text(f'{json.dumps(data)[:-1]}, "cells": [\n{lines}\n]}}\n')
-    PAGE.write_text(page(json.loads(DATA.read_text())))
+    data = json.loads(DATA.read_text())
+    PAGE.write_text(page(data))
+    for each in SUMMARIES:
+        each.write_text(with_summary(each.read_text(), data))
     print(f"{len(cells)} cells, {len(wrong)} of them not as they must be; see {PAGE.name}")
     return bool(wrong)
 

@@ -6,6 +6,8 @@ import base64
 import csv
 import hashlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,8 @@ from pathlib import Path
 import pytest
 import testbed
 from conftest import BUILDS, TYPICAL, Interpreter
-from environments import clean
+from environments import ROOT, clean
+from test_docs import tokens_of
 from test_enable import without_privilege
 
 from cupy_compat.rebuild.build import compile_util
@@ -358,6 +361,28 @@ def test_two_rebuilds_at_once_leave_one_that_can_be_undone(site: Site, source: P
     assert site.imports()
     site.rebuild("--undo")
     assert site.files() == before
+
+
+def recipes() -> list[str]:
+    """Return the blocks of the page for sites that can run here, as a shell's."""
+    blocks, comment = [], ""
+    for token in tokens_of(ROOT / "docs" / "sites.md"):
+        if token.type == "fence" and token.info in ("sh", "dockerfile") and not comment:
+            lines = re.sub("^RUN ", "", token.content, flags=re.MULTILINE)
+            blocks.append(re.sub("^ENV ", "export ", lines, flags=re.MULTILINE))
+        comment = token.content if token.type == "html_block" else ""
+    return blocks
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_the_recipes_for_sites_repair_cupy(recipe: str, site: Site, wheels: list[Path]) -> None:
+    assert not site.imports()
+    assert site.start("-m", "ensurepip").returncode == 0
+    # Python names the program by the folder of the environment; cupy-compat may be unpublished.
+    path = f"{site.python.parent}:{os.environ['PATH']}"
+    environment = clean() | {"PATH": path, "PIP_FIND_LINKS": str(wheels[0].parent)}
+    script = f"{recipe}\npython -c 'import cupy'"
+    subprocess.run(["sh", "-ec", script], env=environment, cwd=site.folder.parent, check=True)
 
 
 #: Does one thing with a module that is compiled already, and is stopped at one of its steps.

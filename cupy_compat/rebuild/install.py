@@ -82,7 +82,7 @@ class Installation:
         # In a view of Spack's, for example, files are links into the installation itself.
         module = module.resolve()
         for distribution in importlib.metadata.distributions():
-            if not str(distribution.metadata["Name"]).lower().startswith("cupy"):
+            if "cupy" not in str(distribution.metadata["Name"]).lower():
                 continue
             files = distribution.files or []
             listed = [f for f in files if f.name == module.name and _is_file(f.locate(), module)]

@@ -1,0 +1,181 @@
+"""Libraries that use CuPy: what each does beside a broken CuPy, a repaired one and a healthy one.
+
+Every library is installed from the package index into a folder of its own, which three
+environments see in turn: with a genuinely broken CuPy, with the same and ``cupy-compat-auto``, and
+with CuPy's published wheel of that version. A short program brings each library to its first use of
+CuPy that needs no GPU.
+
+Usage::
+
+    nox -s dependents
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import testbed
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "docs" / "_data" / "dependents.json"
+PAGE = ROOT / "docs" / "dependents.md"
+CUPY, CYTHON = "13.4.1", "3.1.1"
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library of the package index.
+
+    Attributes
+    ----------
+    name : str
+        Its name there.
+    program : str
+        What brings it to its first use of CuPy.
+    via : str
+        What to install to get it, if that is another one.
+    """
+
+    name: str
+    program: str
+    via: str = ""
+
+
+LIBRARIES = (
+    Library("array-api-compat", "import array_api_compat.cupy"),
+    Library("autoray", "import autoray; autoray.do('random.default_rng', like='cupy')"),
+    Library(
+        "awkward",
+        "from awkward._backends.cupy import CupyBackend; CupyBackend.instance()",
+    ),
+    Library("bm3d-cupy", "import bm3d_cupy"),
+    Library("cupy-xarray", "import cupy_xarray"),
+    Library(
+        "dask[array]",
+        "from dask.array.backends import array_creation_dispatch; import dask.array;"
+        "array_creation_dispatch.dispatch('cupy')",
+    ),
+    Library("einops", "import cupy, einops; einops.rearrange([cupy.empty(0)], 'a b -> b a')"),
+    Library("pylops", "import pylops"),
+    Library("sigpy", "import sigpy"),
+    Library("spacy", "import spacy; spacy.prefer_gpu()"),
+    Library("tensorly", "import tensorly; tensorly.set_backend('cupy')"),
+    Library("thinc", "import thinc.api", "spacy"),
+    Library(
+        "zarr",
+        "import zarr; zarr.config.enable_gpu(); from zarr.core.buffer.gpu import Buffer;"
+        "Buffer.create_zero_length()",
+    ),
+)
+
+
+def environments(folder: Path) -> dict[str, Path]:
+    """Return an interpreter for each side."""
+    python = Path(sys.executable)
+    broken = testbed.broken(python, CUPY, CYTHON)
+    testbed.copy(python, broken, folder / "repaired")
+    repaired = folder / "repaired" / "bin" / "python"
+    testbed.install(python, folder / "repaired", str(ROOT), str(ROOT / "auto"))
+    return {"broken": broken, "repaired": repaired, "healthy": testbed.healthy(python, CUPY)}
+
+
+def outcome(python: Path, library: Library, folder: Path) -> str:
+    """Return "works", or the error that ends the program."""
+    done = subprocess.run(
+        [python, "-c", library.program],
+        env=os.environ | {"PYTHONPATH": str(folder), "CUPY_COMPAT": "always"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return "works" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+
+
+def examine(library: Library, pythons: dict[str, Path], folder: Path) -> dict[str, str]:
+    """Return what a library does on each side."""
+    wanted = library.via or library.name
+    # uv, because pip resolves each of these for a minute.
+    install = ["-m", "uv", "pip", "install", "-q", "--target", str(folder), wanted, "numpy<2.3"]
+    subprocess.run([sys.executable, *install], check=True)
+    (installed,) = {
+        each.version
+        for each in distributions(path=[str(folder)])
+        if each.name.lower() == library.name.partition("[")[0]
+    }
+    found = {side: outcome(python, library, folder) for side, python in pythons.items()}
+    return {"name": library.name.partition("[")[0], "version": installed, **found}
+
+
+def page(data: dict[str, Any]) -> str:
+    """Return the page that shows the outcomes."""
+    lines = [
+        "# Does it help with ...?",
+        "",
+        "Each of these libraries was installed beside a CuPy that does not import. The second "
+        "column shows what",
+        "becomes of it there; the third, what becomes of it once `cupy-compat-auto` is installed. "
+        "No line of the",
+        "library changes.",
+        "",
+        "| Library | With the broken CuPy | With `cupy-compat-auto` |",
+        "|---|---|---|",
+    ]
+    for row in data["libraries"]:
+        same = "as with a healthy CuPy" if row["repaired"] == row["healthy"] else row["repaired"]
+        error = row["broken"].partition(":")[0].rpartition(".")[2]
+        broken = "works" if error == "works" else f"`{error}`"
+        if row["healthy"] != "works":
+            same += f": `{row['healthy'].partition(':')[0].rpartition('.')[2]}` \\*"
+        lines.append(f"| {row['name']} {row['version']} | {broken} | {same} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "\\* That machine has no GPU and no CUDA libraries, so a library that uses them ends "
+            "in the same error",
+            "with the healthy CuPy.",
+            "",
+            f"CuPy {data['cupy']}, compiled with Cython {data['cython']}, and its published "
+            f"wheel, on Python {data['python']},",
+            f"{data['date']}. `nox -s dependents` tries them again, each up to its first use of "
+            "CuPy.",
+            "",
+        ]
+    )
+
+
+def main() -> int:
+    """Try every library, write data and page, and return how many are not cured."""
+    rows = []
+    with tempfile.TemporaryDirectory(dir=testbed.store(), prefix="dependents-") as name:
+        folder = Path(name)
+        pythons = environments(folder)
+        for library in LIBRARIES:
+            rows.append(examine(library, pythons, folder / library.name))
+            print(rows[-1], file=sys.stderr, flush=True)
+    data = {
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "python": platform.python_version(),
+        "cupy": CUPY,
+        "cython": CYTHON,
+        "libraries": rows,
+    }
+    DATA.write_text(json.dumps(data, indent=1) + "\n")
+    PAGE.write_text(page(data))
+    return sum(row["repaired"] != row["healthy"] for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
