@@ -169,9 +169,7 @@ def source_of(python: Path | str, cupy: str) -> Path:
 
     def fetch(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=store()) as scratch:
-            tool = _cython(python, BREAKING_CYTHONS[0])
-            unpacked = source.fetch(python, cupy, tool, Path(scratch))
-            unpacked.rename(folder)
+            source.fetch(python, cupy, Path(scratch)).rename(folder)
 
     return _once(f"source-cupy{cupy}", fetch)
 

@@ -153,7 +153,7 @@ def _compile(version: str, cython: str, given: Path | None, folder: Path) -> Pat
     build.install_cython(sys.executable, cython, tool)
     if given is None:
         print(f"downloading the source of CuPy {version}")
-        tree = source.fetch(sys.executable, version, tool, unpacked)
+        tree = source.fetch(sys.executable, version, unpacked)
     elif given.is_dir():
         tree = given.absolute()
     else:

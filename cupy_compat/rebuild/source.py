@@ -11,14 +11,14 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from cupy_compat.rebuild.process import RebuildError, pip, with_modules
+from cupy_compat.rebuild.process import RebuildError, pip
 
 #: The inner function of ``memoize``, whose metadata is read-only unless it is bound.
 _WRAPPER = re.compile(r"^( +)@functools\.wraps\(f\)\n(?=\1def ret\()", re.MULTILINE)
 _BOUND = "@cython.binding(True)"
 
 
-def fetch(python: Path | str, version: str, tool: Path, into: Path) -> Path:
+def fetch(python: Path | str, version: str, into: Path) -> Path:
     """Download CuPy's source distribution with pip and unpack it.
 
     Parameters
@@ -27,8 +27,6 @@ def fetch(python: Path | str, version: str, tool: Path, into: Path) -> Path:
         The interpreter whose pip downloads.
     version : str
         The exact version.
-    tool : Path
-        A folder with setuptools, see `cupy_compat.rebuild.build.install_cython`.
     into : Path
         An empty folder for the source.
 
@@ -43,9 +41,9 @@ def fetch(python: Path | str, version: str, tool: Path, into: Path) -> Path:
         If pip fails.
     """
     # CuPy's own switch for a build that describes itself without a CUDA toolkit.
-    env = {"READTHEDOCS": "True", **with_modules(tool)}
+    env = {"READTHEDOCS": "True"}
     with tempfile.TemporaryDirectory() as folder:
-        options = ["--no-deps", "--no-build-isolation", "--no-binary", "cupy", "-d", folder]
+        options = ["--no-deps", "--no-binary", "cupy", "-d", folder]
         pip(python, "download", *options, f"cupy=={version}", env=env)
         (archive,) = Path(folder).iterdir()
         return unpack(archive, into)
