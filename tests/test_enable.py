@@ -2,6 +2,7 @@
 
 import csv
 import ctypes
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from environments import (
     BASE,
     ORIGIN,
+    ROOT,
     Environment,
     clean,
     fails_import,
@@ -373,3 +375,24 @@ def test_python_3_18_is_given_the_file_that_it_reads(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("armed\n", "")
+
+
+def test_it_shows_each_file_that_runs_at_a_start_and_the_hash_that_the_page_lists(
+    venv: Environment, wheels: list[Path]
+) -> None:
+    venv.install(*wheels)
+    before = venv.listing()
+    shown = venv.do("enable", "--show")
+    assert venv.listing() == before
+    assert shown.count("would be written") == 2
+    venv.do("enable")
+    files = [venv.site / PTH, venv.site / MODULE, venv.site / "cupy_compat_auto.pth"]
+    files.append(venv.site / "_cupy_compat_auto" / "__init__.py")
+    shown = venv.do("enable", "--show")
+    assert shown.count("present") == 4
+    page = (ROOT / "docs" / "sites.md").read_text()
+    for file in files:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert f"{file} (present)\nsha256 {digest}\n" in shown
+        assert f"`{file.relative_to(venv.site)}` | `{digest}`" in page
+        assert all(line.strip() in shown for line in file.read_text().splitlines())
