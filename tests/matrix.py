@@ -102,7 +102,7 @@ def examine(python: Path, cupy: str, cython: str, shim: Path) -> Cell:
     cupy, cython : str
         Their versions; instead of Cython's, ``WHEEL`` for the wheel as it is published.
     shim : path
-        A folder that holds ``cupy_compat`` and nothing else.
+        A folder that holds ``cupy_compat`` and what it depends on.
 
     Returns
     -------
@@ -176,9 +176,9 @@ def outcome(cell: Cell) -> str:
     return f"**{error}**{where}, repaired"
 
 
-def run(shim: Path, workers: int = 2) -> list[Cell]:
+def run(shims: dict[str, Path], workers: int = 2) -> list[Cell]:
     """Fill the matrix, and say so cell by cell on standard error."""
-    digest = _digest(shim)
+    digest = _digest(shims[PYTHONS[0]])
     pythons = {version: testbed.interpreter(version) for version in PYTHONS}
     combinations = list(itertools.product(PYTHONS, CUPYS, (WHEEL, *CYTHONS)))
     cells: dict[tuple[str, str, str], Cell] = {}
@@ -187,7 +187,7 @@ def run(shim: Path, workers: int = 2) -> list[Cell]:
         wheels = itertools.product(pythons.values(), CUPYS)
         list(pool.map(lambda wheel: testbed.healthy(*wheel), wheels))
         futures = {
-            pool.submit(_remembered, pythons[python], cupy, cython, shim, digest): (
+            pool.submit(_remembered, pythons[python], cupy, cython, shims[python], digest): (
                 python,
                 cupy,
                 cython,
@@ -339,10 +339,12 @@ def _left_out(cells: list[Cell]) -> list[tuple[str, str, str]]:
 def main() -> int:
     """Fill the matrix, write data and page, and return how many cells are not as they must be."""
     with tempfile.TemporaryDirectory() as folder:
-        shim = Path(folder) / "shim"
-        shim.mkdir()
-        (shim / "cupy_compat").symlink_to(ROOT / "cupy_compat")
-        cells = run(shim)
+        shims = {version: Path(folder) / version for version in PYTHONS}
+        for version, shim in shims.items():
+            to_shim = ("--no-compile", "--target", str(shim))
+            testbed._pip(testbed.interpreter(version), "install", *to_shim, "wrapt>=1.14")
+            (shim / "cupy_compat").symlink_to(ROOT / "cupy_compat")
+        cells = run(shims)
     data = {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         "command": "nox -s matrix",

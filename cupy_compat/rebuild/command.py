@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     -------
     int
         0: CuPy needs nothing, or nothing any more; 1: it could not be done; with ``--status`` 0
-        if CuPy is rebuilt and 1 if not; 2: usage.
+        if CuPy is rebuilt and 1 if not; 2: usage; 130: interrupted.
     """
     options = _parser().parse_args(argv)
     try:
@@ -45,6 +45,9 @@ def main(argv: Sequence[str]) -> int:
     except RebuildError as error:
         print(f"{_PROG}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"{_PROG}: interrupted; nothing has changed", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
