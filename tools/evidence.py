@@ -43,6 +43,10 @@ In addition, on Python 3.11, 3.12 and 3.13, in every `nox`:
   `stress` takes 300: on 2026-11-21 none of them failed, on any of the three Pythons.
 - **The doctor** in those of its environments that cost no download; `nox -s doctor` makes all of
   them.
+- **The rebuild** of six broken CuPys: it imports without the shim, answers as CuPy 13.5.1 does when
+  the same Cython compiles it, and is undone byte for byte. Each step that changes a file is
+  killed, interrupted and made to fail; two rebuilds run at once; the disk is full.
+- **Thirteen libraries** that use CuPy, by `nox -s dependents`: [the table](dependents.md).
 - **Workers** of Dask, Ray, joblib, multiprocessing and MPI, by `nox -s engines`, on Python 3.13.
 - **Heavier neighbours**, by `nox -s neighbours`, on Python 3.13: Ray's functions and actors,
   Celery's tasks, models of pydantic 1, IPython's autoreload after an upgrade, and the agents of
