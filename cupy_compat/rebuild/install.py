@@ -141,20 +141,22 @@ class Installation:
         if digest(content) != broken:
             raise RebuildError(f"{self.module} has just changed; run the command again")
         original = self._kept_for(candidate)
+        # Its own alone: another rebuild may be at work beside this one.
+        aside: list[Path] = []
         try:
-            self._tidy()
-            fresh = _aside(self.module, candidate)
-            kept = _aside(self.module, content)
-            shutil.copystat(self.module, kept)
-            kept.replace(original)
+            aside.append(_aside(self.module, candidate))
+            aside.append(_aside(self.module, content))
+            shutil.copystat(self.module, aside[1])
+            aside[1].replace(original)
             # The record next: a file that it lists too early does no harm.
             if self.record is not None:
-                _aside(self.record, self._entries(candidate)).replace(self.record)
-            fresh.replace(self.module)
+                aside.append(_aside(self.record, self._entries(candidate)))
+                aside[2].replace(self.record)
+            aside[0].replace(self.module)
         except BaseException as error:
             if self.module.read_bytes() == candidate:
                 original.replace(self.module)
-            self._tidy()
+            self._tidy(aside)
             if isinstance(error, OSError):
                 raise _unwritable(error) from None
             raise
@@ -176,13 +178,13 @@ class Installation:
         try:
             if self.original.exists():
                 self.original.replace(self.module)
-            self._tidy()
+            self._tidy(self._left())
         except OSError as error:
             raise _unwritable(error) from None
 
-    def _tidy(self) -> None:
-        """Remove what an interrupted run has left, and have the record list what is there."""
-        for each in self._left():
+    def _tidy(self, left: list[Path]) -> None:
+        """Remove those files and needless originals, and have the record list what is there."""
+        for each in [*left, *(kept for kept in self._kept() if _is_same(kept, self.module))]:
             each.unlink(missing_ok=True)
         if self.record is not None:
             entries = self._entries(self.module.read_bytes() if self.original.exists() else None)
@@ -244,11 +246,15 @@ def _is_same(one: Path, other: Path) -> bool:
 def _aside(target: Path, content: bytes) -> Path:
     """Write a file beside the one whose place it is about to take."""
     descriptor, name = tempfile.mkstemp(f"{_ASIDE}", f".{target.name}.", target.parent)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    shutil.copymode(target, name)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        shutil.copymode(target, name)
+    except BaseException:
+        os.unlink(name)
+        raise
     return Path(name)
 
 
