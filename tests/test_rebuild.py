@@ -160,6 +160,10 @@ def test_a_rebuilt_cupy_is_what_a_fixed_one_is_and_undo_restores_every_byte(
         json.loads(each.output(parity, shim=False))
         for each in (rebuilt, Interpreter(fixed, site.shim))
     ]
+    if build[0] in testbed.SOURCE_ONLY:
+        # Built without CUDA, it has another reason why no device can be asked.
+        for each in answers:
+            del each["behaviour"]["per device"]
     assert answers[0] == answers[1]
     # CuPy's own test of memoize that needs no GPU: a script that must run.
     own = testbed.source_of(PYTHON, build[0]) / "tests" / "import_tests" / "test_import.py"
