@@ -31,7 +31,12 @@ PAGE = ROOT / "docs" / "matrix.md"
 SUMMARIES = (ROOT / "README.md", ROOT / "docs" / "why.md")
 
 PYTHONS = ("3.11", "3.12", "3.13")
-CUPYS = (*testbed.BROKEN_CUPYS, testbed.REFERENCE_CUPY, *testbed.HEALTHY_CUPYS)
+CUPYS = (
+    *testbed.BROKEN_CUPYS,
+    *testbed.SOURCE_ONLY,
+    testbed.REFERENCE_CUPY,
+    *testbed.HEALTHY_CUPYS,
+)
 #: The last 3.0, the first and the last 3.1, the faulty 3.2 and the last one, and the newest.
 CYTHONS = ("3.0.12", "3.1.1", "3.1.8", "3.2.6", "3.2.9", "3.3.1")
 #: Stands where a Cython stands, for a wheel as it is published.

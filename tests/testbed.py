@@ -46,7 +46,7 @@ from cupy_compat.rebuild.process import pip, run
 #: call themselves so: their ``cupy/_util.pyx`` is the same.
 SOURCE_ONLY = ("14.0.0a1",)
 #: The builds that the failure was seen in, oldest and newest Cython that shows it.
-BROKEN_CUPYS = ("13.4.0", "13.4.1", *SOURCE_ONLY)
+BROKEN_CUPYS = ("13.4.0", "13.4.1")
 BREAKING_CYTHONS = ("3.1.1", "3.3.1")
 #: A Cython that CuPy's own maintainers used.
 GOOD_CYTHON = "3.0.12"
