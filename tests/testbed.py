@@ -75,6 +75,15 @@ def interpreter(version: str) -> Path:
     return Path(done.stdout.strip())
 
 
+def is_kept(python: Path | str, cupy: str) -> bool:
+    """Tell whether that CuPy was made for that interpreter before."""
+    return (store() / _healthy_name(python, cupy)).exists()
+
+
+def _healthy_name(python: Path | str, cupy: str) -> str:
+    return f"{_tag(python)}-cupy{cupy}"
+
+
 def healthy(python: Path | str, cupy: str) -> Path:
     """Return the interpreter of an environment that holds the published wheel of CuPy.
 
@@ -92,7 +101,7 @@ def healthy(python: Path | str, cupy: str) -> Path:
         # What an import takes is compiled now, for all the environments that link to these files.
         _run([_python(env), "-c", "import cupy"])
 
-    return _python(_once(f"{_tag(python)}-cupy{cupy}", build))
+    return _python(_once(_healthy_name(python, cupy), build))
 
 
 def install(
@@ -110,7 +119,7 @@ def _install_whole(python: Path | str, env: Path, cupy: str) -> None:
     install(python, env, "--no-deps", "--no-binary", "cupy", f"cupy=={cupy}", environment=how)
     # Of any version: those that an old CuPy asks for have no wheels for this Python either.
     install(python, env, "cuda-pathfinder", "fastrlock", "numpy")
-    if cupy in BROKEN_CUPYS:
+    if cupy in (*BROKEN_CUPYS, *SOURCE_ONLY):
         # pip builds with the newest Cython.
         _replace_util(_python(env), broken_module(python, cupy, GOOD_CYTHON))
 
