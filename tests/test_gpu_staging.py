@@ -701,13 +701,13 @@ def test_no_copy_of_the_keys_is_made_where_the_result_can_hold_them(
     a = keys_of("i4", 50_000)
     gpu.free[0] = 40_000
     targets: list[NDArray[Any]] = []
-    scatter = buckets.samplesort.scatter_by_value
+    scatter = buckets.split.scatter_by_value
 
     def note(keys: Any, out: Any, *arguments: Any, **options: Any) -> Any:
         targets.append(out)
         return scatter(keys, out, *arguments, **options)
 
-    monkeypatch.setattr(buckets.samplesort, "scatter_by_value", note)
+    monkeypatch.setattr(buckets.split, "scatter_by_value", note)
     assert np.shares_memory(gpu_sort(a), targets[-1])
     out = np.empty_like(a)
     gpu_sort(a, out=out)

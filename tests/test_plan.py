@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
-from cupy_compat.cudamark.cpu.places import glance, look, places
+from cupy_compat.cudamark import kernels
+from cupy_compat.cudamark.cpu import counting, plan, quicksort, samplesort, sort
+from cupy_compat.cudamark.places import glance, look, places
 from cupy_compat.cudamark.threads import usable_cpus
 
 #: The measurement itself; `slow` puts its outcome in its place.

@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
+from cupy_compat.cudamark import kernels, split
 from cupy_compat.cudamark.compiled import compiling
-from cupy_compat.cudamark.cpu import counting, kernels, plan, quicksort, samplesort, sort
-from cupy_compat.cudamark.cpu.crew import Crew, apart
+from cupy_compat.cudamark.cpu import counting, plan, quicksort, samplesort, sort
 from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
+from cupy_compat.cudamark.crew import Crew, apart
 from cupy_compat.cudamark.threads import usable_cpus
 
 pytestmark = pytest.mark.usefixtures("away")
@@ -229,35 +230,35 @@ def keys_of_any_shape(dtype: str, size: int) -> dict[str, NDArray[Any]]:
 def test_a_cell_and_a_comparison_say_what_all_comparisons_say(dtype: str, buckets: int) -> None:
     suited = set()
     for shape, keys in keys_of_any_shape(dtype, 20_000).items():
-        drawn = samplesort.draw(keys, 8192)
-        split = samplesort.choose_splitters(drawn, buckets)
-        cells = samplesort.make_cells(split.splitters)
+        drawn = split.draw(keys, 8192)
+        cut = split.choose_splitters(drawn, buckets)
+        cells = split.make_cells(cut.splitters)
         if cells is None:
             continue
         suited.add(shape)
         ids = np.empty((2, keys.size), np.uint8)
-        counts = np.zeros((2, 2, len(split.uniform)), np.uint64)
+        counts = np.zeros((2, 2, len(cut.uniform)), np.uint64)
         keys = kernels.read_only(keys)
-        kernels.classify(keys, split.splitters, ids[0], counts[0])
+        kernels.classify(keys, cut.splitters, ids[0], counts[0])
         kernels.classify_by_cell(keys, cells, ids[1], counts[1])
         np.testing.assert_array_equal(ids[1], ids[0], shape)
         np.testing.assert_array_equal(counts[1], counts[0], shape)
         np.testing.assert_array_equal(
-            counts[1].sum(axis=0), np.bincount(ids[1], minlength=len(split.uniform))
+            counts[1].sum(axis=0), np.bincount(ids[1], minlength=len(cut.uniform))
         )
     assert buckets < 8 or {"uniform", "normal", "few NaN" if dtype[0] == "f" else "bits"} <= suited
 
 
 def test_no_two_splitters_share_a_cell() -> None:
     even = np.arange(0, 640, 10)
-    cells = samplesort.make_cells(even)
+    cells = split.make_cells(even)
     assert cells is not None
-    assert samplesort.make_cells(np.append(even, 10**9)) is None
-    assert samplesort.make_cells(even[:0]) is None
-    assert samplesort.make_cells(np.array([np.inf])) is None
-    assert samplesort.make_cells(np.array([1.0, np.inf])) is None
-    assert samplesort.make_cells(np.array([-1.7e308, 1.7e308])) is None
-    assert samplesort.make_cells(np.array([0.0, 5e-324])) is None
+    assert split.make_cells(np.append(even, 10**9)) is None
+    assert split.make_cells(even[:0]) is None
+    assert split.make_cells(np.array([np.inf])) is None
+    assert split.make_cells(np.array([1.0, np.inf])) is None
+    assert split.make_cells(np.array([-1.7e308, 1.7e308])) is None
+    assert split.make_cells(np.array([0.0, 5e-324])) is None
 
 
 @pytest.mark.usefixtures("parallel")
@@ -462,7 +463,7 @@ def work_of(kernel: str) -> Callable[[], object]:
         "classify": (keys, np.zeros(64, np.int32), ids, np.zeros((2, 65), np.uint64)),
         "classify_by_cell": (
             keys,
-            samplesort.make_cells(np.arange(64, dtype=np.int32)),
+            split.make_cells(np.arange(64, dtype=np.int32)),
             ids,
             np.zeros((2, 65), np.uint64),
         ),
@@ -625,7 +626,7 @@ def test_the_threads_of_a_crew_are_named() -> None:
 
 @pytest.mark.parametrize("size", [1000, 100_000, 7_654_321])
 def test_a_sample_is_spread_evenly_over_the_keys(size: int) -> None:
-    drawn = samplesort.draw(np.arange(size, dtype=np.int32)[::-1], 500)
+    drawn = split.draw(np.arange(size, dtype=np.int32)[::-1], 500)
     assert len(drawn) == 500
     gaps = np.diff([-1, *drawn.tolist(), size])
     assert gaps.min() >= 0
@@ -634,27 +635,27 @@ def test_a_sample_is_spread_evenly_over_the_keys(size: int) -> None:
 
 def test_a_sample_leaves_out_nan_and_is_native() -> None:
     keys = np.array([np.nan, 2.0, -np.nan, 1.0] * 10, ">f8")
-    drawn = samplesort.draw(keys, 100)
+    drawn = split.draw(keys, 100)
     assert drawn.dtype.isnative
     assert set(drawn.tolist()) == {1.0, 2.0}
     assert 30 < len(drawn) < 70
 
 
-def keys_in_buckets(keys: NDArray[Any], split: samplesort.Split) -> NDArray[Any]:
-    buckets = np.searchsorted(split.splitters, keys, side="right")
-    return np.bincount(buckets, minlength=len(split.uniform))
+def keys_in_buckets(keys: NDArray[Any], cut: split.Split) -> NDArray[Any]:
+    buckets = np.searchsorted(cut.splitters, keys, side="right")
+    return np.bincount(buckets, minlength=len(cut.uniform))
 
 
 @pytest.mark.parametrize("buckets", [8, 30, 64])
 def test_varied_keys_fill_all_buckets_about_equally(buckets: int) -> None:
     keys = make("random", "f8", 100_000)
-    split = samplesort.choose_splitters(samplesort.draw(keys, 8192), buckets)
-    filled = keys_in_buckets(keys, split)
+    cut = split.choose_splitters(split.draw(keys, 8192), buckets)
+    filled = keys_in_buckets(keys, cut)
     assert buckets <= np.count_nonzero(filled) <= buckets + 1
     assert filled.max() < 1.5 * len(keys) / buckets
     # What is repeated to make their number a multiple of four leaves empty buckets.
-    assert not split.uniform[filled > 0].any()
-    assert split.uniform[filled == 0].all()
+    assert not cut.uniform[filled > 0].any()
+    assert cut.uniform[filled == 0].all()
 
 
 @pytest.mark.parametrize("dtype", ["i4", "f8"])
@@ -728,7 +729,7 @@ def test_the_fullest_buckets_are_sorted_first_and_those_of_one_value_never(
     scattered = np.empty_like(keys)
     with Crew(2) as crew:
         samplesort.sort(keys, crew)
-        bounds, uniform = samplesort.scatter_by_value(
+        bounds, uniform = split.scatter_by_value(
             keys, scattered, crew, 8, samplesort.SAMPLE, nat_last=False
         )
     sizes = np.diff(bounds)[finished]
@@ -764,26 +765,26 @@ def test_complex_keys_are_cut_into_as_many_equal_parts_as_there_are_workers(
 def test_a_value_that_is_drawn_as_two_splitters_has_a_bucket_of_its_own() -> None:
     drawn = np.arange(100)
     drawn[20:60] = 20
-    split = samplesort.choose_splitters(drawn, 4)
-    assert split.splitters.tolist() == [20, 21, 75]
-    assert split.uniform.tolist() == [False, True, False, False]
+    cut = split.choose_splitters(drawn, 4)
+    assert cut.splitters.tolist() == [20, 21, 75]
+    assert cut.uniform.tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("value", [-5, 0, 2**31 - 1, -(2**31)])
 def test_a_value_that_recurs_has_a_bucket_of_its_own_which_needs_no_sorting(value: int) -> None:
     keys = make("random", "i4", 100_000)
     keys[::2] = value
-    split = samplesort.choose_splitters(samplesort.draw(keys, 8192), 16)
-    filled = keys_in_buckets(keys, split)
-    (own,) = np.searchsorted(split.splitters, [value], side="right")
+    cut = split.choose_splitters(split.draw(keys, 8192), 16)
+    filled = keys_in_buckets(keys, cut)
+    (own,) = np.searchsorted(cut.splitters, [value], side="right")
     assert filled[own] >= 50_000
     # Above the greatest value of all there is no other to cut it off from.
     greatest = value == 2**31 - 1
-    assert split.uniform[own] == (not greatest)
-    others = np.flatnonzero(~split.uniform[: own + (not greatest)])
+    assert cut.uniform[own] == (not greatest)
+    others = np.flatnonzero(~cut.uniform[: own + (not greatest)])
     assert filled[others].max(initial=0) < 1.5 * len(keys) / 16
-    for bucket in np.flatnonzero(split.uniform):
-        inside = keys[np.searchsorted(split.splitters, keys, side="right") == bucket]
+    for bucket in np.flatnonzero(cut.uniform):
+        inside = keys[np.searchsorted(cut.splitters, keys, side="right") == bucket]
         assert len(set(inside.tolist())) <= 1
 
 
@@ -791,9 +792,9 @@ def test_nat_has_the_first_bucket_for_itself() -> None:
     keys = make("random", "i8", 10_000)
     nat = np.iinfo(np.int64).min
     for some in (keys, np.where(np.arange(10_000) % 3, keys, nat), np.full(50, nat)):
-        split = samplesort.choose_splitters(samplesort.draw(some, 1000), 8, nat_first=True)
-        assert split.splitters[0] == nat + 1
-        assert split.uniform[0]
+        cut = split.choose_splitters(split.draw(some, 1000), 8, nat_first=True)
+        assert cut.splitters[0] == nat + 1
+        assert cut.uniform[0]
 
 
 @pytest.mark.parametrize("dtype", ["f4", ">f8"])
@@ -805,7 +806,7 @@ def test_where_most_keys_are_nan_they_have_a_bucket_that_is_not_sorted(
     keys[np.random.default_rng(0).random(10_000) < share] = np.nan
     scattered = np.empty_like(keys, keys.dtype.newbyteorder("="))
     with Crew(2) as crew:
-        bounds, _ = samplesort.scatter_by_value(keys, scattered, crew, 8, 1000, nat_last=False)
+        bounds, _ = split.scatter_by_value(keys, scattered, crew, 8, 1000, nat_last=False)
         last = len(bounds) - 2
         assert np.isnan(scattered[bounds[last] :]).all() == apart
         np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
@@ -828,14 +829,14 @@ def test_where_the_greatest_value_prevails_it_is_not_sorted(
         np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
     scattered = np.empty_like(keys, kind.newbyteorder("="))
     with Crew(2) as crew:
-        bounds, _ = samplesort.scatter_by_value(keys, scattered, crew, 8, 8192, nat_last=False)
+        bounds, _ = split.scatter_by_value(keys, scattered, crew, 8, 8192, nat_last=False)
     assert bounds[-1] - bounds[-2] >= 5000
     assert (len(bounds) - 2 in finished) == (not kind.isnative)
 
 
 def test_places_are_laid_out_bucket_by_bucket_and_chunk_by_chunk() -> None:
     counts = np.array([[1, 2, 3], [4, 5, 6]], np.uint64)
-    places, bounds = samplesort.lay_out(counts, np.array([1, 2, 0]))
+    places, bounds = split.lay_out(counts, np.array([1, 2, 0]))
     assert bounds.tolist() == [0, 7, 16, 21]
     assert places.tolist() == [[16, 0, 7], [17, 2, 10]]
 
@@ -932,8 +933,9 @@ def test_what_compiles_takes_turns_and_is_done_once() -> None:
 
 ALL_COMPILED = """
 import numpy as np
-from cupy_compat.cudamark.cpu import counting, kernels, samplesort
-from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark import kernels
+from cupy_compat.cudamark.cpu import counting, samplesort
+from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.gpu import loops, native
 
 def compiled():
@@ -975,7 +977,8 @@ def test_nothing_is_compiled_but_in_turn() -> None:
 WITHOUT_A_CACHE = """
 import sys
 import numpy as np
-from cupy_compat.cudamark.cpu import kernels, plan, sort
+from cupy_compat.cudamark import kernels
+from cupy_compat.cudamark.cpu import plan, sort
 sort._PARALLEL_FROM, plan.GRAIN_SCALE = 2, 1e-7
 plan.is_soon_done = lambda a: False
 sort.usable_cpus = lambda: 2
@@ -1000,7 +1003,7 @@ def test_where_no_cache_can_be_written_kernels_are_compiled_for_each_process(
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_A_CACHE], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith(f"{copied / 'cudamark' / 'cpu' / 'kernels.py'} ")
+    assert done.stdout.startswith(f"{copied / 'cudamark' / 'kernels.py'} ")
     assert "'nogil': True" in done.stdout
 
 

@@ -135,8 +135,9 @@ GROUPS = {
             (
                 "cpu/sort.py",
                 "cpu/plan.py",
-                "cpu/places.py",
-                "cpu/crew.py",
+                "places.py",
+                "crew.py",
+                "split.py",
                 "cpu/counting.py",
                 "cpu/samplesort.py",
                 "cpu/quicksort.py",

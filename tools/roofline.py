@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from cupy_compat.cudamark.cpu import samplesort, warm_up
-from cupy_compat.cudamark.cpu.crew import Crew, Job
+from cupy_compat.cudamark.crew import Crew, Job
 from cupy_compat.cudamark.inputs import make_input
 from cupy_compat.cudamark.machine import describe_machine
 from cupy_compat.cudamark.measure import copy_bandwidth

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu import kernels
-from cupy_compat.cudamark.cpu.crew import Crew, apart
+from cupy_compat.cudamark import kernels
+from cupy_compat.cudamark.crew import Crew, apart
 
 _FILL = 1 << 20
 # What keeps the two counters of a value from lying a power of two apart: processors tell a load

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu.places import glance, look
+from cupy_compat.cudamark.places import glance, look
 
 if TYPE_CHECKING:
-    from cupy_compat.cudamark.cpu.crew import Crew
+    from cupy_compat.cudamark.crew import Crew
 
 GRAIN_SCALE = 1.0
 """What all limits of size are multiplied by."""

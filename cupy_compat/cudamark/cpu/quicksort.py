@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.crew import Crew
 
 
 def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:

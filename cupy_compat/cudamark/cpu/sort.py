@@ -77,7 +77,7 @@ def _sort_otherwise(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
     chosen = plan.make(a, threads)
     if chosen is None:
         return None
-    from cupy_compat.cudamark.cpu.crew import Crew
+    from cupy_compat.cudamark.crew import Crew
 
     keys = a.view(plan.plain_key(a.dtype))
     with Crew(chosen.workers) as crew:
@@ -111,7 +111,8 @@ def warm_up(dtype: DTypeLike) -> float:
     if plan.is_for_numpy_alone(key):
         return 0.0
     start = time.perf_counter()
-    from cupy_compat.cudamark.cpu import counting, kernels
+    from cupy_compat.cudamark import kernels
+    from cupy_compat.cudamark.cpu import counting
 
     if key.itemsize <= 2:
         counting.prepare(key)

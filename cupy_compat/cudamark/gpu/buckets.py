@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu import plan, samplesort, threaded_sort
-from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark import split
+from cupy_compat.cudamark.cpu import plan, threaded_sort
+from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.gpu import memory, pinned, staging
 from cupy_compat.cudamark.gpu.order import sort_on_device
 
@@ -75,7 +76,7 @@ def sort(cupy: Any, source: _Array, result: _Array, threads: int, nat_last: bool
     least = min((share.most_bytes for share in shares), default=source.nbytes)
     wanted = max(2 * len(shares), -(-source.nbytes // max(int(_FILL * least), 1)))
     with Crew(threads) as crew:
-        bounds, uniform = samplesort.scatter_by_value(
+        bounds, uniform = split.scatter_by_value(
             source, scattered, crew, min(wanted, _MOST_BUCKETS), _SAMPLE, nat_last=nat_last
         )
     try:

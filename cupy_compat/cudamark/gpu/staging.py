@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.cpu.crew import Crew
+from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.gpu import driver, loops, native, pinned
 
 _FIRST_BYTES = 256 << 10

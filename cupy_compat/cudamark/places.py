@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The golden ratio's fraction in 64 bits; 24 of them leave room for indices up to 2**40.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FRACTION_BITS = 24
+# The golden ratio's fraction.
+_GOLDEN = 0.6180339887498949
+_FRACTION_BITS = 40
 # (sqrt(5) - 2) / 2: about an eighth, and as far from any fraction as the golden ratio.
 _STEP = 0.1180339887498949
 # Up to so many keys one by one are sooner looked at than by NumPy's indexing, the more so while
@@ -19,24 +19,23 @@ _ONE_BY_ONE = 64
 
 
 def places(size: int, count: int) -> NDArray[np.intp]:
-    """Return places that are spread over an array, ascending.
+    """Return indices that are spread over an array, ascending.
 
     They are multiples of the golden ratio modulo 1 (a Kronecker sequence): spread as evenly as by a
-    fixed stride, and no period of the keys' own, such as the rows of a matrix, falls in with them.
+    fixed stride, but no period of the keys, such as the rows of a matrix, coincides with them.
 
     Parameters
     ----------
     size : int
         How many keys the array has.
     count : int
-        How many places to name; some coincide if it is the larger one.
+        How many indices to return; some are equal if it is the larger one.
 
     Returns
     -------
     intp array, shape (count,)
     """
-    spread = (_fractions(count) * np.uint64(size)) >> np.uint64(_FRACTION_BITS)
-    return spread.astype(np.intp)
+    return (np.sort(np.arange(count) * _GOLDEN % 1.0) * size).astype(np.intp)
 
 
 def look(a: NDArray[Any], count: int) -> list[Any]:
@@ -58,10 +57,5 @@ def glance(a: NDArray[Any]) -> list[Any]:
 
 @functools.cache
 def _listed(count: int) -> list[int]:
-    fractions: list[int] = _fractions(count).tolist()
+    fractions: list[int] = places(1 << _FRACTION_BITS, count).tolist()
     return fractions
-
-
-@functools.cache
-def _fractions(count: int) -> NDArray[np.uint64]:
-    return np.sort((np.arange(count, dtype=np.uint64) * _GOLDEN) >> np.uint64(64 - _FRACTION_BITS))

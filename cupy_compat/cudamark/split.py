@@ -1,0 +1,219 @@
+"""Keys split by value on threads: what both sorts do with keys that they sort bucket by bucket.
+
+Samplesort's first half (W. D. Frazer, A. C. McKellar, "Samplesort: a sampling approach to minimal
+storage tree sorting", Journal of the ACM 17, 1970): splitters picked from a sorted sample cut the
+range into buckets, which some threads fill. A value that many keys share gets a bucket of its own,
+an equality bucket, which needs no sorting.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark import kernels
+from cupy_compat.cudamark.crew import Crew, apart
+from cupy_compat.cudamark.places import places
+
+CHUNKS_PER_WORKER = 4
+_COMPARED_AT_ONCE = 64
+# 2048 cells fit into the nearest cache together with what else is used.
+_CELLS = 2048
+
+
+class Split(NamedTuple):
+    """How the range of the keys is cut: bucket b holds those in [splitters[b-1], splitters[b])."""
+
+    splitters: NDArray[Any]
+    """Ascending, each different."""
+    uniform: NDArray[np.bool_]
+    """For each bucket, whether it can only hold equal keys."""
+
+
+def scatter_by_value(
+    keys: NDArray[Any],
+    out: NDArray[Any],
+    crew: Crew,
+    buckets: int,
+    sample: int,
+    *,
+    nat_last: bool,
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Write the keys to buckets that follow each other as their values do.
+
+    Parameters
+    ----------
+    keys : array, shape (n,)
+        As for `sort`.
+    out : array, shape (n,), out
+        Contiguous, in native byte order, in other memory than the keys.
+    crew : Crew
+        The threads.
+    buckets, sample : int
+        How many buckets to aim at, see `choose_splitters`, and from how many keys.
+    nat_last : bool
+        As for `sort`.
+
+    Returns
+    -------
+    bounds : intp array, shape (m + 1,)
+        Where the m buckets begin and end.
+    uniform : bool array, shape (m,)
+        For each bucket, whether it can only hold equal keys. NaN are in the last one.
+    """
+    native = out.dtype
+    kernels.compile_split(native)
+    keys = kernels.read_only(keys)
+    drawn = draw(keys, sample)
+    nan_prevails = 2 * len(drawn) < sample
+    chosen = choose_splitters(drawn, buckets, nat_first=nat_last, nan_apart=nan_prevails)
+    # Fewer are compared in less time than a table takes: so many are in a vector register.
+    few = chosen.splitters.nbytes <= _COMPARED_AT_ONCE
+    cells = None if few else make_cells(chosen.splitters)
+    chunk = -(-len(keys) // (CHUNKS_PER_WORKER * crew.workers))
+    chunks = [slice(start, start + chunk) for start in range(0, len(keys), chunk)]
+    ids = np.empty(len(keys), np.uint8)
+    counts = apart(np.uint64, len(chunks), 2, len(chosen.uniform))
+
+    def contiguous(part: slice) -> NDArray[Any]:
+        return kernels.read_only(np.require(keys[part], native, ("C", "A")))
+
+    def classify(job: int) -> None:
+        part = contiguous(chunks[job])
+        into = ids[chunks[job]], counts[job]
+        if cells is None:
+            kernels.classify(part, chosen.splitters, *into)
+        else:
+            kernels.classify_by_cell(part, cells, *into)
+
+    crew.share(classify, range(len(chunks)))
+    order = np.roll(np.arange(len(chosen.uniform)), -1 if nat_last else 0)
+    starts, bounds = lay_out(counts.sum(axis=1, dtype=np.uint64), order)
+
+    def scatter(job: int) -> None:
+        part = chunks[job]
+        kernels.scatter(contiguous(part), ids[part], starts[job], out)
+
+    crew.share(scatter, range(len(chunks)))
+    return bounds, chosen.uniform[order]
+
+
+def draw(keys: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return a sorted sample of the keys in native byte order, NaN left out.
+
+    Parameters
+    ----------
+    keys : array, shape (n,)
+    size : int
+        How many keys to draw, see `places`; n may be smaller.
+
+    Returns
+    -------
+    array, shape (m,), m <= size
+    """
+    drawn = keys[places(len(keys), size)].astype(keys.dtype.newbyteorder("="))
+    drawn.sort()
+    return drawn[: np.searchsorted(drawn, np.nan)] if drawn.dtype.kind == "f" else drawn
+
+
+def choose_splitters(
+    drawn: NDArray[Any], buckets: int, *, nat_first: bool = False, nan_apart: bool = False
+) -> Split:
+    """Cut the range of the keys into about equally filled buckets.
+
+    A value picked twice as a splitter fills a bucket of its own and is cut off on both sides.
+
+    Parameters
+    ----------
+    drawn : array, shape (m,)
+        A sorted sample without NaN.
+    buckets : int
+        How many buckets to aim at; the equality buckets can double it. At most 120.
+    nat_first : bool
+        Whether the smallest int64 is to have the first bucket for itself.
+    nan_apart : bool
+        Whether NaN is to share the last bucket with infinity alone.
+    """
+    nat = np.iinfo(np.int64).min
+    if nat_first:
+        drawn = drawn[drawn > nat]
+    step = max(1, len(drawn) // buckets)
+    values, times = np.unique(drawn[step::step], return_counts=True)
+    cuts = [values, _next_value(values[times > 1])]
+    if nat_first:
+        cuts.append(np.array([nat + 1]))
+    if nan_apart:
+        cuts.append(np.array([np.inf], drawn.dtype))
+    splitters = np.unique(np.concatenate(cuts))
+    # The keys between a value and the next are all that value.
+    uniform = np.zeros(len(splitters) + 1, np.bool_)
+    uniform[1:-1] = splitters[1:] <= _next_value(splitters[:-1])
+    uniform[0] = nat_first
+    return Split(splitters, uniform)
+
+
+def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
+    """Cut the range of the splitters into cells that tell a key's bucket almost by themselves.
+
+    Parameters
+    ----------
+    splitters : array, shape (m,), m < 256
+        Ascending, each different; integers or real numbers without NaN, in native byte order.
+
+    Returns
+    -------
+    Cells or None
+        None where the splitters are so uneven that two different ones would share a cell.
+    """
+    values = splitters.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return None
+    least = finite[0]
+    with np.errstate(over="ignore", divide="ignore"):
+        scale = (_CELLS - 2) / (finite[-1] - least)  # The last cell is for infinity.
+    if not 0 < scale < np.inf:
+        return None
+    # As the kernel rounds, so that a splitter is in the same cell as a key of its value.
+    places = np.clip((values - least) * scale, 0, _CELLS - 1).astype(np.intp)
+    if np.any(np.diff(places) == 0):
+        return None
+    below = np.searchsorted(places, np.arange(places[-1] + 1))
+    return kernels.Cells(least, scale, below.astype(np.uint8), splitters[below])
+
+
+def _next_value(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the next value of the type above each; the last value of all stays itself."""
+    if values.dtype.kind == "f":
+        above: NDArray[Any] = np.nextafter(values, values.dtype.type(np.inf))
+    else:
+        above = values + (values < np.iinfo(values.dtype).max).astype(values.dtype)
+    return above
+
+
+def lay_out(
+    counts: NDArray[np.uint64], order: NDArray[np.intp]
+) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+    """Find the place of each bucket, and within it of each chunk's share.
+
+    Parameters
+    ----------
+    counts : uint64 array, shape (chunks, buckets)
+        How many keys of each chunk belong to each bucket.
+    order : intp array, shape (buckets,)
+        The buckets as they follow each other in the result.
+
+    Returns
+    -------
+    places : uint64 array, shape (chunks, buckets)
+        Where the keys of each chunk begin in each bucket.
+    bounds : intp array, shape (buckets + 1,)
+        Where the buckets, in the order given, begin and end.
+    """
+    shares = counts.T[order]
+    ends = np.cumsum(shares, dtype=np.uint64).reshape(shares.shape)
+    places = apart(np.uint64, *counts.shape)
+    places[:, order] = (ends - shares).T
+    return places, np.append(0, ends[:, -1]).astype(np.intp)
