@@ -88,8 +88,8 @@ def phases(keys: np.ndarray[Any, Any], workers: int) -> dict[str, float]:
     seconds: dict[str, list[float]] = {}
 
     def sort() -> None:
-        with TimedCrew(workers, seconds) as crew:
-            samplesort.sort(keys, crew)
+        crew = TimedCrew(workers, seconds)
+        samplesort.sort(keys, crew)
 
     whole = median(sort, 3 if workers == 1 else ROUNDS)
     found = {name: statistics.median(times[1:]) for name, times in seconds.items()}

@@ -1,11 +1,13 @@
-"""Threads that live for one call: a list of jobs, shared among a crew of workers."""
+"""Threads that share a list of jobs, and have ended when the last one is done."""
 
 from __future__ import annotations
 
+import _thread
+import functools
+import queue
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,14 +16,18 @@ from numpy.typing import DTypeLike, NDArray
 Job = TypeVar("Job")
 # A processor takes a line of 64 bytes to itself to write to it, and may fetch its neighbour, too.
 _GAP_BYTES = 128
+# How long to wait for word of a thread's end before looking whether the word itself was lost.
+_SECONDS = 0.1
 
 
 class Crew:
     """A number of threads, the caller's among them, that work through jobs together.
 
-    The threads start with the first jobs and have ended when the ``with`` block has, whatever
-    happened in it. They are Python threads: jobs run at the same time as far as they release the
-    GIL, as NumPy's sorts and copies and the compiled kernels do.
+    Jobs run at the same time as far as they release the GIL, as NumPy's sorts and copies and the
+    compiled kernels do. Where the system, or a Python that is shutting down, starts no more
+    threads, fewer of them do all jobs. They are started by `_thread`: `threading.Thread.start`
+    waits for ever if the new thread has no memory to begin with, and `concurrent.futures` refuses
+    work in a Python that is shutting down.
 
     Parameters
     ----------
@@ -31,61 +37,98 @@ class Crew:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        # A pool wants to hear of one thread, but starts none before it is given work.
-        self._pool = ThreadPoolExecutor(max(workers - 1, 1), thread_name_prefix="threaded_sort")
-
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._pool.shutdown()
 
     def share(self, work: Callable[[Job], object], jobs: Iterable[Job]) -> None:
         """Run ``work(job)`` for every job, in order of starting, and wait for the last.
+
+        No other thread is left when this returns or raises, not even after Ctrl-C.
 
         Parameters
         ----------
         work : callable
             Called with one job at a time, from several threads at once.
         jobs : iterable
-            What to call it with. Put the longest first: whoever is free takes the next.
+            What to call it with. Put the longest first: a free thread takes the next.
 
         Raises
         ------
         BaseException
             What ``work`` raised first in the caller's thread, else in another; the jobs that had
             not been started then are dropped.
+        MemoryError
+            If a thread ended in the middle of a job for want of memory.
         """
-        queue = deque(jobs)
-        helpers = []
+        waiting = deque(jobs)
+        unfinished = [None] * len(waiting)
+        errors: list[BaseException] = []
+        ends: queue.SimpleQueue[object] = queue.SimpleQueue()
+        # A thread drops its task as the last thing it does, even if it never got to run it, and so
+        # does an interrupted start. The end of the task is thus the one sure sign.
+        tasks: list[weakref.ref[Any]] = []
+        task = None
         try:
-            for _ in range(min(self.workers, len(queue)) - 1):
-                helpers.append(self._pool.submit(_drain, work, queue))
-            _drain(work, queue)
+            for _ in range(min(self.workers, len(waiting)) - 1):
+                task = functools.partial(_help, work, waiting, unfinished, errors)
+                tasks.append(weakref.ref(task, ends.put))
+                try:
+                    _thread.start_new_thread(task, ())
+                except (RuntimeError, MemoryError):
+                    break
+            _drain(work, waiting, unfinished)
         except BaseException:
-            queue.clear()
+            waiting.clear()
             raise
-        for helper in helpers:
-            helper.result()
+        finally:
+            task = None
+            _wait(tasks, ends)
+        if errors:
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # else the error would keep itself, and the arrays, alive
+        if unfinished:
+            raise MemoryError("a thread had no memory left for its job")
 
 
-def _drain(work: Callable[[Job], object], queue: deque[Job]) -> None:
-    """Take jobs from the queue until it is empty; after a failure nobody finds another."""
+def _wait(tasks: list[weakref.ref[Any]], ends: queue.SimpleQueue[object]) -> None:
+    """Wait until no task is left, however often Ctrl-C is pressed meanwhile."""
+    interrupts: list[BaseException] = []
+    left = True
+    while left:
+        try:
+            left = any(task() is not None for task in tasks)
+            if left:
+                ends.get(timeout=_SECONDS)
+        except queue.Empty:
+            pass
+        except BaseException as error:
+            interrupts.append(error)
+    if interrupts:
+        raise interrupts.pop()
+
+
+def _help(
+    work: Callable[[Job], object],
+    waiting: deque[Job],
+    unfinished: list[None],
+    errors: list[BaseException],
+) -> None:
+    try:
+        _drain(work, waiting, unfinished)
+    except BaseException as error:
+        waiting.clear()
+        errors.append(error)
+
+
+def _drain(work: Callable[[Job], object], waiting: deque[Job], unfinished: list[None]) -> None:
+    """Do jobs until none is waiting."""
     while True:
         try:
-            job = queue.popleft()
+            job = waiting.popleft()
         except IndexError:
             return
-        try:
-            work(job)
-        except BaseException:
-            queue.clear()
-            raise
+        work(job)
+        unfinished.pop()
 
 
 def apart(dtype: DTypeLike, jobs: int, *shape: int) -> NDArray[Any]:

@@ -80,8 +80,7 @@ def _sort_otherwise(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
     from cupy_compat.cudamark.crew import Crew
 
     keys = a.view(plan.plain_key(a.dtype))
-    with Crew(chosen.workers) as crew:
-        return chosen.sort(keys, crew).view(a.dtype)
+    return chosen.sort(keys, Crew(chosen.workers)).view(a.dtype)
 
 
 def warm_up(dtype: DTypeLike) -> float:

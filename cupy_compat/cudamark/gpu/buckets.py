@@ -75,10 +75,10 @@ def sort(cupy: Any, source: _Array, result: _Array, threads: int, nat_last: bool
     scattered = result if in_place else np.empty(source.size, native)
     least = min((share.most_bytes for share in shares), default=source.nbytes)
     wanted = max(2 * len(shares), -(-source.nbytes // max(int(_FILL * least), 1)))
-    with Crew(threads) as crew:
-        bounds, uniform = split.scatter_by_value(
-            source, scattered, crew, min(wanted, _MOST_BUCKETS), _SAMPLE, nat_last=nat_last
-        )
+    buckets = min(wanted, _MOST_BUCKETS)
+    bounds, uniform = split.scatter_by_value(
+        source, scattered, Crew(threads), buckets, _SAMPLE, nat_last=nat_last
+    )
     try:
         _sort_buckets(cupy, scattered, result, bounds, uniform, shares, threads)
     except BaseException:
@@ -146,8 +146,7 @@ def _sort_buckets(
             queue.clear()
             raise
 
-    with Crew(len(shares)) as crew:
-        crew.share(serve_on, shares)
+    Crew(len(shares)).share(serve_on, shares)
     for bucket in left:
         part, target = (a[bounds[bucket] : bounds[bucket + 1]] for a in (scattered, result))
         np.copyto(target, part if uniform[bucket] else threaded_sort(part, threads))

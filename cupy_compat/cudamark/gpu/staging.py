@@ -155,12 +155,12 @@ class Trip:
     def _stage_by_crew(self) -> None:
         """Do the same with threads of Python's."""
         loops.compile_all()
-        with Crew(len(self._lanes)) as crew:
-            self._send()
-            crew.share(loops.send, self._addresses)
-            self._sort()
-            crew.share(loops.receive, self._addresses)
-            self._receive()
+        crew = Crew(len(self._lanes))
+        self._send()
+        crew.share(loops.send, self._addresses)
+        self._sort()
+        crew.share(loops.receive, self._addresses)
+        self._receive()
 
     def _send(self) -> None:
         if self._sent_at_once:
@@ -195,11 +195,10 @@ class Trip:
 
     def _copy(self, target: _Array, source: _Array) -> None:
         cuts = [source.size * i // self._workers for i in range(self._workers + 1)]
-        with Crew(self._workers) as crew:
-            crew.share(
-                lambda span: np.copyto(target[span], source[span]),
-                [slice(*ends) for ends in itertools.pairwise(cuts)],
-            )
+        Crew(self._workers).share(
+            lambda span: np.copyto(target[span], source[span]),
+            [slice(*ends) for ends in itertools.pairwise(cuts)],
+        )
 
 
 def _bounds(size: int, itemsize: int, threads: int) -> NDArray[np.intp]:
