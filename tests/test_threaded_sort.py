@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from cupy_compat.cudamark import kernels, split
 from cupy_compat.cudamark.compiled import compiling
 from cupy_compat.cudamark.cpu import counting, plan, quicksort, samplesort, sort
 from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
-from cupy_compat.cudamark.crew import Crew, apart
+from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.threads import usable_cpus
 
 pytestmark = pytest.mark.usefixtures("away")
@@ -156,15 +156,29 @@ def test_strided_unaligned_read_only_and_mapped_arrays_are_sorted(
     assert_sorted_as_by_numpy(np.memmap(tmp_path / "keys", keys.dtype, mode="r"))
 
 
-@pytest.mark.usefixtures("parallel")
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g", "c16"])
-def test_no_signed_zero_is_lost(dtype: str) -> None:
-    keys = np.random.default_rng(1).choice(np.array([0.0, -0.0, 1, -1], dtype), 4000)
-    result = threaded_sort(keys, 3)
-    for array in (keys, result):
-        array.flags.writeable = False
-    signs = [np.signbit(array.real[array == 0]).sum() for array in (keys, result)]
-    assert signs[0] == signs[1]
+@pytest.mark.parametrize("dtype", ["f2", ">f2"])
+@pytest.mark.parametrize("size", [100_000, 400_000, 600_000])
+def test_half_precision_numbers_are_sorted_and_keep_their_bits(dtype: str, size: int) -> None:
+    """NumPy's own sort leaves some unsorted on AMD processors with AVX-512."""
+    bits = np.random.default_rng(0).permutation(np.arange(1 << 16, dtype="u2"))
+    for keys in (np.resize(bits, size), np.resize(bits[:100], size), bits[bits > 0xFC00]):
+        halves = keys.view("f2").astype(dtype)
+        result = threaded_sort(halves, 2)
+        np.testing.assert_array_equal(result, np.sort(halves, kind="stable"))
+        np.testing.assert_array_equal(np.sort(result.astype("f2").view("u2")), np.sort(keys))
+
+
+def test_no_more_keys_are_counted_at_once_than_32_bits_can_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counting 8 GiB takes too long here: the loops are left out, and never touch the memory."""
+    counted: list[int] = []
+    monkeypatch.setattr(kernels, "fill_runs", lambda *arguments: None)
+    monkeypatch.setattr(kernels, "count_values", lambda keys, counts: counted.append(len(keys)))
+    keys = np.zeros((1 << 33) + 26, np.uint8)
+    counting.sort(keys, Crew(1))
+    assert sum(counted) == keys.size
+    assert max(counted) <= 2 * np.iinfo(np.uint32).max, "two counters for each value take turns"
 
 
 @pytest.mark.usefixtures("parallel")
@@ -285,8 +299,8 @@ def test_no_thread_outlives_a_call_that_fails(monkeypatch: pytest.MonkeyPatch) -
 def test_the_smallest_integer_is_no_missing_date_unless_that_is_said() -> None:
     keys = make("random", "i8", 5000)
     keys[::7] = np.iinfo(np.int64).min
-    with Crew(2) as crew:
-        np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
+    crew = Crew(2)
+    np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
 
 
 def test_what_the_plan_leaves_to_numpy_is_sorted_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,15 +352,6 @@ def test_no_two_jobs_count_in_lines_of_the_cache_that_are_neighbours(
         # A line is of 64 bytes, and is fetched with its neighbour by some processors.
         for (_, end), (start, _) in itertools.pairwise(sorted(found)):
             assert start - end >= 128
-
-
-def test_what_jobs_count_in_is_zero_and_theirs_alone() -> None:
-    counters = apart(np.uint32, 3, 2, 5)
-    assert (counters.shape, counters.dtype) == ((3, 2, 5), np.uint32)
-    assert not counters.any()
-    assert all(each.flags.c_contiguous for each in counters)
-    counters[1] = 7
-    assert not counters[[0, 2]].any()
 
 
 # Who works
@@ -498,129 +503,6 @@ def test_no_kernel_holds_the_gil(kernel: str) -> None:
     assert any(ran_beside(work_of(kernel)) for _ in range(50))
 
 
-class Planted(Exception):
-    """Raised on purpose."""
-
-
-@pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
-def test_after_a_failure_in_the_callers_thread_no_further_job_is_begun(
-    error: type[BaseException],
-) -> None:
-    both = threading.Barrier(2)
-    reported = threading.Event()
-    begun: list[int] = []
-
-    def work(job: int) -> None:
-        begun.append(job)
-        both.wait(timeout=30)
-        if threading.current_thread() is caller:
-            raise error
-        assert reported.wait(timeout=30)
-
-    caller = threading.current_thread()
-    with Crew(2) as crew:
-        with pytest.raises(error):
-            crew.share(work, range(100))
-        reported.set()
-    assert sorted(begun) == [0, 1]
-
-
-@pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
-def test_after_a_failure_in_another_thread_no_further_job_is_begun(
-    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    both = threading.Barrier(2)
-    helpers: list[Future[None]] = []
-    begun: list[int] = []
-
-    def work(job: int) -> None:
-        begun.append(job)
-        both.wait(timeout=30)
-        if threading.current_thread() is not caller:
-            raise error
-        wait(helpers, timeout=30)
-
-    caller = threading.current_thread()
-    with Crew(2) as crew:
-        submit = crew._pool.submit
-        monkeypatch.setattr(
-            crew._pool, "submit", lambda *task: helpers.append(submit(*task)) or helpers[-1]
-        )
-        with pytest.raises(error):
-            crew.share(work, range(100))
-    assert sorted(begun) == [0, 1]
-
-
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_after_a_failure_to_start_a_thread_no_further_job_is_begun(
-    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    reported, at_work = threading.Event(), threading.Event()
-    begun: list[int] = []
-
-    def work(job: int) -> None:
-        begun.append(job)
-        at_work.set()
-        assert reported.wait(timeout=30)
-
-    with Crew(3) as crew:
-        submit = crew._pool.submit
-
-        def fail_at_the_second(*task: Any) -> Any:
-            if not at_work.is_set():
-                helper = submit(*task)
-                assert at_work.wait(timeout=30)
-                return helper
-            raise error("can't start new thread")
-
-        monkeypatch.setattr(crew._pool, "submit", fail_at_the_second)
-        with pytest.raises(error, match="can't start new thread"):
-            crew.share(work, range(100))
-        reported.set()
-    assert begun == [0]
-
-
-def test_what_the_callers_thread_raised_goes_before_what_another_did() -> None:
-    both = threading.Barrier(2)
-
-    def work(job: int) -> None:
-        both.wait(timeout=30)
-        raise Planted("caller" if threading.current_thread() is caller else "other")
-
-    caller = threading.current_thread()
-    with Crew(2) as crew, pytest.raises(Planted, match="caller"):
-        crew.share(work, range(2))
-
-
-@pytest.mark.parametrize("jobs", [0, 1, 2, 3, 50])
-def test_a_crew_does_every_job_once_with_no_more_threads_than_jobs(
-    monkeypatch: pytest.MonkeyPatch, jobs: int
-) -> None:
-    done: list[int] = []
-    helpers: list[object] = []
-    with Crew(3) as crew:
-        submit = crew._pool.submit
-        monkeypatch.setattr(
-            crew._pool, "submit", lambda *task: helpers.append(task) or submit(*task)
-        )
-        crew.share(done.append, iter(range(jobs)))
-        assert sorted(done) == list(range(jobs))
-    assert len(helpers) == max(0, min(3, jobs) - 1)
-
-
-def test_the_threads_of_a_crew_are_named() -> None:
-    names: list[str] = []
-    both = threading.Barrier(2)
-
-    def work(job: int) -> None:
-        both.wait(timeout=30)
-        names.append(threading.current_thread().name)
-
-    with Crew(2) as crew:
-        crew.share(work, range(2))
-    assert sum(name.startswith("threaded_sort") for name in names) == 1
-
-
 # How the work is cut up
 
 
@@ -673,8 +555,8 @@ def test_buckets_are_sorted_by_radix_if_that_is_asked_for_and_else_by_numpy(
 
     monkeypatch.setattr(kernels, "radix_sort", note)
     for radix in (False, True):
-        with Crew(2) as crew:
-            np.testing.assert_array_equal(samplesort.sort(keys, crew, radix=radix), np.sort(keys))
+        crew = Crew(2)
+        np.testing.assert_array_equal(samplesort.sort(keys, crew, radix=radix), np.sort(keys))
         if radix:
             # All of them, but for the last one of floats, which has the NaN.
             rest = keys.size - sum(sorted_so)
@@ -727,11 +609,11 @@ def test_the_fullest_buckets_are_sorted_first_and_those_of_one_value_never(
     keys = make("random", "i4", 100_000)
     keys[::2] = 7
     scattered = np.empty_like(keys)
-    with Crew(2) as crew:
-        samplesort.sort(keys, crew)
-        bounds, uniform = split.scatter_by_value(
-            keys, scattered, crew, 8, samplesort.SAMPLE, nat_last=False
-        )
+    crew = Crew(2)
+    samplesort.sort(keys, crew)
+    bounds, uniform = split.scatter_by_value(
+        keys, scattered, crew, 8, samplesort.SAMPLE, nat_last=False
+    )
     sizes = np.diff(bounds)[finished]
     assert sizes.min() > 0
     assert (np.diff(sizes) <= 0).all()
@@ -755,8 +637,8 @@ def test_complex_keys_are_cut_into_as_many_equal_parts_as_there_are_workers(
     finished: list[tuple[int, int]], workers: int
 ) -> None:
     keys = make("random", "c16", 8000)
-    with Crew(workers) as crew:
-        np.testing.assert_array_equal(quicksort.sort(keys, crew), np.sort(keys))
+    crew = Crew(workers)
+    np.testing.assert_array_equal(quicksort.sort(keys, crew), np.sort(keys))
     parts = {1: 1, 2: 2, 3: 4, 4: 4, 8: 8}[workers]
     edges = np.linspace(0, 8000, parts + 1).astype(int).tolist()
     assert finished == list(itertools.pairwise(edges))
@@ -805,17 +687,17 @@ def test_where_most_keys_are_nan_they_have_a_bucket_that_is_not_sorted(
     keys = make("random", dtype, 10_000)
     keys[np.random.default_rng(0).random(10_000) < share] = np.nan
     scattered = np.empty_like(keys, keys.dtype.newbyteorder("="))
-    with Crew(2) as crew:
-        bounds, _ = split.scatter_by_value(keys, scattered, crew, 8, 1000, nat_last=False)
-        last = len(bounds) - 2
-        assert np.isnan(scattered[bounds[last] :]).all() == apart
-        np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
-        # What is of the other byte order is turned back in any case.
-        assert (last in finished) == (not apart or dtype == ">f8")
-        finished.clear()
-        keys[0] = np.inf
-        np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
-        assert last in finished
+    crew = Crew(2)
+    bounds, _ = split.scatter_by_value(keys, scattered, crew, 8, 1000, nat_last=False)
+    last = len(bounds) - 2
+    assert np.isnan(scattered[bounds[last] :]).all() == apart
+    np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
+    # What is of the other byte order is turned back in any case.
+    assert (last in finished) == (not apart or dtype == ">f8")
+    finished.clear()
+    keys[0] = np.inf
+    np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
+    assert last in finished
 
 
 @pytest.mark.parametrize("dtype", ["i4", "u8", "f4", ">f8"])
@@ -825,11 +707,11 @@ def test_where_the_greatest_value_prevails_it_is_not_sorted(
     kind = np.dtype(dtype)
     keys = make("random", dtype, 10_000)
     keys[::2] = np.inf if kind.kind == "f" else np.iinfo(kind).max
-    with Crew(2) as crew:
-        np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
+    crew = Crew(2)
+    np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
     scattered = np.empty_like(keys, kind.newbyteorder("="))
-    with Crew(2) as crew:
-        bounds, _ = split.scatter_by_value(keys, scattered, crew, 8, 8192, nat_last=False)
+    crew = Crew(2)
+    bounds, _ = split.scatter_by_value(keys, scattered, crew, 8, 8192, nat_last=False)
     assert bounds[-1] - bounds[-2] >= 5000
     assert (len(bounds) - 2 in finished) == (not kind.isnative)
 
@@ -950,10 +832,10 @@ counting.prepare(np.dtype("i2"))
 before = compiled()
 for keys in (np.arange(5000.0, dtype="f4") % 977, np.arange(5000, dtype="f4") % 2):
     for radix in (False, True):
-        with Crew(2) as crew:
-            samplesort.sort(keys, crew, radix=radix)
-with Crew(2) as crew:
-    counting.sort(np.arange(5000, dtype="i2"), crew)
+        crew = Crew(2)
+        samplesort.sort(keys, crew, radix=radix)
+crew = Crew(2)
+counting.sort(np.arange(5000, dtype="i2"), crew)
 task = np.zeros(1, loops.TASK)
 shared = np.zeros(loops.SHARED, np.uintp)
 task["shared"] = shared.ctypes.data

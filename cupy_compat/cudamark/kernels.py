@@ -44,6 +44,7 @@ def count_values(values: NDArray[Any], counts: NDArray[Any]) -> None:
     ----------
     values : uint8 or uint16 array, shape (n,)
     counts : uint32 or uint64 array, shape (2, values or more), added to
+        With uint32 at most 2**32 values can be counted.
     """
     even = counts[0]
     odd = counts[1]

@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from cupy_compat.cudamark.cpu import plan
+from cupy_compat.cudamark.cpu import plan, serial
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
 _KINDS = "biufcmM"
@@ -19,8 +19,8 @@ _PARALLEL_FROM = 1 << 19
 def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray[Any]:
     """Return a sorted copy of a one-dimensional array, made by one thread or several.
 
-    The result equals that of `numpy.sort`: ascending, NaN and NaT last. The order among keys that
-    compare equal (0.0 and -0.0, NaN of different bits) is not defined, but none is lost.
+    The result equals that of `numpy.sort`: ascending, NaN and NaT last. Signs of zeros and bits of
+    NaN may change, since the vector instructions of NumPy's own sort do not keep them.
 
     All threads have ended when the call returns. What NumPy sorts as fast alone is left to it:
     short arrays, and where NumPy is fast also those for which there are too few threads, the more
@@ -67,9 +67,7 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
         result = _sort_otherwise(a, cpus if threads is None else min(threads, cpus))
         if result is not None:
             return result
-    result = a.copy()
-    result.sort()
-    return result
+    return serial.sort(a)
 
 
 def _sort_otherwise(a: NDArray[Any], threads: int) -> NDArray[Any] | None:

@@ -1,0 +1,45 @@
+"""Sorting on one thread, with NumPy alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MINUS_INFINITY = np.float16(-np.inf).view(np.int16) ^ np.int16(0x7FFF)
+
+
+def sort(a: NDArray[Any]) -> NDArray[Any]:
+    """Return a sorted copy, NaN and NaT last.
+
+    Half-precision numbers are sorted as integers: NumPy's own sort takes four times as long, and
+    leaves some of them unsorted on AMD processors with AVX-512 (seen with NumPy 2.5.5).
+
+    Parameters
+    ----------
+    a : array, shape (n,)
+        Of any type that NumPy sorts.
+
+    Returns
+    -------
+    array, shape (n,), of the same dtype
+    """
+    if a.dtype.kind != "f" or a.itemsize != 2:
+        result = a.copy()
+        result.sort()
+        return result
+    bits = a.astype(np.float16).view(np.int16)
+    _exchange_floats_and_integers(bits)
+    bits.sort()
+    # NaN with the sign bit set come before minus infinity.
+    negative_nan = int(np.searchsorted(bits, _MINUS_INFINITY))
+    if negative_nan:
+        bits = np.roll(bits, -negative_nan)
+    _exchange_floats_and_integers(bits)
+    return bits.view(np.float16).astype(a.dtype, copy=False)
+
+
+def _exchange_floats_and_integers(bits: NDArray[np.int16]) -> None:
+    """Turn bits of floats into integers of the same order, or back, in place."""
+    bits ^= (bits >> 15) & np.int16(0x7FFF)
