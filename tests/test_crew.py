@@ -179,7 +179,7 @@ def test_no_thread_outlives_a_call_that_ctrl_c_ends_however_often_it_is_pressed(
 
     kept = signal.signal(signal.SIGALRM, press)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.03)
         with pytest.raises(KeyboardInterrupt):
             Crew(4).share(lambda job: threading.Event().wait(0.5), range(100))
         signal.setitimer(signal.ITIMER_REAL, 0)

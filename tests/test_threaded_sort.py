@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +21,6 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import kernels, split
-from cupy_compat.cudamark.compiled import compiling
 from cupy_compat.cudamark.cpu import counting, plan, quicksort, samplesort, sort
 from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
 from cupy_compat.cudamark.crew import Crew
@@ -156,6 +153,29 @@ def test_strided_unaligned_read_only_and_mapped_arrays_are_sorted(
     assert_sorted_as_by_numpy(np.memmap(tmp_path / "keys", keys.dtype, mode="r"))
 
 
+@pytest.mark.usefixtures("parallel")
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4", "c8"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        np.linspace(-1e-310, 1e-310, 4000),
+        np.full(4000, np.finfo("f8").max),
+        1.7e308 * np.linspace(-1, 1, 4000),
+        np.resize([0x7FF0000000000001, 0x7FF8000000000000, 0], 4000).astype("u8").view("f8"),
+        np.resize([np.inf, -np.inf, 1, np.nan], 4000),
+    ],
+    ids=["denormal", "greatest", "whole range", "signalling NaN", "infinite"],
+)
+def test_no_keys_are_an_error_or_a_warning(keys: NDArray[Any], dtype: str) -> None:
+    with np.errstate(all="ignore"):
+        keys = keys.astype(dtype)
+    if dtype[-2:] == "f4":
+        keys[::3].view("u4")[:] = np.array(0x7F800001).astype(keys.dtype.byteorder + "u4")
+    with np.errstate(all="raise"):
+        result = threaded_sort(keys, 3)
+    np.testing.assert_array_equal(result, np.sort(keys))
+
+
 @pytest.mark.parametrize("dtype", ["f2", ">f2"])
 @pytest.mark.parametrize("size", [100_000, 400_000, 600_000])
 def test_half_precision_numbers_are_sorted_and_keep_their_bits(dtype: str, size: int) -> None:
@@ -263,6 +283,7 @@ def test_a_cell_and_a_comparison_say_what_all_comparisons_say(dtype: str, bucket
     assert buckets < 8 or {"uniform", "normal", "few NaN" if dtype[0] == "f" else "bits"} <= suited
 
 
+@np.errstate(all="ignore")
 def test_no_two_splitters_share_a_cell() -> None:
     even = np.arange(0, 640, 10)
     cells = split.make_cells(even)
@@ -761,132 +782,6 @@ def test_kernels_get_aligned_contiguous_native_read_only_keys(
         {"count_values"} if short else {"scatter"}
     )
     assert short or len(given_to) > 1
-
-
-FIRST_CALLS = """
-import threading
-import numpy as np
-from cupy_compat.cudamark.cpu import plan, sort
-sort._PARALLEL_FROM, plan.GRAIN_SCALE = 2, 1e-7
-plan.is_soon_done = lambda a: False
-sort.usable_cpus = lambda: 4
-keys = np.arange(5000, dtype=np.int32)[::-1].copy()
-right = []
-def call():
-    if np.array_equal(sort.threaded_sort(keys), np.sort(keys)):
-        right.append(1)
-threads = [threading.Thread(target=call) for _ in range(4)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print(len(right))
-"""
-
-
-def test_the_very_first_calls_can_come_from_several_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-c", FIRST_CALLS], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "4\n", done.stderr
-    # What was compiled is kept for the next process.
-    kept = " ".join(path.name for path in tmp_path.rglob("*.nbc"))
-    assert all(name in kept for name in ("classify", "scatter", "radix_sort"))
-
-
-def test_what_compiles_takes_turns_and_is_done_once() -> None:
-    inside: list[int] = []
-    done: list[int] = []
-
-    @compiling
-    def compile_it(key: int) -> int:
-        inside.append(key)
-        time.sleep(0.02)
-        assert inside == [key], "nobody else has come in"
-        inside.clear()
-        done.append(key)
-        return 10 * key
-
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(compile_it, 4 * [1, 2, 3])) == 4 * [10, 20, 30]
-    assert sorted(done) == [1, 2, 3]
-
-
-ALL_COMPILED = """
-import numpy as np
-from cupy_compat.cudamark import kernels
-from cupy_compat.cudamark.cpu import counting, samplesort
-from cupy_compat.cudamark.crew import Crew
-from cupy_compat.cudamark.gpu import loops, native
-
-def compiled():
-    called = [*vars(kernels).values(), native._start_all, native._join_all]
-    called += [loops.send, loops.await_shared, loops.receive, loops.tell]
-    return {one.__name__: len(one.signatures) for one in called if hasattr(one, "signatures")}
-
-native._compile()
-loops.compile_all()
-kernels.compile_split(np.dtype("f4"))
-counting.prepare(np.dtype("i2"))
-before = compiled()
-for keys in (np.arange(5000.0, dtype="f4") % 977, np.arange(5000, dtype="f4") % 2):
-    for radix in (False, True):
-        crew = Crew(2)
-        samplesort.sort(keys, crew, radix=radix)
-crew = Crew(2)
-counting.sort(np.arange(5000, dtype="i2"), crew)
-task = np.zeros(1, loops.TASK)
-shared = np.zeros(loops.SHARED, np.uintp)
-task["shared"] = shared.ctypes.data
-address = np.arange(1, dtype=np.uintp) + np.uintp(task.ctypes.data)
-loops.tell(address[0], loops.SENT)
-loops.await_shared(address[0], loops.SENT)
-threads = native.Threads(loops.send_and_receive(), address[1:], memory=None)
-threads.start()
-threads.join()
-assert compiled() == before, (compiled(), before)
-print(min(before.values()), len(before))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no POSIX threads")
-def test_nothing_is_compiled_but_in_turn() -> None:
-    done = subprocess.run([sys.executable, "-c", ALL_COMPILED], capture_output=True, text=True)
-    assert done.stdout == "1 12\n", done.stderr
-
-
-WITHOUT_A_CACHE = """
-import sys
-import numpy as np
-from cupy_compat.cudamark import kernels
-from cupy_compat.cudamark.cpu import plan, sort
-sort._PARALLEL_FROM, plan.GRAIN_SCALE = 2, 1e-7
-plan.is_soon_done = lambda a: False
-sort.usable_cpus = lambda: 2
-keys = np.arange(200, dtype=np.uint8)[::-1].copy()
-assert np.array_equal(sort.threaded_sort(keys), np.sort(keys))
-print(kernels.__file__, kernels.fill_runs.targetoptions)
-"""
-
-
-def test_where_no_cache_can_be_written_kernels_are_compiled_for_each_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = Path(sort.__file__).parents[2]
-    copied = tmp_path / "cupy_compat"
-    shutil.copytree(package, copied, ignore=shutil.ignore_patterns("__pycache__"))
-    # Files in the way stop everybody, where missing permission does not stop root.
-    (copied / "cudamark" / "__pycache__").touch()
-    (tmp_path / "cache").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_A_CACHE], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith(f"{copied / 'cudamark' / 'kernels.py'} ")
-    assert "'nogil': True" in done.stdout
 
 
 def test_numba_is_not_imported_for_short_arrays() -> None:

@@ -3,28 +3,81 @@
 from __future__ import annotations
 
 import functools
-import threading
+import hashlib
+import logging
 from collections.abc import Callable
-from typing import Any, TypeVar, TypeVarTuple, cast
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 try:
     import numba
+    from numba.core import caching, ccallback, sigutils
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "these sorts need Numba: pip install 'cupy-compat[cudamark]', or use numpy.sort",
         name=error.name,
     ) from error
-
+except ImportError as error:
+    # Numba refuses a NumPy that is newer than it.
+    raise ImportError(
+        f"these sorts need Numba, which cannot be imported: {error}. Install versions of Numba and "
+        "NumPy that fit, or use numpy.sort"
+    ) from error
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_Arguments = TypeVarTuple("_Arguments")
-_R = TypeVar("_R")
+# Numba has types for some of its functions only.
+_config: Any = numba.config
+_CFunc: Any = ccallback.CFunc
+_FunctionCache: Any = caching.FunctionCache
+_normalize_signature: Any = sigutils.normalize_signature
 _c_functions: list[Any] = []
-_turn = threading.RLock()
+_log = logging.getLogger(__name__)
+_said = False
+
+if _config.DISABLE_JIT:
+    raise ImportError(
+        "these sorts need Numba's compiler, which NUMBA_DISABLE_JIT switches off: unset it, or use "
+        "numpy.sort"
+    )
+
+
+class _Cache:
+    """Numba's cache on disk, whose failure means that this process compiles for itself.
+
+    Numba takes what it kept as long as the file that defines a function is the same. That function
+    may inline others, so here all files of this package have to be.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._kept = _FunctionCache(function)
+        self._kept._cache_file._source_stamp = _digest_of_sources()
+        self.cache_path = self._kept.cache_path
+        self.flush = self._kept.flush
+
+    def load_overload(self, *arguments: Any) -> Any:
+        """Return what was compiled, or None where it cannot be read."""
+        try:
+            return self._kept.load_overload(*arguments)
+        except Exception as error:
+            # A power failure cut a file off, and unpickling it may raise anything.
+            try:
+                self.flush()
+            except OSError:
+                _say_that_nothing_is_kept(str(error))
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        """Keep what was compiled, if that is possible."""
+        try:
+            self._kept.save_overload(*arguments)
+        except Exception as error:
+            _say_that_nothing_is_kept(str(error))
 
 
 def compiled(function: _Function) -> _Function:
-    """``numba.njit`` without the GIL, kept on disk where Numba finds a place to write."""
-    return cast(_Function, _kept(lambda **kept: numba.njit(nogil=True, **kept)(function)))
+    """``numba.njit`` without the GIL, kept on disk where that is possible."""
+    made = numba.njit(nogil=True)(function)
+    _keep(made, function)
+    return cast(_Function, made)
 
 
 def c_function(signature: Any, function: Callable[..., Any]) -> int:
@@ -32,34 +85,32 @@ def c_function(signature: Any, function: Callable[..., Any]) -> int:
 
     It stays there as long as the process.
     """
-    made = _kept(lambda **kept: numba.cfunc(signature, **kept)(function))
+    made = _CFunc(function, _normalize_signature(signature), locals={}, options={})
+    _keep(made, function)
+    made.compile()
     _c_functions.append(made)
     return int(made.address)
 
 
-def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], _R]:
-    """``functools.cache`` for what compiles: one thread at a time.
-
-    Numba times its compiler with clocks that all threads share, and now and then raises
-    AttributeError where several wait for it (https://github.com/numba/numba/issues/10564).
-    """
-    made: dict[Any, _R] = {}
-
-    @functools.wraps(function)
-    def in_turn(*args: *_Arguments) -> _R:
-        # What is there waits for nobody, not even in a process that was forked in somebody's turn.
-        if args not in made:
-            with _turn:
-                if args not in made:
-                    made[args] = function(*args)
-        return made[args]
-
-    return in_turn
-
-
-def _kept(make: Callable[..., Any]) -> Any:
+def _keep(made: Any, function: Callable[..., Any]) -> None:
     try:
-        return make(cache=True)
-    except RuntimeError:
+        made._cache = _Cache(function)
+    except RuntimeError as error:
         # Numba refuses a cache when neither the package's folder nor the user's is writable.
-        return make()
+        _say_that_nothing_is_kept(str(error))
+
+
+@functools.cache
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _say_that_nothing_is_kept(reason: str) -> None:
+    """Log it once: a warning could be an error, as the sort would be then."""
+    global _said
+    if not _said:
+        _said = True
+        _log.warning("each process compiles its sorts anew, as they cannot be kept: %s", reason)

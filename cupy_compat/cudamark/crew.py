@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import functools
 import queue
 import weakref
@@ -96,11 +97,10 @@ def _wait(tasks: list[weakref.ref[Any]], ends: queue.SimpleQueue[object]) -> Non
     left = True
     while left:
         try:
-            left = any(task() is not None for task in tasks)
-            if left:
-                ends.get(timeout=_SECONDS)
-        except queue.Empty:
-            pass
+            while any(task() is not None for task in tasks):
+                with contextlib.suppress(queue.Empty):
+                    ends.get(timeout=_SECONDS)
+            left = False
         except BaseException as error:
             interrupts.append(error)
     if interrupts:

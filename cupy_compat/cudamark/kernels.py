@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.compiled import compiled, compiling
+from cupy_compat.cudamark.compiled import compiled
+from cupy_compat.cudamark.turns import compiling
 
 _BLOCK = 1024
 _DIGIT = 9

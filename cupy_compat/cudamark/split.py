@@ -66,12 +66,13 @@ def scatter_by_value(
     native = out.dtype
     kernels.compile_split(native)
     keys = kernels.read_only(keys)
-    drawn = draw(keys, sample)
-    nan_prevails = 2 * len(drawn) < sample
-    chosen = choose_splitters(drawn, buckets, nat_first=nat_last, nan_apart=nan_prevails)
-    # Fewer are compared in less time than a table takes: so many are in a vector register.
-    few = chosen.splitters.nbytes <= _COMPARED_AT_ONCE
-    cells = None if few else make_cells(chosen.splitters)
+    with np.errstate(all="ignore"):
+        drawn = draw(keys, sample)
+        nan_prevails = 2 * len(drawn) < sample
+        chosen = choose_splitters(drawn, buckets, nat_first=nat_last, nan_apart=nan_prevails)
+        # Fewer are compared in less time than a table takes: so many are in a vector register.
+        few = chosen.splitters.nbytes <= _COMPARED_AT_ONCE
+        cells = None if few else make_cells(chosen.splitters)
     chunk = -(-len(keys) // (CHUNKS_PER_WORKER * crew.workers))
     chunks = [slice(start, start + chunk) for start in range(0, len(keys), chunk)]
     ids = np.empty(len(keys), np.uint8)
@@ -172,8 +173,7 @@ def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
     if not finite.size:
         return None
     least = finite[0]
-    with np.errstate(over="ignore", divide="ignore"):
-        scale = (_CELLS - 2) / (finite[-1] - least)  # The last cell is for infinity.
+    scale = (_CELLS - 2) / (finite[-1] - least)  # The last cell is for infinity.
     if not 0 < scale < np.inf:
         return None
     # As the kernel rounds, so that a splitter is in the same cell as a key of its value.

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from cupy_compat.cudamark.cpu import plan, serial
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
+from cupy_compat.cudamark.turns import CompilerBusy
 
 _KINDS = "biufcmM"
 # Every array of fewer keys is left to NumPy, whatever its dtype.
@@ -47,9 +48,13 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
         If the dtype is none of those above, the array is masked, or `threads` is not an integer.
     ValueError
         If the array is not one-dimensional or `threads` is below 1.
+    ImportError
+        If Numba is missing, refuses this NumPy, or is switched off.
     MemoryError
-        If there is no memory for the result or for what the sort needs beside it, which is at most
-        a quarter of the array for most, and one and a quarter if its byte order is foreign.
+        If there is no memory for the result or for what the sort needs beside it. That is about a
+        quarter of the array, and at worst once more the array, if its byte order is foreign or
+        nearly all keys share a small part of their range. Keys of two bytes need half a MiB for
+        each thread.
     """
     if threads is not None:
         threads = checked_threads(threads)
@@ -64,9 +69,12 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
         _refuse(a.dtype)
     if a.size >= _PARALLEL_FROM and not plan.is_soon_done(a):
         cpus = usable_cpus()
-        result = _sort_otherwise(a, cpus if threads is None else min(threads, cpus))
-        if result is not None:
-            return result
+        try:
+            result = _sort_otherwise(a, cpus if threads is None else min(threads, cpus))
+            if result is not None:
+                return result
+        except CompilerBusy:
+            pass
     return serial.sort(a)
 
 
@@ -78,7 +86,9 @@ def _sort_otherwise(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
     from cupy_compat.cudamark.crew import Crew
 
     keys = a.view(plan.plain_key(a.dtype))
-    return chosen.sort(keys, Crew(chosen.workers)).view(a.dtype)
+    # Sorting raises and warns of nothing that the keys are, whatever the caller's error state says.
+    with np.errstate(all="ignore"):
+        return chosen.sort(keys, Crew(chosen.workers)).view(a.dtype)
 
 
 def warm_up(dtype: DTypeLike) -> float:
@@ -100,6 +110,8 @@ def warm_up(dtype: DTypeLike) -> float:
     ------
     TypeError
         If the dtype cannot be sorted here.
+    ImportError
+        If Numba is missing, refuses this NumPy, or is switched off.
     """
     dtype = np.dtype(dtype)
     if dtype.kind not in _KINDS:

@@ -12,8 +12,9 @@ import numba
 import numpy as np
 from numba import extending
 
-from cupy_compat.cudamark.compiled import c_function, compiled, compiling
+from cupy_compat.cudamark.compiled import c_function, compiled
 from cupy_compat.cudamark.gpu.driver import NOT_READY, Calls, call, copy, put, take, touch, word
+from cupy_compat.cudamark.turns import compiling
 
 SHARED = 7
 """How many words all threads share."""
@@ -217,8 +218,7 @@ def _both(address: Any) -> Any:
     return np.uintp(0)
 
 
-@compiling
-def compile_all() -> None:
+def _compile_all() -> None:
     """Compile (or load from disk) what Python calls of these loops."""
     address, item = numba.types.uintp, numba.types.intp
     called: tuple[tuple[Any, ...], ...] = (
@@ -231,6 +231,9 @@ def compile_all() -> None:
         loop.compile(tuple(arguments))
 
 
+compile_all = compiling(_compile_all)
+
+
 @compiling
 def send_and_receive() -> np.uintp:
     """Compile (or load from disk) all of it, and return where a C function of it stands.
@@ -240,5 +243,5 @@ def send_and_receive() -> np.uintp:
     uintp
         Address of ``void *function(void *task)``, which sends, waits for the sort and receives.
     """
-    compile_all()
+    _compile_all()
     return np.uintp(c_function(numba.types.uintp(numba.types.uintp), _both))

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cupy_compat.cudamark.compiled import compiled, compiling
+from cupy_compat.cudamark.compiled import compiled
 from cupy_compat.cudamark.gpu.driver import address_of, call
+from cupy_compat.cudamark.turns import compiling
 
 SUPPORTED = sys.platform != "win32"
 """Whether there are POSIX threads."""

@@ -1,0 +1,69 @@
+"""Turns at what one thread may do at a time: Numba's compiler."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, TypeVarTuple
+
+_Arguments = TypeVarTuple("_Arguments")
+_R = TypeVar("_R")
+
+
+class CompilerBusy(RuntimeError):
+    """The compiler is in the hands of somebody who will not go on before this call ends."""
+
+
+class _Turn(threading.local):
+    """Whether this thread has its turn, or waits for it."""
+
+    taken = False
+
+
+_lock = threading.Lock()
+_mine = _Turn()
+_lost_in_fork = False
+
+
+def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], _R]:
+    """``functools.cache`` for what compiles: one thread at a time.
+
+    Numba times its compiler with clocks that all threads share, and now and then raises
+    AttributeError where several wait for it (https://github.com/numba/numba/issues/10564). What is
+    there already waits for nobody.
+
+    Raises
+    ------
+    CompilerBusy
+        In a signal handler that interrupted a compiling thread, and in a process that was forked
+        while another thread compiled: both would wait for ever.
+    """
+    made: dict[Any, _R] = {}
+
+    @functools.wraps(function)
+    def in_turn(*args: *_Arguments) -> _R:
+        if args in made:
+            return made[args]
+        if _mine.taken or _lost_in_fork:
+            raise CompilerBusy("the compiler was interrupted and cannot be used here")
+        _mine.taken = True
+        try:
+            with _lock:
+                if args not in made:
+                    made[args] = function(*args)
+                return made[args]
+        finally:
+            _mine.taken = False
+
+    return in_turn
+
+
+def _after_fork_in_child() -> None:
+    global _lost_in_fork
+    _lost_in_fork |= _lock.locked()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork_in_child)
