@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import types
 from typing import Any
 
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from cupy_compat.cudamark import kernels
 from cupy_compat.cudamark.cpu import counting, plan, quicksort, samplesort, sort
 from cupy_compat.cudamark.places import glance, look, places
-from cupy_compat.cudamark.threads import usable_cpus
 
 #: The measurement itself; `slow` puts its outcome in its place.
 numpy_is_slow = plan.numpy_is_slow.__wrapped__
@@ -378,21 +376,6 @@ def test_nan_alone_counts_as_one_value(slow: bool) -> None:
     assert plan.is_soon_done(keys) is (not slow)
     keys[::3] = 1
     assert plan.is_soon_done(keys) is (not slow)
-
-
-def test_the_cpus_that_this_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0: {4, 6}}[pid], raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert usable_cpus() == 3
-    monkeypatch.setattr(os, "process_cpu_count", lambda: None)
-    assert usable_cpus() == 1
-    monkeypatch.delattr(os, "process_cpu_count")
-    assert usable_cpus() == 2
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert usable_cpus() == 7
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert usable_cpus() == 1
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(">f4", 10), ("i2", 10), (">f2", 16)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+
+from cupy_compat.cudamark import cgroups
+from cupy_compat.cudamark.threads import machine_cpus
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def describe_machine() -> Machine:
     """Return what this process runs on."""
     return Machine(
         cpu_name=cpu_name(),
-        cpu_count=os.cpu_count() or 1,
+        cpu_count=machine_cpus(),
         memory_bytes=_meminfo("MemTotal"),
         system=platform.platform(),
         python=platform.python_version(),
@@ -54,10 +56,10 @@ def describe_machine() -> Machine:
 def available_memory() -> int | None:
     """Return the bytes of main memory that a new array can have, or None if nothing tells.
 
-    On Linux that is what the kernel calls available, within the limit of the process's control
-    group.
+    On Linux that is what the kernel calls available, within the limits of the process's control
+    groups.
     """
-    figures = [_meminfo("MemAvailable"), _control_group_memory()]
+    figures = [_meminfo("MemAvailable"), cgroups.free_memory()]
     known = [figure for figure in figures if figure is not None]
     return min(known, default=None)
 
@@ -77,18 +79,6 @@ def _meminfo(key: str) -> int | None:
         if name == key:
             return int(value.split()[0]) << 10
     return None
-
-
-def _control_group_memory() -> int | None:
-    limit = _read("/sys/fs/cgroup/memory.max").strip()
-    used = _read("/sys/fs/cgroup/memory.current").strip()
-    if not (limit.isdigit() and used.isdigit()):
-        return None
-    # Cached files count as used, but the kernel drops them when memory is wanted.
-    statistics = dict(
-        line.split() for line in _read("/sys/fs/cgroup/memory.stat").splitlines() if line
-    )
-    return int(limit) - int(used) + int(statistics.get("inactive_file", "0"))
 
 
 def _read(path: str) -> str:

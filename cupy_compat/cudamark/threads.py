@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import operator
 import os
 from typing import SupportsIndex
 
 import numpy as np
 
+from cupy_compat.cudamark import cgroups
+
+
+def machine_cpus() -> int:
+    """Return how many CPUs the machine has, whatever ``PYTHON_CPU_COUNT`` says."""
+    if hasattr(os, "sysconf"):  # not on Windows
+        return max(os.sysconf("SC_NPROCESSORS_ONLN"), 1)
+    return os.cpu_count() or 1
+
 
 def usable_cpus() -> int:
-    """Return how many CPUs this process may use, which can be fewer than the machine has."""
-    if hasattr(os, "process_cpu_count"):  # since Python 3.13
-        return os.process_cpu_count() or 1
+    """Return how many CPUs this process may use.
+
+    Those that it may run on, within the quota of its control groups (rounded up) and, as Python
+    3.13 does, ``PYTHON_CPU_COUNT``.
+    """
+    cpus = [machine_cpus(), *_limits()]
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cpus.append(len(os.sched_getaffinity(0)))
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
+        cpus.append(os.process_cpu_count() or 1)
+    return max(1, min(cpus))
+
+
+@functools.cache
+def _limits() -> list[int]:
+    limits = []
+    quota = cgroups.cpu_quota()
+    if quota is not None:
+        limits.append(math.ceil(quota))
+    wanted = os.environ.get("PYTHON_CPU_COUNT", "")
+    if wanted.isdecimal():
+        limits.append(int(wanted))
+    return limits
 
 
 def checked_threads(threads: SupportsIndex) -> int:
