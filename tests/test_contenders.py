@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from cupy_compat.cudamark import command, compare, contenders, measure, suite
 from cupy_compat.cudamark.contenders import CONTENDERS, load
 from cupy_compat.cudamark.gpu import Gpu, Limits
-from cupy_compat.cudamark.record import Run
+from cupy_compat.cudamark.record import Run, readable_bytes
 from cupy_compat.cudamark.threads import usable_cpus
 
 pytestmark = pytest.mark.usefixtures("away")
@@ -145,7 +145,8 @@ def test_what_the_libraries_take_counts_as_needed_memory(
         arguments = [*SMALL, "--dtype", "int64", "--with", names]
         assert command.main(arguments) == 1
         needed = SIZE * max(36, 16 + sum(takes[name] for name in names.split(",")))
-        assert f" {needed:,} bytes needed, 1,000 free\n" in capfd.readouterr().err
+        said = f" {readable_bytes(needed)} needed, 0.977 KiB free\n"
+        assert said in capfd.readouterr().err
 
 
 # Whether a library can be used, which a process of its own finds out
@@ -290,7 +291,8 @@ def test_a_library_has_a_row_behind_those_of_the_cpu_and_runs_and_a_version_in_t
     assert captured.err == ""
     assert names_in(captured.out) == ["np.sort", "threaded_sort", "torch", "parallel-sort"]
     threads = re.findall(r"^│ \S+ +│ +(\d*) │", captured.out, re.MULTILINE)
-    assert threads == ["1", str(usable_cpus()), str(usable_cpus() + 5), ""]
+    # NumPy sorts so few keys on one thread.
+    assert threads == ["1", "1", str(usable_cpus() + 5), ""]
     document = json.loads(record.read_text())
     assert document["schema_version"] == 1
     assert document["with_versions"] == {"torch": "3.4", "parallel-sort": "1.2"}
@@ -337,7 +339,7 @@ def test_a_library_is_held_against_the_memory_of_the_device_that_it_sorts_on(
     assert (len(row.run.repeats), len(steps)) == (3, 5)
     assert (row.limit_seconds, row.limit) == shown
     cells = [next(iter(column.cells)) for column in compare.table([row], 3, "", None).columns]
-    assert (cells[5] == "", cells[6] == "") == (shown[0] is None, shown[0] is None)
+    assert (cells[6] == "", cells[7] == "") == (shown[0] is None, shown[0] is None)
 
 
 def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own_sorts(

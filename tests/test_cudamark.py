@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, memory
 from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
 from cupy_compat.cudamark.measure import WrongResult, check, time_sort
 from cupy_compat.cudamark.options import Options
-from cupy_compat.cudamark.record import Run, write_whole
+from cupy_compat.cudamark.record import Run, readable_bytes, write_whole
 from cupy_compat.cudamark.threads import usable_cpus
 
 on_gpu = pytest.mark.gpu
@@ -264,7 +265,7 @@ def test_a_size_beyond_memory_says_what_is_needed_and_free(size: str) -> None:
     done = cudamark("--device", "cpu", "--size", size)
     assert (done.returncode, done.stdout) == (1, "")
     assert_one_line(done.stderr)
-    assert re.search(r"[\d,]+ bytes needed, [\d,]+ free", done.stderr)
+    assert re.search(r": [\d.e+]+ [TPE]iB needed, [\d.]+ [GT]iB free$", done.stderr)
 
 
 @pytest.mark.parametrize("option", ["--csv", "--json", "--plot"])
@@ -543,11 +544,12 @@ def test_what_a_measurement_takes_of_main_memory_must_be_free(
     monkeypatch.setattr(suite, "gpu_device", nowhere(GpuUnavailable("none here")))
     monkeypatch.setattr(suite, "available_memory", lambda: needed - 1)
     assert command.main([*SMALL, *arguments]) == 1
-    assert f": {needed:,} bytes needed, {needed - 1:,} free\n" in capfd.readouterr().err
+    said = readable_bytes(needed)
+    assert f": {said} needed, {said} free\n" in capfd.readouterr().err
     for free in (needed, None):
         monkeypatch.setattr(suite, "available_memory", lambda free=free: free)
         command.main([*SMALL, *arguments])
-        assert "bytes needed" not in capfd.readouterr().err
+        assert "needed" not in capfd.readouterr().err
 
 
 # The comparison
@@ -561,7 +563,7 @@ def test_the_comparison_says_what_was_compiled_and_what_is_missing_from_it(
     assert command.main([*CPU, "--compare", "--json", str(record)]) == 0
     captured = capfd.readouterr()
     assert "Keys: 20,000 int32, uniform, seed 0\n" in captured.err
-    assert "Compiled for the CPU in 1.25 s, not timed\n" in captured.err
+    assert "Loops compiled or loaded from disk in 1.25 s, not timed\n" in captured.err
     assert "The CPU's rows only: asked for by --device cpu" in captured.out
     assert json.loads(record.read_text())["compile_seconds"] == 1.25
 
@@ -591,8 +593,8 @@ def test_the_ratios_of_a_comparison_are_to_its_first_row() -> None:
         compare.Row(Run("other", "cpu", 2, 0.2, (0.1, 0.1)), 0.05, "main memory"),
     ]
     columns = compare.table(rows, 1000, "title", None).columns
-    assert list(columns[4].cells) == ["1.00x", "4.00x"]
-    assert list(columns[6].cells) == ["25%", "50%"]
+    assert list(columns[5].cells) == ["1.00x", "4.00x"]
+    assert list(columns[7].cells) == ["25%", "50%"]
 
 
 # On a GPU machine
@@ -648,3 +650,87 @@ def test_compare_has_seven_rows_on_a_gpu_machine(
         "gpu_sort",
         "gpu_sort, page-locked",
     ]
+
+
+# What the command is given, and where it writes
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such streams")
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_takes_nothing_from_the_other(tmp_path: Path, redirection: str) -> None:
+    csv = tmp_path / "out.csv"
+    line = shlex.join([*CUDAMARK, *CPU, "--csv", str(csv)])
+    done = subprocess.run(f"{line} {redirection}", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout == "" or TABLE.fullmatch(done.stdout)
+    assert "Traceback" not in done.stderr
+    assert csv.read_text().startswith("ThreadCount,")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_file_that_is_a_stream_is_appended_to_and_a_pipe_is_opened_once(tmp_path: Path) -> None:
+    log, pipe = tmp_path / "log", tmp_path / "pipe"
+    log.write_text("precious\n")
+    line = shlex.join([*CUDAMARK, *CPU, "--quiet", "--csv", "/dev/stdout"])
+    subprocess.run(f"{line} >> {log}", shell=True, check=True)
+    table = log.read_text().removeprefix("precious\n")
+    csv = table[table.index("ThreadCount") :]
+    assert csv.count("ThreadCount") == 2
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert cudamark(*CPU, "--csv", str(pipe)).returncode == 0
+        assert reader.communicate(timeout=60)[0].startswith("ThreadCount,")
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    target.write_text("precious\n")
+    target.chmod(0o444)
+    done = cudamark(*CPU, "--csv", str(target))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_one_line(done.stderr)
+    assert target.read_text() == "precious\n"
+
+
+def test_names_are_no_markup_and_no_figure_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "cupy.py").write_text("raise ImportError('cannot open [/opt/cuda] x')")
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    narrow = {"COLUMNS": "60", "FORCE_COLOR": "1", "PYTHONIOENCODING": "ascii"}
+    arguments = [*SMALL, "--compare", "--quiet", "--dtype", "datetime64[s]"]
+    done = subprocess.run(
+        [*CUDAMARK, *arguments],
+        capture_output=True,
+        text=True,
+        env={**without_gpu(), **narrow, "PYTHONPATH": path},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "20,000 datetime64[s] keys" in done.stdout
+    assert "[/opt/cuda]" in done.stdout
+    assert "..." not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--threads", "1" + 20 * "0"],
+        ["--dtype", "M8[0s]"],
+        ["--dtype", "datetime64[s/0]"],
+        ["--dtype", "m8[00ns]"],
+    ],
+)
+def test_what_numpy_or_the_plot_would_stumble_over_is_refused(arguments: list[str]) -> None:
+    done = cudamark(*CPU, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr)
+
+
+def test_a_plot_ends_where_more_threads_are_not_used() -> None:
+    from cupy_compat.cudamark.plot import draw
+
+    runs = [
+        Run("threaded_sort", "cpu", threads, 1.0, (1 / used,), used)
+        for threads, used in ((1, 1), (2, 2), (4, 4), (512, 4))
+    ]
+    drawn = draw(runs, {}, "title", "", "svg").decode()
+    assert "<!-- 4 -->" in drawn
+    assert "<!-- 512 -->" not in drawn

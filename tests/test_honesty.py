@@ -28,7 +28,14 @@ from cupy_compat.cudamark import command, compare, measure, plot, suite
 from cupy_compat.cudamark.gpu import Gpu, Limits, limits
 from cupy_compat.cudamark.inputs import make_input
 from cupy_compat.cudamark.measure import Timing, WrongResult, check, copy_bandwidth, time_sort
-from cupy_compat.cudamark.record import Run, csv_text, require_writable, write_whole
+from cupy_compat.cudamark.record import (
+    Run,
+    csv_text,
+    readable_bytes,
+    readable_time,
+    require_writable,
+    write_whole,
+)
 
 Array = NDArray[Any]
 
@@ -134,6 +141,7 @@ def test_the_progress_bar_is_on_standard_error_and_has_no_thread_of_its_own(
     monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich takes both streams for terminals
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(suite, "threaded_sort", sort)
+    monkeypatch.setattr(suite, "threads_used", lambda keys, threads: threads)
     assert command.main([*COMMAND[:-1], "--threads", "2"]) == 0
     captured = capfd.readouterr()
     table = re.compile(
@@ -343,14 +351,19 @@ def test_ctrl_c_is_one_line_and_exit_code_130(
     assert not list(tmp_path.iterdir())
 
 
-def test_where_more_threads_than_cpus_are_asked_for_it_says_so(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_row_of_threads_that_are_not_used_says_how_many_were(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(suite, "usable_cpus", lambda: 3)
-    for threads, said in (("1,3", False), ("1,4,2", True)):
-        assert command.main([*COMMAND[:-1], "--threads", threads]) == 0
-        told = "More than 3 threads bring nothing here" in capfd.readouterr().err
-        assert told == said
+    monkeypatch.setattr(suite, "threads_used", lambda keys, threads: min(threads, 3))
+    record = tmp_path / "out.json"
+    arguments = ["--threads", "2,3,8", "--json", str(record)]
+    assert command.main([*COMMAND[:-1], *arguments]) == 0
+    captured = capfd.readouterr()
+    assert re.findall("Capped at .*", captured.err) == [
+        "Capped at 3 of 8: more would not help here"
+    ]
+    runs = json.loads(record.read_text())["runs"]
+    assert [(run["threads"], run["threads_used"]) for run in runs] == [(2, 2), (3, 3), (8, 3)]
 
 
 @pytest.mark.parametrize(
@@ -376,16 +389,7 @@ def test_the_bandwidth_is_bytes_read_plus_written_by_the_median_of_warm_copies(
 ) -> None:
     readings = iter([0.0, 100.0, 100.0, 101.0, 200.0, 202.0, 300.0, 309.0])
     monkeypatch.setattr(clock, "perf_counter", lambda: next(readings))
-    monkeypatch.setattr(measure, "_LEAST_COPIED", 64)
     assert copy_bandwidth(1000, 3, 3) == 2 * 1000 / 2.0
-
-
-def test_little_is_not_copied_to_measure_a_bandwidth(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    readings = iter([0.0, 1.0, 1.0, 2.0])
-    monkeypatch.setattr(clock, "perf_counter", lambda: next(readings))
-    assert copy_bandwidth(1000, 1, 1) == 2 * (64 << 20)
 
 
 def test_all_threads_copy_at_once_and_each_byte_is_copied_once(
@@ -401,7 +405,6 @@ def test_all_threads_copy_at_once_and_each_byte_is_copied_once(
         copy(target, source)
         together.wait(timeout=60)
 
-    monkeypatch.setattr(measure, "_LEAST_COPIED", 64)
     monkeypatch.setattr(np, "copyto", meet)
     copy_bandwidth(1000, 3, 2)
     assert len(copied) == 9
@@ -430,6 +433,8 @@ def test_a_row_of_the_cpu_is_held_against_one_pass_over_main_memory(
     monkeypatch.setattr(compare, "usable_cpus", lambda: 5)
     monkeypatch.setattr(compare, "copy_bandwidth", bandwidth)
     monkeypatch.setattr(compare, "threaded_sort", sort)
+    monkeypatch.setattr(compare, "threads_used", lambda keys, threads: threads)
+    monkeypatch.setattr(compare, "_LEAST_NBYTES", 24)
     steps: list[int] = []
     rows = compare.compare_cpu(KEYS, SORTED, 3, 1, lambda: steps.append(1))
     assert [(row.run.name, row.run.device, row.run.threads) for row in rows] == [
@@ -442,6 +447,18 @@ def test_a_row_of_the_cpu_is_held_against_one_pass_over_main_memory(
     assert measured == [(24, 1, 3), (24, 5, 3)]
     assert [row.limit_seconds for row in rows] == [48 / 1e9, 48 / 250e9]
     assert [row.limit for row in rows] == ["main memory, 1.0 GB/s", "main memory, 250 GB/s"]
+    assert [row.run.used for row in rows] == [1, 5]
+    # Fewer bytes are sorted within the caches.
+    monkeypatch.setattr(compare, "_LEAST_NBYTES", 25)
+    rows = compare.compare_cpu(KEYS, SORTED, 3, 1, lambda: None)
+    assert [row.limit_seconds for row in rows] == [None, None]
+
+
+def test_figures_are_shown_in_a_unit_that_shows_three_digits() -> None:
+    times = [readable_time(seconds) for seconds in (123.4, 1.0, 0.01357, 0.00099, 4.2e-6)]
+    assert times == ["123 s", "1.00 s", "13.6 ms", "990 us", "4.20 us"]
+    amounts = [readable_bytes(nbytes) for nbytes in (12, 1000, 400_000_000, 10**30)]
+    assert amounts == ["12 bytes", "0.977 KiB", "381 MiB", "8.67e+11 EiB"]
 
 
 def test_speeds_are_shown_with_three_figures_or_whole() -> None:
@@ -459,15 +476,16 @@ def test_the_comparison_shows_every_figure_of_a_run() -> None:
     assert [list(column.cells) for column in table.columns] == [
         ["np.sort", "cp.sort"],
         ["1", ""],
-        ["400.000 ms", "12.500 ms"],
+        ["400 ms", "12.5 ms"],
+        ["100 ms to 900 ms", "12.5 ms to 12.5 ms"],
         ["2.5e+03", "8e+04"],
         ["1.00x", "32.00x"],
-        ["100.000 ms: main memory", "6.250 ms: GPU memory"],
+        ["100 ms: main memory", "6.25 ms: GPU memory"],
         ["25%", "50%"],
     ]
     assert [column.justify for column in table.columns] == [
         "left",
-        *4 * ["right"],
+        *5 * ["right"],
         "left",
         "right",
     ]
@@ -847,7 +865,7 @@ def test_the_table_of_a_gpu_is_measured_in_the_same_way(
     captured = capfd.readouterr()
     assert captured.out.endswith("2,2.000000\n5,20.000000\n")
     assert "Device: GPU: A GPU, asked for by --device gpu\n" in captured.err
-    assert "More than 4 threads bring nothing here" in captured.err
+    assert "Capped at 4 of 5: more would not help here\n" in captured.err
     assert asked == [(4000,), *[2] * 5, *[5] * 5, (4000, 0.5, 3)]
     document = json.loads(document_file.read_text())
     assert [(run["name"], run["device"], run["threads"]) for run in document["runs"]] == [

@@ -26,22 +26,22 @@ _HOME = {
 _EXTRA = frozenset({"matplotlib", "numba", "numpy", "rich"})
 
 
-def explain_missing(error: ModuleNotFoundError) -> ModuleNotFoundError:
+def explain_missing(error: ImportError) -> ImportError:
     """Return an error that says how to install what `error` missed, or `error` itself.
 
     Parameters
     ----------
-    error : ModuleNotFoundError
+    error : ImportError
         What an import raised.
 
     Returns
     -------
-    ModuleNotFoundError
+    ImportError
         One that names ``pip install "cupy-compat[cudamark]"`` if the extra brings the missing
         module; otherwise `error`.
     """
     package = (error.name or "").partition(".")[0]
-    if package not in _EXTRA:
+    if package not in _EXTRA or not isinstance(error, ModuleNotFoundError):
         return error
     return ModuleNotFoundError(
         f'cudamark needs {package}, which is not installed: pip install "cupy-compat[cudamark]"',

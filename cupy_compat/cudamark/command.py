@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from typing import NoReturn
 from cupy_compat.cudamark.options import BadArgument, Options
 
 _PROG = "cupy-compat cudamark"
+_MOST_THREADS = 1 << 20
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,6 +96,7 @@ def main(argv: Sequence[str]) -> int:
         prog=_PROG, description="Sort one array with 1, 2, 4 ... threads, and print a table."
     )
     add_arguments(parser)
+    _open_streams()
     try:
         options = Options(**vars(parser.parse_args(argv)))
     except SystemExit as stop:
@@ -106,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
         return _complain("interrupted", 130)
     except BadArgument as error:
         return _complain(str(error), 2)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         from cupy_compat.cudamark import explain_missing
 
         return _complain(str(explain_missing(error)), 1)
@@ -117,6 +121,16 @@ def main(argv: Sequence[str]) -> int:
     except (MemoryError, OSError, RuntimeError) as error:
         return _complain(str(error) or type(error).__name__, 1)
     return 0
+
+
+def _open_streams() -> None:
+    """Have both streams take what is written to them, whatever they are."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed: its number must not go to the next file that is opened
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(text: str, code: int) -> int:
@@ -133,18 +147,20 @@ def _seed(text: str) -> int:
 
 
 def _thread_counts(text: str) -> tuple[int, ...]:
-    return tuple(_integer(part, least=1) for part in text.split(","))
+    return tuple(_integer(part, least=1, most=_MOST_THREADS) for part in text.split(","))
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def _integer(text: str, least: int) -> int:
+def _integer(text: str, least: int, most: float = math.inf) -> int:
     try:
         number = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
     if number < least:
         raise argparse.ArgumentTypeError(f"{number} is below {least}")
+    if number > most:
+        raise argparse.ArgumentTypeError(f"{number} is above {most}")
     return number

@@ -19,14 +19,16 @@ from rich.table import Table
 
 from cupy_compat.cudamark import gpu as gpu_device
 from cupy_compat.cudamark.contenders import Contender, blamed, load
-from cupy_compat.cudamark.cpu import threaded_sort
+from cupy_compat.cudamark.cpu import threaded_sort, threads_used
 from cupy_compat.cudamark.gpu import Limits, as_bits, gpu_sort, most_threads
 from cupy_compat.cudamark.measure import copy_bandwidth, time_sort
-from cupy_compat.cudamark.record import Run
+from cupy_compat.cudamark.record import Run, readable_time
 from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
 _SPOILT = 0xA5
+# Fewer bytes are sorted within the processor's caches, and the speed of memory is no limit then.
+_LEAST_NBYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,13 @@ def compare_cpu(
     ]
     for name, threads, sort in sorts:
         timing = time_sort(sort, expected, repeat, warm_up, step)
+        used = 1 if name == "np.sort" else threads_used(keys, threads)
+        run = Run(name, "cpu", threads, timing.first, timing.repeats, used)
+        if keys.nbytes < _LEAST_NBYTES:
+            rows.append(Row(run, None, ""))
+            continue
         speed = copy_bandwidth(keys.nbytes, threads, repeat)
-        rows.append(
-            Row(
-                Run(name, "cpu", threads, timing.first, timing.repeats),
-                2 * keys.nbytes / speed,
-                f"main memory, {_speed(speed)}",
-            )
-        )
+        rows.append(Row(run, 2 * keys.nbytes / speed, f"main memory, {_speed(speed)}"))
     return rows
 
 
@@ -209,20 +210,22 @@ def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Ta
     """
     result = Table(title=title, caption=caption, caption_justify="left")
     result.add_column("Sort")
-    for heading in ("Threads", "Time", "Keys/s", "Over np.sort"):
+    for heading in ("Threads", "Time", "Spread", "Keys/s", "Over np.sort"):
         result.add_column(heading, justify="right")
     result.add_column("Limit")
     result.add_column("Limit / time", justify="right")
     shown = list(rows)
     for row in shown:
         seconds, limit = row.run.median, row.limit_seconds
+        threads = row.run.used or row.run.threads
         result.add_row(
             row.run.name,
-            "" if row.run.threads is None else str(row.run.threads),
-            f"{seconds * 1e3:.3f} ms",
+            "" if threads is None else str(threads),
+            readable_time(seconds),
+            f"{readable_time(min(row.run.repeats))} to {readable_time(max(row.run.repeats))}",
             f"{size / seconds:.3g}",
             f"{shown[0].run.median / seconds:.2f}x",
-            f"{limit * 1e3:.3f} ms: {row.limit}" if limit else "",
+            f"{readable_time(limit)}: {row.limit}" if limit else "",
             f"{limit / seconds:.0%}" if limit else "",
         )
     return result

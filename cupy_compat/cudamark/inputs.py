@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,9 @@ def parse_dtype(name: str) -> np.dtype[Any]:
     ValueError
         If there is no such dtype, or it is not numeric.
     """
+    if re.search(r"\[0+[a-zA-Z]|/0+\]", name):
+        # NumPy fails later over no seconds at all, and ends the process over a division by 0.
+        raise ValueError(f"dtype {name!r} has a unit of 0")
     try:
         dtype = np.dtype(name)
     except (TypeError, ValueError, SyntaxError):

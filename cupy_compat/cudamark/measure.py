@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 _Array = NDArray[Any]
 _CHECKED_AT_ONCE = 1 << 22
-_LEAST_COPIED = 64 << 20
 
 
 class WrongResult(RuntimeError):
@@ -108,7 +107,7 @@ def copy_bandwidth(nbytes: int, threads: int, repeat: int) -> float:
     Parameters
     ----------
     nbytes : int
-        How much all of them copy together; 64 MiB if this is less.
+        How much all of them copy together.
     threads : int
         How many copy at once, each its share.
     repeat : int
@@ -121,7 +120,6 @@ def copy_bandwidth(nbytes: int, threads: int, repeat: int) -> float:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    nbytes = max(nbytes, _LEAST_COPIED)
     source = np.ones(nbytes, dtype=np.uint8)
     target = np.ones(nbytes, dtype=np.uint8)
     bounds = np.linspace(0, nbytes, threads + 1, dtype=np.intp)

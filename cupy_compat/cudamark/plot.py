@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from cupy_compat.cudamark.record import Run
+from cupy_compat.cudamark.record import Run, readable_time
 
 _STYLES = {"cpu": ("C0", "o", "threaded_sort (CPU)"), "gpu": ("C2", "s", "gpu_sort (host to host)")}
 _DASHES = ("--", ":", "-.")
@@ -38,23 +38,30 @@ def draw(
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    shown = list(runs)
+    shown = sorted(runs, key=lambda run: run.threads or 1)
+    # More threads than are used measure the same again: a line ends with those that are.
+    points: dict[str, dict[int, float]] = {device: {} for device in _STYLES}
+    for run in shown:
+        points[run.device].setdefault(run.used or run.threads or 1, run.median)
     for device, (colour, marker, label) in _STYLES.items():
-        points = sorted((run.threads or 1, run.median) for run in shown if run.device == device)
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=label)
+        if points[device]:
+            axes.plot(
+                *zip(*points[device].items(), strict=True), color=colour, marker=marker, label=label
+            )
     for index, (label, seconds) in enumerate(lines.items()):
         dashes = _DASHES[index % len(_DASHES)]
-        axes.axhline(seconds, color="0.35", linestyle=dashes, label=f"{label}: {_time(seconds)}")
+        axes.axhline(
+            seconds, color="0.35", linestyle=dashes, label=f"{label}: {readable_time(seconds)}"
+        )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_xticks(sorted({run.threads or 1 for run in shown}))
+    axes.set_xticks(sorted({threads for line in points.values() for threads in line}))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     drawn = [run.median for run in shown] + list(lines.values())
     axes.set_ylim(min(drawn) / _MARGIN, max(drawn) * _MARGIN)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: readable_time(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("time (median)")
     figure.suptitle(title)
@@ -65,10 +72,3 @@ def draw(
     file = io.BytesIO()
     figure.savefig(file, format=format_, dpi=150)
     return file.getvalue()
-
-
-def _time(seconds: float) -> str:
-    for factor, unit in ((1.0, "s"), (1e3, "ms")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"

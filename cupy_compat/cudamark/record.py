@@ -28,9 +28,10 @@ The JSON is one flat object; ``schema_version`` changes when a key changes its m
 ======================================  ==========================================================
 
 A run has ``name`` (``threaded_sort``, ``gpu_sort``, ``np.sort`` ...), ``device``, ``threads``
-(null where there is no choice, or a library does not tell), ``first_call_seconds`` (cold; null
-for GPU time by events), ``repeat_seconds`` (every one) and ``median_seconds``. All times are in
-seconds.
+(null where there is no choice, or a library does not tell), ``threads_used`` (the sort had no use
+for more; null where it does not say), ``first_call_seconds`` (cold; null for GPU time by events),
+``repeat_seconds`` (every one), and their ``median_seconds``, ``min_seconds`` and ``max_seconds``.
+All times are in seconds.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class Run:
         Seconds of the cold first call, None where it was not kept.
     repeats : tuple of float
         Seconds of every timed call.
+    used : int or None
+        How many of those threads the sort had use for, None if it does not say.
     """
 
     name: str
@@ -75,11 +78,31 @@ class Run:
     threads: int | None
     first: float | None
     repeats: tuple[float, ...]
+    used: int | None = None
 
     @property
     def median(self) -> float:
         """Median of the repeats, in seconds."""
         return median(self.repeats)
+
+
+def readable_time(seconds: float) -> str:
+    """Return a time with three digits, in a unit that shows them: 1.25 s, 13.6 ms, 7.08 us."""
+    number, unit = next(
+        (seconds * factor, unit)
+        for factor, unit, least in ((1.0, "s", 1.0), (1e3, "ms", 1e-3), (1e6, "us", 0.0))
+        if seconds >= least
+    )
+    return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f} {unit}"
+
+
+def readable_bytes(nbytes: int) -> str:
+    """Return an amount of memory with three digits: 381 MiB, 1.49 GiB."""
+    number, units = float(nbytes), iter(("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
+    unit = next(units)
+    while number >= 1000 and unit != "EiB":
+        number, unit = number / 1024, next(units)
+    return f"{number:.3g} {unit}"
 
 
 def csv_text(runs: Iterable[Run]) -> str:
@@ -144,9 +167,12 @@ def json_text(
                 "name": run.name,
                 "device": run.device,
                 "threads": run.threads,
+                "threads_used": run.used,
                 "first_call_seconds": run.first,
                 "repeat_seconds": list(run.repeats),
                 "median_seconds": run.median,
+                "min_seconds": min(run.repeats),
+                "max_seconds": max(run.repeats),
             }
             for run in runs
         ],
@@ -164,14 +190,15 @@ def require_writable(path: str) -> None:
     """
     target = Path(path)
     with _named_errors(path):
-        if _is_special(target):
-            with target.open("ab"):
-                return
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        beside = _beside(target)
-        beside.touch()
-        beside.unlink()
+        if target.exists() and not (os.access(target, os.W_OK) and target.stat().st_mode & 0o222):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        # A pipe is not opened before there is something to write: its reader would see its end.
+        if not _is_special(target):
+            beside = _beside(target)
+            beside.touch()
+            beside.unlink()
 
 
 def write_whole(path: str, content: bytes) -> None:
@@ -180,7 +207,7 @@ def write_whole(path: str, content: bytes) -> None:
     Parameters
     ----------
     path : str
-        Written to by a rename of a file beside it. A device or a pipe is written to directly.
+        Written to by a rename of a file beside it. To a device or a pipe it is appended directly.
     content : bytes
         All of it.
 
@@ -192,7 +219,8 @@ def write_whole(path: str, content: bytes) -> None:
     target = Path(path)
     with _named_errors(path):
         if _is_special(target):
-            target.write_bytes(content)
+            with target.open("ab") as stream:
+                stream.write(content)
             return
         beside = _beside(target)
         try:
@@ -210,7 +238,7 @@ def _named_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise type(error)(f"cannot write {path}: {error.strerror}") from error
+        raise OSError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _beside(target: Path) -> Path:
@@ -219,4 +247,6 @@ def _beside(target: Path) -> Path:
 
 
 def _is_special(target: Path) -> bool:
-    return target.exists() and not target.is_file() and not target.is_dir()
+    """Whether it is a device, a pipe, or a stream such as /dev/stdout, whatever that leads to."""
+    is_stream = Path(os.path.abspath(target)).parts[1:2] in (("dev",), ("proc",))
+    return target.exists() and (is_stream or not (target.is_file() or target.is_dir()))

@@ -26,7 +26,7 @@ from cupy_compat.cudamark.compare import (
     table,
 )
 from cupy_compat.cudamark.contenders import Contender
-from cupy_compat.cudamark.cpu import threaded_sort, warm_up
+from cupy_compat.cudamark.cpu import threaded_sort, threads_used, warm_up
 from cupy_compat.cudamark.gpu import (
     Gpu,
     GpuUnavailable,
@@ -40,12 +40,19 @@ from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
 from cupy_compat.cudamark.machine import available_memory, describe_machine
 from cupy_compat.cudamark.measure import time_sort
 from cupy_compat.cudamark.options import BadArgument, Options
-from cupy_compat.cudamark.record import Run, csv_text, json_text, require_writable, write_whole
+from cupy_compat.cudamark.record import (
+    Run,
+    csv_text,
+    json_text,
+    readable_bytes,
+    require_writable,
+    write_whole,
+)
 from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
 _WARM_UP = 1
-_TABLE_WIDTH = 160
+_TABLE_WIDTH = 180
 
 
 def run(options: Options, command: Sequence[str]) -> None:
@@ -141,7 +148,9 @@ class _Measurement:
         self._expected = np.sort(self._keys)
         if np.any(self._expected[:-1] > self._expected[1:]):
             # Seen for millions of float16 keys: NumPy 2.5.5 on an AMD EPYC with AVX-512.
-            chatter.say("np.sort leaves these keys unsorted here; its stable sort is the judge")
+            chatter.say(
+                "np.sort leaves these keys unsorted here; checking against kind='stable' instead"
+            )
             self._expected = np.sort(self._keys, kind="stable")
 
     def tabulate(self) -> None:
@@ -150,12 +159,15 @@ class _Measurement:
         chosen = "gpu" if self._gpu else "cpu"
         if chosen == "cpu" or options.plot:
             self._compile()
-        most = most_threads(self._keys.nbytes) if self._gpu else usable_cpus()
-        if max(options.threads) > most:
-            self._chatter.say(f"More than {most} threads bring nothing here, so no more are used")
+        if usable_cpus() < self._machine.cpu_count:
+            self._chatter.say(
+                f"CPU cores are those that this process may use, of {self._machine.cpu_count}"
+            )
         print(f"CPU cores: {usable_cpus()}", flush=True)
         for threads in options.threads:
             run = self._measure(chosen, threads)
+            if run.used != threads:
+                self._chatter.say(f"Capped at {run.used} of {threads}: more would not help here")
             print(f"Threads: {threads}, Time taken: {run.median:.4f} seconds", flush=True)
         text = csv_text(self._runs)
         print(f"\n{text}", end="", flush=True)
@@ -190,21 +202,18 @@ class _Measurement:
         rows = [*cpu_rows, *other_rows, *gpu_rows]
         self._runs = [row.run for row in rows]
         caption = None if self._gpu else f"The CPU's rows only: {self._reason}"
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=_TABLE_WIDTH)
+        # As wide as the table is: a narrow terminal may break its lines, but cuts no figure off.
+        console = Console(width=_TABLE_WIDTH, markup=False, emoji=False)
         console.print(table(rows, self._options.size, self._title(), caption))
         self._write_json()
 
     def _measure(self, device: str, threads: int) -> Run:
-        keys, expected = self._keys, self._expected
+        keys = self._keys
         if device == "gpu":
-            return self._time(
-                "gpu_sort", device, threads, lambda: gpu_sort(keys, threads), expected
-            )
-        return self._time(
-            "threaded_sort", device, threads, lambda: threaded_sort(keys, threads), expected
-        )
+            name, used = "gpu_sort", min(threads, most_threads(keys.nbytes))
+            return self._time(name, device, threads, lambda: gpu_sort(keys, threads), used)
+        name, used = "threaded_sort", threads_used(keys, threads)
+        return self._time(name, device, threads, lambda: threaded_sort(keys, threads), used)
 
     def _time(
         self,
@@ -212,19 +221,24 @@ class _Measurement:
         device: str,
         threads: int | None,
         sort: Callable[[], _Array],
-        expected: _Array,
+        used: int | None = None,
+        expected: _Array | None = None,
     ) -> Run:
         repeat = self._options.repeat
         what = name if threads is None else f"{name}, threads: {threads}"
         with self._chatter.bar(what, 1 + _WARM_UP + repeat) as step:
-            timing = time_sort(sort, expected, repeat, _WARM_UP, step)
-        run = Run(name, device, threads, timing.first, timing.repeats)
+            timing = time_sort(
+                sort, self._expected if expected is None else expected, repeat, _WARM_UP, step
+            )
+        run = Run(name, device, threads, timing.first, timing.repeats, used)
         self._runs.append(run)
         return run
 
     def _compile(self) -> None:
         self._compile_seconds = warm_up(self._dtype)
-        self._chatter.say(f"Compiled for the CPU in {self._compile_seconds:.2f} s, not timed")
+        if self._compile_seconds:
+            how = "compiled or loaded from disk"
+            self._chatter.say(f"Loops {how} in {self._compile_seconds:.2f} s, not timed")
 
     def _draw(self, format_: str) -> bytes:
         from cupy_compat.cudamark.plot import draw
@@ -235,8 +249,8 @@ class _Measurement:
 
     def _measure_lines(self) -> dict[str, float]:
         """Measure what the plot shows beside the threads, in seconds."""
-        keys, expected = self._keys, self._expected
-        numpy_run = self._time("np.sort", "cpu", None, lambda: np.sort(keys), expected)
+        keys = self._keys
+        numpy_run = self._time("np.sort", "cpu", None, lambda: np.sort(keys))
         lines = {"np.sort, one thread": numpy_run.median}
         if self._gpu:
             bits = as_bits(keys)
@@ -245,7 +259,7 @@ class _Measurement:
                 "gpu",
                 None,
                 lambda: gpu_device.naive_sort(bits),
-                as_bits(expected),
+                expected=as_bits(self._expected),
             )
             repeat = self._options.repeat
             in_place = median(gpu_device.sort_times(bits, repeat, in_place=True))
@@ -348,8 +362,8 @@ def _require_memory(
     free = available_memory()
     if free is not None and needed > free:
         raise MemoryError(
-            f"not enough memory for {options.size:,} keys of {dtype}: {needed:,} bytes needed, "
-            f"{free:,} free"
+            f"not enough memory for {options.size:,} keys of {dtype}: {readable_bytes(needed)} "
+            f"needed, {readable_bytes(free)} free"
         )
 
 

@@ -1,5 +1,5 @@
 """The sort on CPU threads, `threaded_sort`, and what it is made of."""
 
-from cupy_compat.cudamark.cpu.sort import threaded_sort, warm_up
+from cupy_compat.cudamark.cpu.sort import threaded_sort, threads_used, warm_up
 
-__all__ = ["threaded_sort", "warm_up"]
+__all__ = ["threaded_sort", "threads_used", "warm_up"]

@@ -91,6 +91,14 @@ def _sort_otherwise(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
         return chosen.sort(keys, Crew(chosen.workers)).view(a.dtype)
 
 
+def threads_used(a: NDArray[Any], threads: int) -> int:
+    """Return how many threads `threaded_sort` uses for an array, of those that it may."""
+    if a.size < _PARALLEL_FROM or plan.is_soon_done(a):
+        return 1
+    chosen = plan.make(a, min(threads, usable_cpus()))
+    return chosen.workers if chosen else 1
+
+
 def warm_up(dtype: DTypeLike) -> float:
     """Prepare for sorting keys of a dtype, so that no later call pays for it.
 
