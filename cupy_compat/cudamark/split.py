@@ -8,6 +8,7 @@ an equality bucket, which needs no sorting.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from cupy_compat.cudamark.crew import Crew, apart
 from cupy_compat.cudamark.places import places
 
 CHUNKS_PER_WORKER = 4
+# Keys that are copied at a time, where they are not contiguous, aligned and native.
+_PIECE = 1 << 18
 _COMPARED_AT_ONCE = 64
 # 2048 cells fit into the nearest cache together with what else is used.
 _CELLS = 2048
@@ -78,24 +81,25 @@ def scatter_by_value(
     ids = np.empty(len(keys), np.uint8)
     counts = apart(np.uint64, len(chunks), 2, len(chosen.uniform))
 
-    def contiguous(part: slice) -> NDArray[Any]:
-        return kernels.read_only(np.require(keys[part], native, ("C", "A")))
+    def pieces(job: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
+        for start in range(chunks[job].start, min(chunks[job].stop, len(keys)), _PIECE):
+            part = slice(start, min(start + _PIECE, chunks[job].stop))
+            yield kernels.read_only(np.require(keys[part], native, ("C", "A"))), ids[part]
 
     def classify(job: int) -> None:
-        part = contiguous(chunks[job])
-        into = ids[chunks[job]], counts[job]
-        if cells is None:
-            kernels.classify(part, chosen.splitters, *into)
-        else:
-            kernels.classify_by_cell(part, cells, *into)
+        for part, its_ids in pieces(job):
+            if cells is None:
+                kernels.classify(part, chosen.splitters, its_ids, counts[job])
+            else:
+                kernels.classify_by_cell(part, cells, its_ids, counts[job])
 
     crew.share(classify, range(len(chunks)))
     order = np.roll(np.arange(len(chosen.uniform)), -1 if nat_last else 0)
     starts, bounds = lay_out(counts.sum(axis=1, dtype=np.uint64), order)
 
     def scatter(job: int) -> None:
-        part = chunks[job]
-        kernels.scatter(contiguous(part), ids[part], starts[job], out)
+        for part, its_ids in pieces(job):
+            kernels.scatter(part, its_ids, starts[job], out)
 
     crew.share(scatter, range(len(chunks)))
     return bounds, chosen.uniform[order]

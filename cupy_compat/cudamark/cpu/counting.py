@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cupy_compat.cudamark import kernels
 from cupy_compat.cudamark.crew import Crew, apart
 
-_FILL = 1 << 20
+_PIECE = 1 << 20
 # Two counters of 32 bits for each value take turns: so many keys of one value fit into them.
 _COUNTED_AT_ONCE = 1 << 32
 # What keeps the two counters of a value from lying a power of two apart: processors tell a load
@@ -57,18 +57,19 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     counts = apart(np.uint32, len(starts), 2, len(order) + _ASIDE)
 
     def count(job: int) -> None:
-        part = patterns[starts[job] : starts[job] + chunk]
-        contiguous = kernels.read_only(np.require(part, requirements=("C", "A")))
-        kernels.count_values(contiguous, counts[job])
+        end = min(starts[job] + chunk, len(patterns))
+        for start in range(starts[job], end, _PIECE):  # which may have to be copied
+            part = np.require(patterns[start : min(start + _PIECE, end)], None, ("C", "A"))
+            kernels.count_values(kernels.read_only(part), counts[job])
 
     crew.share(count, range(len(starts)))
     ends = np.cumsum(counts.sum(axis=(0, 1), dtype=np.int64)[order])
     result = np.empty(len(keys), patterns.dtype)
 
     def fill(start: int) -> None:
-        kernels.fill_runs(order, ends, start, result[start : start + _FILL])
+        kernels.fill_runs(order, ends, start, result[start : start + _PIECE])
 
-    crew.share(fill, range(0, len(keys), _FILL))
+    crew.share(fill, range(0, len(keys), _PIECE))
     return result.view(keys.dtype)
 
 

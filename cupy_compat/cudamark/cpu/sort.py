@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from cupy_compat.cudamark.cpu import plan, serial
+from cupy_compat.cudamark.cpu.rates import measure
+from cupy_compat.cudamark.crew import Crew
+from cupy_compat.cudamark.dtypes import plain_key
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 from cupy_compat.cudamark.turns import CompilerBusy
 
 _KINDS = "biufcmM"
-# Every array of fewer keys is left to NumPy, whatever its dtype.
-_PARALLEL_FROM = 1 << 19
+# NumPy may be done with fewer keys in the time that a look at them takes.
+_LOOKED_AT_FROM = 1 << 19
 
 
 def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray[Any]:
@@ -23,10 +26,10 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     The result equals that of `numpy.sort`: ascending, NaN and NaT last. Signs of zeros and bits of
     NaN may change, since the vector instructions of NumPy's own sort do not keep them.
 
-    All threads have ended when the call returns. What NumPy sorts as fast alone is left to it:
-    short arrays, and where NumPy is fast also those for which there are too few threads, the more
-    so if few different values recur. Elsewhere even one thread sorts faster than NumPy. The first
-    call for a key type compiles its kernels, unless `warm_up` has done so.
+    All threads have ended when the call returns. NumPy alone sorts what it sorts as fast: short
+    arrays, and keys on which a sample shows that threads would gain too little. Where NumPy is
+    slow, as it is for dates, even one thread sorts faster. The first call for a key type compiles
+    its loops and measures the machine, unless `warm_up` has done so.
 
     Parameters
     ----------
@@ -67,42 +70,37 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
         )
     if a.dtype.kind not in _KINDS:
         _refuse(a.dtype)
-    if a.size >= _PARALLEL_FROM and not plan.is_soon_done(a):
-        cpus = usable_cpus()
-        try:
-            result = _sort_otherwise(a, cpus if threads is None else min(threads, cpus))
-            if result is not None:
-                return result
-        except CompilerBusy:
-            pass
-    return serial.sort(a)
-
-
-def _sort_otherwise(a: NDArray[Any], threads: int) -> NDArray[Any] | None:
-    """Sort with the method that fits the dtype, or return None where NumPy alone is as fast."""
-    chosen = plan.make(a, threads)
+    chosen = _plan(a, threads)
     if chosen is None:
-        return None
-    from cupy_compat.cudamark.crew import Crew
-
-    keys = a.view(plan.plain_key(a.dtype))
-    # Sorting raises and warns of nothing that the keys are, whatever the caller's error state says.
+        return serial.sort(a)
+    # Sorting neither raises nor warns of what the keys are, whatever the caller's error state is.
     with np.errstate(all="ignore"):
-        return chosen.sort(keys, Crew(chosen.workers)).view(a.dtype)
+        return chosen.sort(a.view(plain_key(a.dtype)), Crew(chosen.workers)).view(a.dtype)
 
 
 def threads_used(a: NDArray[Any], threads: int) -> int:
     """Return how many threads `threaded_sort` uses for an array, of those that it may."""
-    if a.size < _PARALLEL_FROM or plan.is_soon_done(a):
-        return 1
-    chosen = plan.make(a, min(threads, usable_cpus()))
+    chosen = _plan(a, threads)
     return chosen.workers if chosen else 1
+
+
+def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:
+    """Return how threads sort the keys, or None where NumPy does it as fast alone."""
+    if a.size < _LOOKED_AT_FROM:
+        return None
+    cpus = usable_cpus()
+    try:
+        with np.errstate(all="ignore"):
+            return plan.make(a, cpus if threads is None else min(threads, cpus))
+    except CompilerBusy:
+        return None
 
 
 def warm_up(dtype: DTypeLike) -> float:
     """Prepare for sorting keys of a dtype, so that no later call pays for it.
 
-    What has to be compiled is kept on disk and only loaded the next time.
+    It compiles what the sort calls, which is kept on disk and only loaded the next time, and
+    measures how fast this machine does it.
 
     Parameters
     ----------
@@ -112,7 +110,7 @@ def warm_up(dtype: DTypeLike) -> float:
     Returns
     -------
     float
-        Seconds spent; 0.0 for a dtype that needs no compiled code.
+        Seconds spent.
 
     Raises
     ------
@@ -124,19 +122,8 @@ def warm_up(dtype: DTypeLike) -> float:
     dtype = np.dtype(dtype)
     if dtype.kind not in _KINDS:
         _refuse(dtype)
-    key = plan.plain_key(dtype)
-    if plan.is_for_numpy_alone(key):
-        return 0.0
     start = time.perf_counter()
-    from cupy_compat.cudamark import kernels
-    from cupy_compat.cudamark.cpu import counting
-
-    if key.itemsize <= 2:
-        counting.prepare(key)
-    else:
-        kernels.compile_split(key.newbyteorder("="))
-    if key.itemsize > 1:
-        plan.numpy_is_slow(key)
+    measure(plain_key(dtype).newbyteorder("="))
     return time.perf_counter() - start
 
 

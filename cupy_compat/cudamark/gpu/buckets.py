@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import split
-from cupy_compat.cudamark.cpu import plan, threaded_sort
+from cupy_compat.cudamark.cpu import threaded_sort
 from cupy_compat.cudamark.crew import Crew
+from cupy_compat.cudamark.dtypes import is_for_numpy_alone
 from cupy_compat.cudamark.gpu import memory, pinned, staging
 from cupy_compat.cudamark.gpu.order import sort_on_device
 
@@ -88,7 +89,7 @@ def sort(cupy: Any, source: _Array, result: _Array, threads: int, nat_last: bool
 
 
 def _is_for_cpu(dtype: np.dtype[Any]) -> bool:
-    return dtype.itemsize <= 2 or plan.is_for_numpy_alone(dtype)
+    return dtype.itemsize <= 2 or is_for_numpy_alone(dtype)
 
 
 def _shares(cupy: Any) -> list[_Share]:

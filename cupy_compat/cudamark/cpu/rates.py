@@ -1,0 +1,88 @@
+"""What a sort on threads takes on this machine, measured once for each number type."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cupy_compat.cudamark.crew import Crew
+from cupy_compat.cudamark.dtypes import is_for_numpy_alone
+from cupy_compat.cudamark.turns import compiling
+
+# What threads cannot share, in Amdahl's law: two were seen to sort 1.8 times as fast as one,
+# sixteen 8.8 times. Of a quicksort the first cuts are the work of one thread and of two.
+_SERIAL, _SERIAL_CUTS = 1 / 16, 1 / 5
+# A sample sort starts its threads for three lists of jobs.
+_LISTS = 3
+_BUCKETS = 64
+_FEW, _MANY = 1 << 8, 1 << 18
+
+
+class Rates(NamedTuple):
+    """What a sort on threads takes on this machine, in seconds."""
+
+    begin: float
+    """Before the first key is moved."""
+    start: float
+    """For each further thread."""
+    move: float
+    """For one thread to count a key, or to write it to its bucket."""
+    radix: float = math.inf
+    """For one thread to sort a key of a bucket by its digits."""
+    serial: float = _SERIAL
+    """The share of all work, at most 1, that one thread does while the others wait."""
+
+
+@functools.cache
+def measure(key: np.dtype[Any]) -> Rates:
+    """Compile what sorts a number type, in native byte order, and measure it."""
+    start = _LISTS * least_seconds(lambda: Crew(2).share(abs, (1, 2)), 5)
+    if is_for_numpy_alone(key):
+        return Rates(0.0, start, 0.0, serial=_SERIAL_CUTS)
+    _import_numba()
+    from cupy_compat.cudamark import kernels, split
+    from cupy_compat.cudamark.cpu import counting, samplesort
+
+    keys = np.random.default_rng(0).integers(1 << 8 * key.itemsize - 1, size=_MANY).astype(key)
+    radix = math.inf
+    if key.itemsize <= 2:
+        counting.prepare(key)
+    else:
+        kernels.compile_split(key)
+        bits = keys[: _MANY // _BUCKETS].view(f"u{key.itemsize}")
+        masks = kernels.masks(key)
+        sort = lambda: kernels.radix_sort(bits.copy(), np.empty_like(bits), *masks)  # noqa: E731
+        radix = least_seconds(sort, 5) / bits.size
+
+    def move(keys: NDArray[Any]) -> None:
+        if key.itemsize <= 2:
+            counting.sort(keys, Crew(1))
+        else:
+            out = np.empty_like(keys)
+            split.scatter_by_value(keys, out, Crew(1), _BUCKETS, samplesort.SAMPLE, nat_last=False)
+
+    begin = least_seconds(lambda: move(keys[:_FEW]), 5)
+    whole = least_seconds(lambda: move(keys), 5)
+    return Rates(begin, start, max(whole - begin, 0.0) / keys.size, radix)
+
+
+@compiling
+def _import_numba() -> None:
+    """Do it in turn, as it takes seconds and a signal or a fork may come meanwhile."""
+    from cupy_compat.cudamark import kernels  # noqa: F401
+
+
+def least_seconds(call: Callable[[], object], times: int) -> float:
+    """Return the seconds of the quickest of some calls."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
