@@ -176,20 +176,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 def test_short_arrays_are_not_looked_at(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
-    monkeypatch.setattr(plan, "look", lambda a: looked_at.append(a.size) or Keys(a.size, 1.0, 1.0))
+    monkeypatch.setattr(plan, "make", lambda a, threads: looked_at.append(a.size))
     for size in ((1 << 19) - 1, 1 << 19):
         sort.threaded_sort(np.zeros(size, np.int8), 2)
     assert looked_at == [1 << 19]
 
 
-def test_what_numpy_has_done_in_a_millisecond_needs_no_rates(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("glance", "look"), [(0.9e-6, 0.0), (1.1e-6, 0.9e-3), (1.1e-6, 3e-3)])
+def test_what_numpy_has_soon_done_is_left_to_it_as_early_as_that_shows(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, glance: float, look: float
 ) -> None:
-    keys = np.zeros(1 << 19, ">M8[s]")
-    for seconds in (0.9e-3, 1.1e-3):
-        monkeypatch.setattr(plan, "look", lambda a: Keys(a.size, seconds / a.size, 0.0))  # noqa: B023
-        sort.threaded_sort(keys, 2)
-    assert asked.rates == ["<i8"]
+    looked_at: list[int] = []
+    # For 256 of half a million keys: two milliseconds for all are 0.98 microseconds for these.
+    monkeypatch.setattr(plan, "least_seconds", lambda call, times: glance)
+    monkeypatch.setattr(
+        plan, "look", lambda a: looked_at.append(a.size) or Keys(a.size, look / a.size, 0.0)
+    )
+    sort.threaded_sort(np.zeros(1 << 19, ">M8[s]"), 2)
+    assert len(looked_at) == (glance > 1e-6)
+    assert asked.rates == (["<i8"] if look > 2e-3 else [])
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (4, 4), (50, 5), (None, 5)])

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The golden ratio's fraction.
 _GOLDEN = 0.6180339887498949
-_RUN = 256
+RUN = 256
 
 
 def places(size: int, count: int) -> NDArray[np.intp]:
@@ -28,8 +27,8 @@ def samples(a: NDArray[Any]) -> list[NDArray[Any]]:
 
     Each has 2048 keys, in eight runs of neighbours.
     """
-    starts = places(a.size - _RUN + 1, 16).tolist()
-    parts = [a[start : start + _RUN] for start in starts]
+    starts = places(a.size - RUN + 1, 16).tolist()
+    parts = [a[start : start + RUN] for start in starts]
     return [np.concatenate(parts[::2]), np.concatenate(parts[1::2])]
 
 

@@ -19,10 +19,10 @@ from cupy_compat.cudamark.cpu import quicksort, serial
 from cupy_compat.cudamark.cpu.rates import Rates, least_seconds, measure
 from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.dtypes import is_for_numpy_alone, plain_key
-from cupy_compat.cudamark.places import samples
+from cupy_compat.cudamark.places import RUN, samples
 
-# What NumPy does in less time is left to it, before any loop is compiled.
-_WORTH_SECONDS = 1e-3
+# What NumPy does in less time is left to it, after a glance and before any loop is compiled.
+_WORTH_SECONDS = 2e-3
 # How much sooner threads have to be by the estimate, which is off by as much at times.
 _MARGIN = 1.5
 # What NumPy needs for a key where few values recur, of what it needs in so short a sample.
@@ -52,15 +52,10 @@ class Keys(NamedTuple):
 
 
 def make(a: NDArray[Any], threads: int) -> Plan | None:
-    """Choose the method and the number of threads, or None where NumPy alone is as fast.
-
-    Parameters
-    ----------
-    a : array, shape (n,), n >= 256
-        What is to be sorted.
-    threads : int
-        How many threads may work.
-    """
+    """Choose how up to so many threads sort an array, or None where NumPy alone is as fast."""
+    glance = a[a.size // 2 : a.size // 2 + RUN]
+    if least_seconds(lambda: serial.sort(glance), 2) * a.size < _WORTH_SECONDS * RUN:
+        return None
     keys = look(a)
     if keys.size * keys.numpy < _WORTH_SECONDS:
         return None
