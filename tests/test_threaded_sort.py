@@ -47,6 +47,7 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(sort, "_LOOKED_AT_FROM", 2)
     monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
+    monkeypatch.setattr(plan, "is_soon_done", lambda a: False)
     monkeypatch.setattr(plan, "make", make)
     yield
     assert crews, "nothing was sorted in parallel"

@@ -23,10 +23,7 @@ def places(size: int, count: int) -> NDArray[np.intp]:
 
 
 def samples(a: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return two samples of an array of shape (n,), n >= 256, ordered as the array is.
-
-    Each has 2048 keys, in eight runs of neighbours.
-    """
+    """Return two samples of 2048 keys each, ordered as the array is, in runs of neighbours."""
     starts = places(a.size - RUN + 1, 16).tolist()
     parts = [a[start : start + RUN] for start in starts]
     return [np.concatenate(parts[::2]), np.concatenate(parts[1::2])]

@@ -51,11 +51,14 @@ class Keys(NamedTuple):
     """Seconds a key, for NumPy to sort them in buckets."""
 
 
+def is_soon_done(a: NDArray[Any]) -> bool:
+    """Tell by one run of keys whether NumPy is done with all before a closer look would pay."""
+    run = a[a.size // 2 : a.size // 2 + RUN]
+    return least_seconds(lambda: serial.sort(run), 2) * a.size < _WORTH_SECONDS * RUN
+
+
 def make(a: NDArray[Any], threads: int) -> Plan | None:
     """Choose how up to so many threads sort an array, or None where NumPy alone is as fast."""
-    glance = a[a.size // 2 : a.size // 2 + RUN]
-    if least_seconds(lambda: serial.sort(glance), 2) * a.size < _WORTH_SECONDS * RUN:
-        return None
     keys = look(a)
     if keys.size * keys.numpy < _WORTH_SECONDS:
         return None

@@ -86,7 +86,7 @@ def threads_used(a: NDArray[Any], threads: int) -> int:
 
 def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:
     """Return how threads sort the keys, or None where NumPy does it as fast alone."""
-    if a.size < _LOOKED_AT_FROM:
+    if a.size < _LOOKED_AT_FROM or plan.is_soon_done(a):
         return None
     cpus = usable_cpus()
     try:
