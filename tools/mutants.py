@@ -135,6 +135,10 @@ GROUPS = {
             (
                 "cpu/sort.py",
                 "cpu/plan.py",
+                "cpu/rates.py",
+                "cpu/serial.py",
+                "turns.py",
+                "cgroups.py",
                 "places.py",
                 "crew.py",
                 "split.py",
@@ -145,6 +149,8 @@ GROUPS = {
             ),
             (
                 "tests/test_plan.py",
+                "tests/test_crew.py",
+                "tests/test_machine.py",
                 "tests/test_threaded_sort.py",
                 # Each of these compiles the kernels anew or sorts millions of keys in vain.
                 *("-k", "not first_calls and not no_cache and not long_arrays_are_sorted_as"),
