@@ -96,8 +96,7 @@ def wrong_in_call(number: int, place: int) -> Callable[..., Array]:
 
 def test_the_first_call_and_the_warm_up_do_not_count_and_the_median_is_one(clock: Clock) -> None:
     timing = time_sort(lasting(clock, iter(CALLS), SORTED), SORTED, repeat=3, warm_up=1)
-    assert (timing.first, timing.warm_up, timing.repeats) == (100.0, 1, (1.0, 2.0, 9.0))
-    assert timing.median == 2.0
+    assert (timing.first, timing.repeats) == (100.0, (1.0, 2.0, 9.0))
 
 
 @pytest.mark.parametrize("warm_up", [0, 3])
@@ -369,7 +368,7 @@ def test_a_row_of_threads_that_are_not_used_says_how_many_were(
 @pytest.mark.parametrize(
     "made",
     [
-        Timing(1.0, 1, (1.0,)),
+        Timing(1.0, (1.0,)),
         Run("a", "cpu", 1, 1.0, (1.0,)),
         Limits(1, 1.0, 1.0, 1.0, 1.0),
         compare.Row(Run("a", "cpu", 1, 1.0, (1.0,)), 1.0, "a"),

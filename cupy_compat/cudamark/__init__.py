@@ -27,18 +27,9 @@ _EXTRA = frozenset({"matplotlib", "numba", "numpy", "rich"})
 
 
 def explain_missing(error: ImportError) -> ImportError:
-    """Return an error that says how to install what `error` missed, or `error` itself.
+    """Return an error that says how to install what an import missed, or that error itself.
 
-    Parameters
-    ----------
-    error : ImportError
-        What an import raised.
-
-    Returns
-    -------
-    ImportError
-        One that names ``pip install "cupy-compat[cudamark]"`` if the extra brings the missing
-        module; otherwise `error`.
+    It names ``pip install "cupy-compat[cudamark]"`` if the extra brings the missing module.
     """
     package = (error.name or "").partition(".")[0]
     if package not in _EXTRA or not isinstance(error, ModuleNotFoundError):

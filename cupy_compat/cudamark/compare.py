@@ -33,16 +33,9 @@ _LEAST_NBYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Row:
-    """One sort of the table.
+    """One sort of the table: its times, and its limit in seconds and in words.
 
-    Attributes
-    ----------
-    run : Run
-        Its times.
-    limit_seconds : float or None
-        The time of its limit, None where that was not measured.
-    limit : str
-        What that limit is.
+    `limit_seconds` is None where the limit was not measured.
     """
 
     run: Run
@@ -55,19 +48,7 @@ def compare_cpu(
 ) -> list[Row]:
     """Measure ``np.sort`` on one thread and `threaded_sort` on all usable CPUs.
 
-    Parameters
-    ----------
-    keys, expected : ndarray of shape (n,)
-        What is sorted, and what it must become.
-    repeat, warm_up : int
-        See `time_sort`.
-    step : callable
-        Called after each call.
-
-    Returns
-    -------
-    list of Row
-        In that order.
+    For `keys` and `expected`, of shape (n,), see `time_sort`; `step` is called after each call.
     """
     rows = []
     cpus = usable_cpus()
@@ -92,23 +73,8 @@ def compare_gpu(
 ) -> tuple[list[Row], Limits]:
     """Measure CuPy's sorts by GPU time, the usual script and `gpu_sort` from host to host.
 
-    `gpu_sort` twice: from ordinary memory to fresh memory, and between page-locked arrays.
-
-    Parameters
-    ----------
-    keys, expected : ndarray of shape (n,)
-        What is sorted, and what it must become.
-    repeat, warm_up : int
-        See `time_sort`.
-    step : callable
-        Called after each host-to-host call.
-
-    Returns
-    -------
-    rows : list of Row
-        In that order.
-    limits : Limits
-        Of the bus and the GPU.
+    `gpu_sort` twice: from ordinary memory to fresh memory, and between page-locked arrays. The
+    arguments are those of `compare_cpu`. Returns the rows in that order, and the limits measured.
     """
     # CuPy knows no datetimes; the keys of a measurement have no NaT, so their bits sort alike.
     bits, expected_bits = as_bits(keys), as_bits(expected)
@@ -153,27 +119,10 @@ def compare_contender(
     threaded: Row,
     limits: Limits | None,
 ) -> Row:
-    """Measure another library on keys that are in its own container already.
+    """Measure another library on keys of shape (n,), which are in its own container already.
 
-    Parameters
-    ----------
-    contender : Contender
-        The library.
-    keys, expected : ndarray of shape (n,)
-        What is sorted, and what it must become.
-    repeat, warm_up : int
-        See `time_sort`.
-    step : callable
-        Called after each call.
-    threaded : Row
-        That of `threaded_sort`, whose limit counts for a library that sorts on the CPU.
-    limits : Limits or None
-        Of the GPU, whose memory is the limit of one that sorts there; None if none was measured.
-
-    Returns
-    -------
-    Row
-        Its threads and its device are what the library says.
+    Its threads and its device are what the library says. Its limit is that of `threaded`, the row
+    of `threaded_sort`, on the CPU, and that of the GPU's memory, if it was measured, on the GPU.
 
     Raises
     ------
@@ -190,24 +139,7 @@ def compare_contender(
 
 
 def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Table:
-    """Return the rows as a table; the first one is the base of the ratios.
-
-    Parameters
-    ----------
-    rows : iterable of Row
-        ``np.sort`` first.
-    size : int
-        Number of keys.
-    title : str
-        Above the table.
-    caption : str or None
-        Below it.
-
-    Returns
-    -------
-    rich.table.Table
-        To be printed.
-    """
+    """Return the rows as a table; the first one, ``np.sort``, is the base of the ratios."""
     result = Table(title=title, caption=caption, caption_justify="left")
     result.add_column("Sort")
     for heading in ("Threads", "Time", "Spread", "Keys/s", "Over np.sort"):

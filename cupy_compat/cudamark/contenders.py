@@ -49,16 +49,9 @@ class ContenderError(RuntimeError):
 class Task:
     """Keys in a library's own container, ready to be sorted.
 
-    Attributes
-    ----------
-    sort : callable
-        Returns a sorted copy, in whatever the library returns.
-    to_numpy : callable
-        Makes an ndarray of that, outside the timed region.
-    threads : int or None
-        The most CPU threads that the library says it uses, None where it does not say.
-    device : str
-        ``cpu`` or ``gpu``, whichever it really sorts on.
+    `sort` returns a sorted copy, in whatever the library returns; `to_numpy` makes an ndarray of
+    that, outside the timed region. `threads` are the most CPU threads that the library says it
+    uses, None where it does not say. `device` is ``cpu`` or ``gpu``, where it really sorts.
     """
 
     sort: Callable[[], Any]
@@ -71,22 +64,11 @@ class Task:
 class Contender:
     """A library that sorts.
 
-    Attributes
-    ----------
-    name : str
-        As ``--with`` takes it.
-    distribution, module : str
-        What pip installs, and what is imported then.
-    load : callable
-        Makes a `Task` of the imported module and keys of shape (n,).
-    copies, indices : int
-        How much main memory it was seen to take at the most, beyond the keys and the result that
-        is expected: so many times the keys, and so many bytes for each of them.
-    variables : mapping of str to str
-        What it reads from the environment when it is imported, set where nobody has; ``{cpus}``
-        stands for the number of usable CPUs, ``{memory}`` for `copies` times the keys in MiB.
-    takes_gpus : bool
-        Whether it takes the GPUs that it finds; `variables` keep it from that.
+    As ``--with`` takes it, pip installs it and Python imports it; `load` makes a `Task` of the
+    module and keys of shape (n,). Beyond the keys and the result it was seen to take `copies` times
+    the keys and `indices` bytes for each of them. `variables` are what it reads from the
+    environment when it is imported; ``{cpus}`` stands for the number of usable CPUs, ``{memory}``
+    for `copies` times the keys in MiB. If it `takes_gpus` that it finds, they keep it from that.
     """
 
     name: str
@@ -178,17 +160,7 @@ CONTENDERS = {
 
 
 def chosen(names: Iterable[str]) -> list[Contender]:
-    """Return the contenders of these names, in this order.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Keys of `CONTENDERS`.
-
-    Returns
-    -------
-    list of Contender
-        All of them installed.
+    """Return the contenders of these names, in this order, all of them installed.
 
     Raises
     ------
@@ -214,16 +186,9 @@ def chosen(names: Iterable[str]) -> list[Contender]:
 
 
 def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) -> None:
-    """Set in this process's environment what the contenders will read, where nobody has.
+    """Set in the environment what the contenders read when they are imported, where nobody has.
 
-    Parameters
-    ----------
-    contenders : iterable of Contender
-        None of them imported yet.
-    nbytes : int
-        Size of the keys.
-    on_gpu : bool
-        Whether a GPU is measured, so that who takes GPUs may.
+    With `on_gpu` those that take GPUs may. The keys have `nbytes`.
     """
     for contender in contenders:
         if on_gpu and contender.takes_gpus:
@@ -234,21 +199,9 @@ def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) ->
 
 
 def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None:
-    """Try in a process of its own whether a contender sorts keys of a dtype.
+    """Return in one line why a contender does not sort keys of a dtype, or None if it does.
 
-    Parameters
-    ----------
-    contender : Contender
-        Installed.
-    size : int
-        How many keys are to be sorted; no more than 131,072 are tried.
-    dtype : dtype
-        Of the keys.
-
-    Returns
-    -------
-    str or None
-        Why it does not, in one line, or None if it does.
+    It is tried in a process of its own, with up to 131,072 keys.
 
     Raises
     ------

@@ -132,20 +132,10 @@ def _drain(work: Callable[[Job], object], waiting: deque[Job], unfinished: list[
 
 
 def apart(dtype: DTypeLike, jobs: int, *shape: int) -> NDArray[Any]:
-    """Return zeros for each job to count in, so far apart that no two share a line of the cache.
+    """Return zeros of shape (jobs, *shape), for each job to count in without false sharing.
 
-    Workers that count in one line take it from each other with every key: two were slower than one.
-
-    Parameters
-    ----------
-    dtype : dtype-like
-    jobs : int
-    *shape : int
-        What each job gets.
-
-    Returns
-    -------
-    array, shape (jobs, *shape)
+    Workers that count in the same cache line take it from each other with every key: two were
+    slower than one.
     """
     each = int(np.prod(shape))
     gap = _GAP_BYTES // np.dtype(dtype).itemsize

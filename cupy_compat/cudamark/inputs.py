@@ -14,17 +14,7 @@ _Draw = Callable[[np.random.Generator, int, "np.dtype[Any]"], _Array]
 
 
 def parse_dtype(name: str) -> np.dtype[Any]:
-    """Return the native numeric dtype of this name.
-
-    Parameters
-    ----------
-    name : str
-        As NumPy spells it, such as ``int32`` or ``datetime64[s]``.
-
-    Returns
-    -------
-    dtype
-        Boolean, integer, floating, complex, datetime64 or timedelta64.
+    """Return the native numeric dtype of this name, as NumPy spells it.
 
     Raises
     ------
@@ -44,23 +34,9 @@ def parse_dtype(name: str) -> np.dtype[Any]:
 
 
 def make_input(distribution: str, size: int, dtype: np.dtype[Any], seed: int) -> _Array:
-    """Return the array to be sorted; the same arguments give the same array.
+    """Return a new array of shape (size,) to be sorted; the same arguments give the same array.
 
-    Parameters
-    ----------
-    distribution : str
-        One of `DISTRIBUTIONS`.
-    size : int
-        How many keys.
-    dtype : dtype
-        Of the result, see `parse_dtype`.
-    seed : int
-        Of NumPy's default generator.
-
-    Returns
-    -------
-    ndarray of shape (size,)
-        Newly allocated.
+    `distribution` is one of `DISTRIBUTIONS`, `dtype` is native, see `parse_dtype`.
     """
     return DISTRIBUTIONS[distribution](np.random.default_rng(seed), size, dtype)
 

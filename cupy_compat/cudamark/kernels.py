@@ -107,16 +107,7 @@ def classify(
 def classify_by_cell(
     keys: NDArray[Any], cells: Cells, ids: NDArray[np.uint8], counts: NDArray[np.uint64]
 ) -> None:
-    """Do what `classify` does by one look into a table and one comparison a key.
-
-    Parameters
-    ----------
-    keys : array, shape (n,)
-    cells : Cells
-        The table.
-    ids, counts
-        As for `classify`.
-    """
+    """Do what `classify` does by one look into a table and one comparison a key."""
     least, scale, below, splitter = cells
     last = np.float64(len(splitter) - 1)
     for start in range(0, len(keys), _BLOCK):
@@ -140,19 +131,11 @@ def scatter(
     places: NDArray[np.uint64],
     out: NDArray[Any],
 ) -> None:
-    """Copy each key to the next free place of its bucket.
+    """Copy each key, of shape (n,), to the next free place of its bucket in `out`.
 
-    Gathering a line's length of each bucket's keys first, to write it past the cache, took longer
-    on a Sapphire Rapids with anything but sixteen threads.
-
-    Parameters
-    ----------
-    keys : array, shape (n,)
-    ids : uint8 array, shape (n,)
-        The bucket of each key.
-    places : uint64 array, shape (buckets,), changed
-        Index in ``out`` of the first free place of each bucket.
-    out : array of the keys' dtype, out
+    `ids` has the bucket of each key, `places` the index of the first free place of each bucket, and
+    is changed. Gathering a line's length of each bucket's keys first, to write it past the cache,
+    took longer on a Sapphire Rapids with anything but sixteen threads.
     """
     for i in range(len(keys)):
         bucket = ids[i]
@@ -171,18 +154,11 @@ def radix_sort(
 ) -> None:
     """Sort the bits of numbers in place, digit by digit from the lowest.
 
-    The masks turn the bits into unsigned integers of the same order, see `masks`. Bits in which no
-    two keys differ at the top are not looked at, so keys from a narrow range take fewer passes, and
+    The masks turn the bits into unsigned integers of the same order, see `masks`: `sign` is the
+    sign bit, or 0, the others are what to flip where it is clear and where it is set. `keys`, of
+    shape (n,), n >= 1, and `spare` are uint32 or uint64, and both changed. Bits in which no two
+    keys differ at the top are not looked at, so keys from a narrow range take fewer passes, and
     keys that all ascend or all descend take none.
-
-    Parameters
-    ----------
-    keys : uint32 or uint64 array, shape (n,), n >= 1, changed
-    spare : array of the same dtype and shape, changed
-    sign : uint64
-        The sign bit, or 0 if there is none.
-    positive, negative : uint64
-        What to flip where the sign bit is clear and where it is set.
     """
     first = _U64(keys[0])
     first ^= negative if first & sign else positive
@@ -250,16 +226,9 @@ def masks(dtype: np.dtype[Any]) -> tuple[np.uint64, np.uint64, np.uint64]:
 
 @compiled
 def fill_runs(values: NDArray[Any], ends: NDArray[np.int64], start: int, out: NDArray[Any]) -> None:
-    """Write a part of a run-length coded array.
+    """Write a part of a run-length coded array, which begins at index `start` of the whole.
 
-    Parameters
-    ----------
-    values : array, shape (runs,)
-    ends : int64 array, shape (runs,)
-        Index, in the whole array, behind the last item of each run; ascending.
-    start : int
-        Where in the whole array ``out`` begins.
-    out : array of the values' dtype, shape (n,), out
+    `ends`, of the shape of `values`, has the index behind the last item of each run; ascending.
     """
     run = int(np.searchsorted(ends, start, side="right"))
     done = 0

@@ -13,22 +13,10 @@ from cupy_compat.cudamark.threads import machine_cpus
 
 @dataclass(frozen=True)
 class Machine:
-    """The host.
+    """The host: its processor, as it names itself, all its CPUs, memory, and versions.
 
-    Attributes
-    ----------
-    cpu_name : str
-        The processor, as it names itself.
-    cpu_count : int
-        CPUs of the machine; fewer may be usable.
-    memory_bytes : int or None
-        Main memory, None where the system does not tell.
-    system : str
-        Operating system and its release.
-    python, numpy : str
-        Their versions.
-    numba : str or None
-        Its version, None if it is not installed.
+    Fewer CPUs may be usable. `memory_bytes` is None where the system does not tell, `numba` where
+    it is not installed.
     """
 
     cpu_name: str

@@ -22,26 +22,10 @@ class WrongResult(RuntimeError):
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall-clock times of one sort, in seconds.
-
-    Attributes
-    ----------
-    first : float
-        The cold first call.
-    warm_up : int
-        How many calls followed it that are not counted.
-    repeats : tuple of float
-        The calls that are.
-    """
+    """Wall-clock times of one sort, in seconds: the cold first call, and those that count."""
 
     first: float
-    warm_up: int
     repeats: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """Median of the repeats."""
-        return statistics.median(self.repeats)
 
 
 def time_sort(
@@ -54,23 +38,8 @@ def time_sort(
 ) -> Timing:
     """Time a sort, and check each of its results outside the timed region.
 
-    Parameters
-    ----------
-    sort : callable
-        Returns a new sorted array, or what `to_numpy` makes one of.
-    expected : ndarray
-        What that must be.
-    repeat, warm_up : int
-        Calls that count, and calls before them that do not, on top of the first.
-    after_each : callable, optional
-        Called after each call, outside the timed region.
-    to_numpy : callable, optional
-        Makes the ndarray that is checked of a result, outside the timed region.
-
-    Returns
-    -------
-    Timing
-        In seconds.
+    `sort` returns a new sorted array, or what `to_numpy` makes one of. A first call and `warm_up`
+    more do not count, `repeat` calls do. `after_each` is called after each, and is not timed.
 
     Raises
     ------
@@ -86,7 +55,7 @@ def time_sort(
         # The next call is to find the memory as free as this one did.
         del result
         after_each()
-    return Timing(first=seconds[0], warm_up=warm_up, repeats=tuple(seconds[1 + warm_up :]))
+    return Timing(first=seconds[0], repeats=tuple(seconds[1 + warm_up :]))
 
 
 def check(result: _Array, expected: _Array) -> None:
@@ -102,21 +71,10 @@ def check(result: _Array, expected: _Array) -> None:
 
 
 def copy_bandwidth(nbytes: int, threads: int, repeat: int) -> float:
-    """Measure how fast threads copy main memory.
+    """Measure how fast threads copy main memory, in bytes read plus bytes written per second.
 
-    Parameters
-    ----------
-    nbytes : int
-        How much all of them copy together.
-    threads : int
-        How many copy at once, each its share.
-    repeat : int
-        How often it is timed; the median counts.
-
-    Returns
-    -------
-    float
-        Bytes read plus bytes written, per second.
+    All of them copy `nbytes` together, each its share at the same time; the median of the repeats
+    counts.
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -18,23 +18,10 @@ _MARGIN = 1.6
 def draw(
     runs: Iterable[Run], lines: Mapping[str, float], title: str, subtitle: str, format_: str
 ) -> bytes:
-    """Draw median times against thread counts, both axes logarithmic.
+    """Draw median times against thread counts, both axes logarithmic, as ``png`` or ``svg``.
 
-    Parameters
-    ----------
-    runs : iterable of Run
-        With thread counts, of one device or both.
-    lines : mapping of str to float
-        Horizontal lines: what they are, and their seconds.
-    title, subtitle : str
-        Above the plot.
-    format_ : str
-        ``png`` or ``svg``.
-
-    Returns
-    -------
-    bytes
-        The file.
+    `runs` have thread counts, of one device or both. `lines` are horizontal: what they are, and
+    their seconds. Returns the file.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()

@@ -55,22 +55,11 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Run:
-    """One sort with one number of threads, measured.
+    """One sort with one number of threads, measured on ``cpu`` or ``gpu``.
 
-    Attributes
-    ----------
-    name : str
-        Of the function or script.
-    device : str
-        ``cpu`` or ``gpu``.
-    threads : int or None
-        None where the sort leaves no choice.
-    first : float or None
-        Seconds of the cold first call, None where it was not kept.
-    repeats : tuple of float
-        Seconds of every timed call.
-    used : int or None
-        How many of those threads the sort had use for, None if it does not say.
+    `threads` is None where the sort leaves no choice, `used` says how many of them it had use for,
+    or is None. `first` has the seconds of the cold first call, None where it was not kept, and
+    `repeats` those of every timed call.
     """
 
     name: str
@@ -121,24 +110,8 @@ def json_text(
 ) -> str:
     """Return a whole measurement as JSON, by the schema above.
 
-    Parameters
-    ----------
-    settings : mapping
-        The keys from ``date`` to ``compile_seconds``, ``cpu_usable``, ``gpu_most_threads`` and
-        ``with_versions``.
-    machine : Machine
-        What it ran on.
-    gpu : Gpu or None
-        The GPU, if one was used.
-    limits : Limits or None
-        What the GPU allows, if that was measured.
-    runs : iterable of Run
-        All that was timed.
-
-    Returns
-    -------
-    str
-        Ends with a line break.
+    `settings` has the keys from ``date`` to ``compile_seconds``, ``cpu_usable``,
+    ``gpu_most_threads`` and ``with_versions``.
     """
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -202,14 +175,9 @@ def require_writable(path: str) -> None:
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Write a file so that it is never seen half-written.
+    """Write a file so that it is never seen half-written, by a rename of a file beside it.
 
-    Parameters
-    ----------
-    path : str
-        Written to by a rename of a file beside it. To a device or a pipe it is appended directly.
-    content : bytes
-        All of it.
+    To a device or a pipe it is appended directly.
 
     Raises
     ------

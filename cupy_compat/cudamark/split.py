@@ -46,18 +46,9 @@ def scatter_by_value(
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Write the keys to buckets that follow each other as their values do.
 
-    Parameters
-    ----------
-    keys : array, shape (n,)
-        As for `sort`.
-    out : array, shape (n,), out
-        Contiguous, in native byte order, in other memory than the keys.
-    crew : Crew
-        The threads.
-    buckets, sample : int
-        How many buckets to aim at, see `choose_splitters`, and from how many keys.
-    nat_last : bool
-        As for `sort`.
+    `keys`, of shape (n,), may have any stride and byte order; `out` is contiguous, in native byte
+    order, in other memory. `buckets` are aimed at, see `choose_splitters`, from a sample of so many
+    keys. With `nat_last` the keys are dates or durations seen as int64, with NaT at the end.
 
     Returns
     -------
@@ -106,18 +97,7 @@ def scatter_by_value(
 
 
 def draw(keys: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return a sorted sample of the keys in native byte order, NaN left out.
-
-    Parameters
-    ----------
-    keys : array, shape (n,)
-    size : int
-        How many keys to draw, see `places`; n may be smaller.
-
-    Returns
-    -------
-    array, shape (m,), m <= size
-    """
+    """Return a sorted sample of the keys in native byte order, NaN left out; see `places`."""
     drawn = keys[places(len(keys), size)].astype(keys.dtype.newbyteorder("="))
     drawn.sort()
     return drawn[: np.searchsorted(drawn, np.nan)] if drawn.dtype.kind == "f" else drawn
@@ -128,18 +108,10 @@ def choose_splitters(
 ) -> Split:
     """Cut the range of the keys into about equally filled buckets.
 
-    A value picked twice as a splitter fills a bucket of its own and is cut off on both sides.
-
-    Parameters
-    ----------
-    drawn : array, shape (m,)
-        A sorted sample without NaN.
-    buckets : int
-        How many buckets to aim at; the equality buckets can double it. At most 120.
-    nat_first : bool
-        Whether the smallest int64 is to have the first bucket for itself.
-    nan_apart : bool
-        Whether NaN is to share the last bucket with infinity alone.
+    `drawn` is a sorted sample without NaN. A value picked twice as a splitter fills a bucket of its
+    own and is cut off on both sides, so there may be twice as many as `buckets`, at most 120. With
+    `nat_first` the smallest int64 has the first bucket for itself, with `nan_apart` NaN shares the
+    last one with infinity alone.
     """
     nat = np.iinfo(np.int64).min
     if nat_first:
@@ -162,15 +134,8 @@ def choose_splitters(
 def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
     """Cut the range of the splitters into cells that tell a key's bucket almost by themselves.
 
-    Parameters
-    ----------
-    splitters : array, shape (m,), m < 256
-        Ascending, each different; integers or real numbers without NaN, in native byte order.
-
-    Returns
-    -------
-    Cells or None
-        None where the splitters are so uneven that two different ones would share a cell.
+    The splitters, of shape (m,), m < 256, ascend and differ, without NaN, in native byte order.
+    Returns None where they are so uneven that two would share a cell.
     """
     values = splitters.astype(np.float64)
     finite = values[np.isfinite(values)]
@@ -202,12 +167,8 @@ def lay_out(
 ) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
     """Find the place of each bucket, and within it of each chunk's share.
 
-    Parameters
-    ----------
-    counts : uint64 array, shape (chunks, buckets)
-        How many keys of each chunk belong to each bucket.
-    order : intp array, shape (buckets,)
-        The buckets as they follow each other in the result.
+    `counts`, of shape (chunks, buckets), says how many keys of each chunk belong to each bucket;
+    `order` lists the buckets as they follow each other in the result.
 
     Returns
     -------

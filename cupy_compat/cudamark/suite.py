@@ -56,14 +56,7 @@ _TABLE_WIDTH = 180
 
 
 def run(options: Options, command: Sequence[str]) -> None:
-    """Do what the command line asks for.
-
-    Parameters
-    ----------
-    options : Options
-        The arguments.
-    command : sequence of str
-        The command line, for the record.
+    """Do what the command line asks for; `command` is that line, for the record.
 
     Raises
     ------

@@ -35,19 +35,8 @@ def pattern_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     """Return the sorted keys, NaN last.
 
-    Beside the result each worker needs two counters of four bytes for each bit pattern, once for
-    each 2**32 keys.
-
-    Parameters
-    ----------
-    keys : array, shape (n,)
-        Keys of one or two bytes; any stride, any byte order.
-    crew : Crew
-        The threads.
-
-    Returns
-    -------
-    array, shape (n,), of the keys' dtype
+    The keys, of shape (n,), have one or two bytes; any stride, any byte order. Beside the result
+    each worker needs two counters of four bytes for each bit pattern, once for each 2**32 keys.
     """
     patterns = kernels.read_only(keys.view(pattern_type(keys.dtype)))
     prepare(keys.dtype)

@@ -20,16 +20,8 @@ from cupy_compat.cudamark.crew import Crew
 def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     """Return the sorted keys, NaN last, in the keys' byte order; no memory beside the result.
 
-    Parameters
-    ----------
-    keys : array, shape (n,)
-        Any type that NumPy sorts without the GIL; any stride, any byte order.
-    crew : Crew
-        The threads.
-
-    Returns
-    -------
-    array, shape (n,)
+    The keys, of shape (n,), are of any type that NumPy sorts without the GIL; any stride, any byte
+    order.
     """
     native = keys.dtype.newbyteorder("=")
     swapped = keys.dtype != native

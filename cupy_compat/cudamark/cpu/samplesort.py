@@ -27,8 +27,8 @@ def sort(
 ) -> NDArray[Any]:
     """Return the sorted keys, NaN last, in the keys' byte order.
 
-    Beside the result the sort needs one byte a key for the number of its bucket; where the keys are
-    not contiguous, aligned and in native byte order, also a copy of each worker's chunk.
+    Beside the result the sort needs one byte a key for the number of its bucket, and with `radix`
+    as much as the buckets that are being sorted.
 
     Parameters
     ----------
@@ -41,10 +41,6 @@ def sort(
         belongs to the end.
     radix : bool
         Whether to sort the buckets by their digits, for a NumPy whose own sort is slow.
-
-    Returns
-    -------
-    array, shape (n,)
     """
     native = keys.dtype.newbyteorder("=")
     swapped = keys.dtype != native

@@ -11,19 +11,10 @@ _MINUS_INFINITY = np.float16(-np.inf).view(np.int16) ^ np.int16(0x7FFF)
 
 
 def sort(a: NDArray[Any]) -> NDArray[Any]:
-    """Return a sorted copy, NaN and NaT last.
+    """Return a sorted copy, NaN and NaT last, of keys of any type that NumPy sorts.
 
     Half-precision numbers are sorted as integers: NumPy's own sort takes four times as long, and
     leaves some of them unsorted on AMD processors with AVX-512 (seen with NumPy 2.5.5).
-
-    Parameters
-    ----------
-    a : array, shape (n,)
-        Of any type that NumPy sorts.
-
-    Returns
-    -------
-    array, shape (n,), of the same dtype
     """
     if a.dtype.kind != "f" or a.itemsize != 2:
         result = a.copy()
