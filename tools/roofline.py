@@ -201,6 +201,7 @@ def on_gpu() -> dict[str, Any]:
         keys = make_input("uniform", SIZE, np.dtype(dtype), seed=0)
         threads = most_threads(keys.nbytes)
         sort = statistics.median(sort_times(keys, ROUNDS, in_place=True))
+        limits = measure_limits(keys.nbytes, sort, ROUNDS)
         staging = Staging(keys.nbytes, threads)
         ways = {
             f"{'up' if up else 'down'}, {name}": staging.seconds(up, *halves)
@@ -216,7 +217,8 @@ def on_gpu() -> dict[str, Any]:
             "sort": sort,
             **ways,
             "plain_staging": ways["up, both"] + sort + ways["down, both"],
-            "floor": measure_limits(keys.nbytes, sort, ROUNDS).floor_seconds,
+            "floor": limits.floor_seconds,
+            "serial": limits.serial_seconds,
             "gpu_sort": median(partial(gpu_sort, keys), 15),
         }
         print(dtype, json.dumps(dtypes[dtype]), flush=True)

@@ -23,7 +23,8 @@ The JSON is one flat object; ``schema_version`` changes when a key changes its m
 ``download_bytes_per_second``,
 ``gpu_memory_bytes_per_second``,
 ``gpu_sort_in_place_seconds``,
-``gpu_floor_seconds``
+``gpu_floor_seconds``,
+``gpu_serial_seconds``
 ``runs``                                a list of objects, one for each sort and thread count
 ======================================  ==========================================================
 
@@ -135,6 +136,7 @@ def json_text(
         "gpu_memory_bytes_per_second": limits and limits.memory,
         "gpu_sort_in_place_seconds": limits and limits.sort_seconds,
         "gpu_floor_seconds": limits and limits.floor_seconds,
+        "gpu_serial_seconds": limits and limits.serial_seconds,
         "runs": [
             {
                 "name": run.name,

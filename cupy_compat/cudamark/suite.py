@@ -258,7 +258,7 @@ class _Measurement:
             in_place = median(gpu_device.sort_times(bits, repeat, in_place=True))
             self._limits = gpu_device.measure_limits(keys.nbytes, in_place, repeat)
             lines["cp.asnumpy(cp.sort(cp.array(a)))"] = naive.median
-            lines["GPU floor: bus up, sort, bus down"] = self._limits.floor_seconds
+            lines["GPU floor: bus up, bus down"] = self._limits.floor_seconds
         return lines
 
     def _title(self) -> str:

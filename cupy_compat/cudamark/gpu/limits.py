@@ -41,8 +41,13 @@ class Limits:
 
     @property
     def floor_seconds(self) -> float:
-        """The bus there, the sort, the bus back."""
-        return self.nbytes / self.upload + self.sort_seconds + self.nbytes / self.download
+        """The bus there and back. The last key has to arrive before the first one can leave."""
+        return self.nbytes / self.upload + self.nbytes / self.download
+
+    @property
+    def serial_seconds(self) -> float:
+        """The bus there, the sort and the bus back, one after the other."""
+        return self.floor_seconds + self.sort_seconds
 
 
 def gpu_times(
