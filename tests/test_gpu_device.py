@@ -276,12 +276,50 @@ def kernel(inputs: str, outputs: str, code: str, name: str) -> Callable[[Any, An
     return run
 
 
+#: A CuPy that sorts or says that it could not.
+RIGHT: Any = types.SimpleNamespace(__version__="14.1.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "may"),
+    [("13.4.1", True), ("14.0.0a1", True), ("14.0.1", True), ("14.1.0", False), ("15.0", False)],
+)
+def test_a_cupy_before_14_1_may_sort_wrongly(version: str, may: bool) -> None:
+    assert order._may_sort_wrongly(version) is may
+
+
+@pytest.mark.parametrize(
+    "dtype", ["?", "i1", "u2", "f2", "i4", "f4", "u8", "f8", "c8", "c16", "M8[s]"]
+)
+def test_ranks_are_in_numpys_order(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 256, 80_000, dtype=np.uint8)
+    keys = bits.view(dtype) if dtype != "?" else bits > 127
+    kind = keys.dtype.kind
+    if kind in "fc":
+        special = [0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1.0, -1.0]
+        keys = np.concatenate([keys, np.array(special, dtype)])
+    if kind == "c":
+        halves = np.array([complex(1, np.nan), complex(np.nan, 1)], dtype)
+        keys = np.concatenate([keys, halves])
+    if kind == "M":
+        keys[::9] = np.datetime64("NaT", "s")
+    ranks = order.rank(order.as_bits(np.sort(keys)), nat_last=kind == "M")
+    assert ranks.dtype.kind == "u"
+    assert (ranks[:-1] <= ranks[1:]).all()
+    if kind != "c":
+        values = np.sort(keys)
+        same = (values[:-1] == values[1:]) | ((values != values)[:-1] & (values != values)[1:])
+        assert ((ranks[:-1] == ranks[1:]) == same).all()
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_a_nan_whose_sign_is_set_is_sorted_to_the_end(dtype: str) -> None:
     keys = np.array([2, -np.nan, 1, np.nan, -np.inf], dtype)
     assert np.signbit(keys[1])
     on_device = keys.view(ByBits)
     cupy: Any = types.ModuleType("cupy")
+    cupy.__version__ = "14.1.0"
     made: list[object] = []
     cupy.ElementwiseKernel = lambda *words: made.append(words) or kernel(*words)
     for _ in range(2):
@@ -295,13 +333,13 @@ def test_missing_dates_are_sorted_to_the_end_and_the_extremes_stay_apart(dtype: 
     least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
     numbers = np.array([0, most, least, -1, least + 1, most - 1, 1, least], np.int64)
     keys = numbers.copy()
-    order.sort_on_device(None, keys.view(ByBits), nat_last=True)
+    order.sort_on_device(RIGHT, keys.view(ByBits), nat_last=True)
     np.testing.assert_array_equal(keys.view(dtype), np.sort(numbers.view(dtype)))
 
 
 def test_integers_are_left_to_cupy_as_they_are() -> None:
     keys = np.array([3, np.iinfo(np.int64).min, 2], np.int64)
-    order.sort_on_device(None, keys.view(ByBits), nat_last=False)
+    order.sort_on_device(RIGHT, keys.view(ByBits), nat_last=False)
     assert keys.tolist() == [np.iinfo(np.int64).min, 2, 3]
 
 

@@ -17,7 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
-from cupy_compat.cudamark.gpu import GpuUnavailable, native, page_locked, pinned, staging
+from cupy_compat.cudamark.gpu import (
+    GpuUnavailable,
+    native,
+    order,
+    page_locked,
+    partition,
+    pinned,
+    staging,
+)
 from cupy_compat.cudamark.gpu.device import load_cupy
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -28,6 +36,12 @@ PIECE = pinned.PIECE_BYTES
 SIZES = [0, 1, 2, 3, 1009, 2**10 - 1, 2**10, 2**10 + 1, 2**20 - 1, 2**20, 2**20 + 1, 9_999_991]
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16"]
 THREADS = [None, 1, 2, 3, 8, 128]
+#: Waits for so many cycles, and then writes.
+BUSY = """extern "C" __global__ void busy(int* a, long long size, long long cycles) {
+    long long start = clock64();
+    while (clock64() - start < cycles) {}
+    for (long long i = threadIdx.x; i < size; i += blockDim.x) a[i] = -7;
+}"""
 
 
 def keys_of(dtype: str, size: int, seed: int = 0) -> np.ndarray:
@@ -40,6 +54,19 @@ def keys_of(dtype: str, size: int, seed: int = 0) -> np.ndarray:
     nbytes = size * np.dtype(dtype).itemsize
     raw = rng.integers(0, 256, nbytes, dtype=np.uint8)
     return raw.astype(bool)[:size] & (raw > 127)[:size] if kind == "b" else raw.view(dtype)
+
+
+def lanes() -> list[pinned.Lane]:
+    """Return the slots that are kept for the next call on the current GPU."""
+    (kept,) = pinned._kept[load_cupy().cuda.Device().id]
+    return kept._lanes
+
+
+@pytest.fixture(params=["whole", "in value buckets"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have keys sorted as a whole, or split by value even if they are few."""
+    few = 1 << 60 if request.param == "whole" else 1 << 10
+    monkeypatch.setattr(partition, "BUCKET_BYTES", few)
 
 
 def assert_sorted_as_numpy_does(a: np.ndarray, threads: int | None = None) -> None:
@@ -60,6 +87,7 @@ def test_every_size_is_sorted_with_every_number_of_threads(size: int, threads: i
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_is_sorted(dtype: str) -> None:
     assert_sorted_as_numpy_does(keys_of(dtype, 3_000_017))
@@ -73,6 +101,7 @@ def test_the_seams_between_pieces_lose_no_key(pieces: int, extra: int) -> None:
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 def test_nan_of_either_sign_comes_last_and_no_signed_zero_is_lost(dtype: str) -> None:
     special = np.array([np.nan, np.copysign(np.nan, -1), np.inf, -np.inf, 0.0, -0.0], dtype)
@@ -85,6 +114,7 @@ def test_nan_of_either_sign_comes_last_and_no_signed_zero_is_lost(dtype: str) ->
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 def test_complex_nans_come_in_numpys_order() -> None:
     parts = [0.0, 1.0, -1.0, np.inf, np.nan]
     a = np.array([complex(x, y) for x in parts for y in parts] * 50, np.complex128)
@@ -96,6 +126,7 @@ def test_complex_nans_come_in_numpys_order() -> None:
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", ["M8[s]", "m8[ns]", ">M8[us]"])
 def test_nat_comes_last(dtype: str) -> None:
     bits = keys_of("i8", 1_200_000)
@@ -108,6 +139,7 @@ def test_nat_comes_last(dtype: str) -> None:
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", [">i2", ">i4", ">u8", ">f4", ">f8", ">c16"])
 def test_big_endian_input_is_sorted_by_value_and_stays_big_endian(dtype: str) -> None:
     assert_sorted_as_numpy_does(keys_of(dtype.replace(">", ""), 1_500_001).astype(dtype))
@@ -146,6 +178,7 @@ def test_a_memory_mapped_file_is_sorted_and_stays_as_it_is(tmp_path: Path) -> No
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     dtype=st.sampled_from([*DTYPES[:-2], ">i4", ">f8", "M8[s]"]),
@@ -176,6 +209,7 @@ def test_any_input_is_sorted_as_numpy_does(
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 def test_calls_from_several_threads_at_once_are_all_right() -> None:
     arrays = [keys_of("i4", 2_000_000 + 17 * i, seed=i) for i in range(6)]
     results: dict[int, np.ndarray] = {}
@@ -198,7 +232,7 @@ def test_freed_pinned_buffers_are_made_again() -> None:
     a = keys_of("i4", 5_000_000)
     gpu_sort(a)
     free_pinned_buffers()
-    assert not pinned._lanes
+    assert not lanes()
     assert_sorted_as_numpy_does(a)
 
 
@@ -240,6 +274,106 @@ def test_keys_that_do_not_fit_are_sorted(dtype: str, threads: int | None) -> Non
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", [*DTYPES, "M8[s]"])
+@pytest.mark.parametrize("size", [2, 30_000, 3_000_017])
+def test_a_sort_asks_for_no_memory_once_keys_are_on_their_way(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, size: int
+) -> None:
+    """Else another process could have taken it: some CuPys then end the process, or go wrong."""
+    cupy = load_cupy()
+    keys = keys_of("i8", size)
+    a = keys.view(dtype) if dtype == "M8[s]" else keys_of(dtype, size)
+    asked: list[int] = []
+
+    def refuse(nbytes: int) -> None:
+        asked.append(nbytes)
+        raise MemoryError
+
+    run = staging.Trip.run
+
+    def refused(self: staging.Trip) -> None:
+        with cupy.cuda.using_allocator(refuse):
+            run(self)
+
+    monkeypatch.setattr(staging.Trip, "run", refused)
+    assert_sorted_as_numpy_does(a)
+    assert not asked
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", [*DTYPES, "M8[s]"])
+def test_keys_out_of_order_are_noticed_where_cupy_may_sort_wrongly(
+    monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    cupy, nat_last = load_cupy(), dtype == "M8[s]"
+    keys = cupy.asarray(keys_of("i8" if nat_last else dtype, 300_000))
+    if keys.dtype.kind in "fc":
+        keys[:: keys.size // 7] = np.nan
+    monkeypatch.setattr(order, "_may_sort_wrongly", lambda version: True)
+    order.sort_on_device(cupy, keys, nat_last)
+    keys[0] = keys[-1]
+    with pytest.raises(MemoryError, match="could not sort"):
+        order._check_order(cupy, keys, nat_last)
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", ["b", "u2", "f2", "i4", "f4", "i8", "f8", "c8", "c16", "M8[s]"])
+def test_value_buckets_take_every_dtype(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    monkeypatch.setattr(partition, "BUCKET_BYTES", 1 << 10)
+    found: list[int] = []
+    find = partition.Partition.buckets
+
+    def note(self: partition.Partition, stream: Any) -> Any:
+        buckets = find(self, stream)
+        found.append(len(buckets))
+        return buckets
+
+    monkeypatch.setattr(partition.Partition, "buckets", note)
+    keys = keys_of("i8", 3_000_017)
+    a = keys.view(dtype) if dtype == "M8[s]" else keys_of(dtype, keys.size)
+    assert_sorted_as_numpy_does(a)
+    locked, out = (page_locked(a.size, a.dtype) for _ in range(2))
+    np.copyto(locked, a)
+    gpu_sort(locked, out=out)
+    np.testing.assert_array_equal(out, np.sort(a))
+    assert found == [order.BUCKETS] * 2
+
+
+@on_gpu
+@pytest.mark.usefixtures("way")
+def test_memory_does_not_grow_where_page_locked_memory_is_given_back() -> None:
+    cupy = load_cupy()
+    pool, a = cupy.get_default_memory_pool(), keys_of("i4", 5_000_000)
+    pool.free_all_blocks()
+    held, others = [], []
+    for _ in range(4):
+        gpu_sort(a)
+        free_pinned_buffers()
+        held.append(pool.total_bytes())
+        # So that no later stream gets the address of an earlier one.
+        others.append(cupy.cuda.Stream(non_blocking=True))
+    assert len(set(held)) == 1
+
+
+@on_gpu
+@pytest.mark.usefixtures("way")
+def test_memory_of_a_stream_that_is_still_busy_is_not_written_to() -> None:
+    cupy = load_cupy()
+    a = keys_of("i4", 3_000_000)
+    busy = cupy.RawKernel(BUSY, "busy")
+    user = cupy.cuda.Stream(non_blocking=True)
+    with cupy.cuda.using_allocator(cupy.cuda.MemoryAsyncPool().malloc):
+        for _ in range(3):
+            with user:
+                taken = cupy.empty(4 * a.size, np.int32)
+                busy((64,), (256,), (taken, taken.size, 100_000_000))
+                del taken
+            np.testing.assert_array_equal(gpu_sort(a), np.sort(a))
+        user.synchronize()
+
+
+@on_gpu
 def test_no_more_of_the_gpu_is_used_than_there_is(little_memory: int) -> None:
     pool = load_cupy().get_default_memory_pool()
     a = keys_of("f8", 20_000_000)
@@ -257,12 +391,9 @@ def test_page_locked_memory_is_not_staged(dtype: str, threads: int | None) -> No
     np.copyto(a, keys)
     free_pinned_buffers()
     assert gpu_sort(a[:1], out=out[:1]).tolist() == a[:1].tolist()
-    (lane,) = pinned._lanes[load_cupy().cuda.Device().id]
-    lane.slots[:] = 0xA5
     assert gpu_sort(a, threads, out=out) is out
     np.testing.assert_array_equal(out, np.sort(keys))
-    assert (lane.slots == 0xA5).all()
-    assert pinned._lanes[load_cupy().cuda.Device().id] == [lane]
+    assert not lanes()
 
 
 @on_gpu
@@ -284,6 +415,7 @@ def test_memory_that_cupy_or_somebody_else_has_locked_is_seen() -> None:
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", [*DTYPES, ">i4", ">c16"])
 def test_out_takes_the_result(dtype: str) -> None:
     a = keys_of(dtype.strip(">"), 2_000_003).astype(dtype)
@@ -310,7 +442,7 @@ def test_an_interrupted_sort_in_place_loses_no_key(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(staging.Trip, "_receive", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gpu_sort(itself, out=itself)
-    np.testing.assert_array_equal(itself, np.sort(a))
+    np.testing.assert_array_equal(np.sort(itself), np.sort(a))
 
 
 @on_gpu
@@ -338,19 +470,16 @@ def test_what_the_driver_refuses_to_other_threads_reaches_the_caller_and_loses_n
 ) -> None:
     a = keys_of("i4", 30_000_000)
     itself = a.copy()
-    told, kept = staging.Trip._told, []
+    name = {"up": "_fill_tasks", "down": "_cut"}[way]
+    tell, nowhere = getattr(staging.Trip, name), np.full(1000, 64, np.uintp)
 
-    def astray(self: staging.Trip, fresh: bool) -> Any:
-        tasks = told(self, fresh)
-        if way == "up":
-            tasks["keys"][1:] = 64
-        else:
-            kept.append(self._bounds_down + (1 << 46))
-            tasks["down"][1:] = kept[-1].ctypes.data
-        return tasks
+    def astray(self: staging.Trip, *arguments: Any) -> None:
+        tell(self, *arguments)
+        self._tasks["keys"][1:] = 64
+        self._tasks["origins"][1:] = nowhere.ctypes.data
 
     with monkeypatch.context() as patch:
-        patch.setattr(staging.Trip, "_told", astray)
+        patch.setattr(staging.Trip, name, astray)
         with pytest.raises(load_cupy().cuda.driver.CUDADriverError, match="INVALID_VALUE"):
             gpu_sort(itself, 4, out=itself)
     np.testing.assert_array_equal(np.sort(itself), np.sort(a))
@@ -368,6 +497,7 @@ def test_no_thread_of_the_system_is_left() -> None:
 
 
 @on_gpu
+@pytest.mark.usefixtures("way")
 def test_threads_of_python_do_where_there_are_no_posix_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -23,12 +23,24 @@ import numpy as np
 import pytest
 from conftest import assert_that_no_more, threads_of_the_system
 from gpu_stand_in import Gpu
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
 from cupy_compat.cudamark import gpu as gpu_room
 from cupy_compat.cudamark.compiled import c_function, compiled
-from cupy_compat.cudamark.gpu import buckets, driver, loops, native, pinned, staging
+from cupy_compat.cudamark.gpu import (
+    buckets,
+    driver,
+    loops,
+    memory,
+    native,
+    partition,
+    pinned,
+    sort,
+    staging,
+)
 from cupy_compat.cudamark.gpu.native import Threads
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -60,6 +72,12 @@ def no_thread_of_the_system_left(gpu: Gpu) -> Iterator[None]:
     assert_that_no_more(threads_of_the_system, before)
 
 
+def lanes(device: int = 0) -> list[pinned.Lane]:
+    """Return the slots that are kept for the next call."""
+    (kept,) = pinned._kept[device]
+    return kept._lanes
+
+
 def keys_of(dtype: str, size: int) -> NDArray[Any]:
     """Return keys, NaN and NaT among them."""
     rng = np.random.default_rng(size)
@@ -84,12 +102,17 @@ def assert_sorted(result: NDArray[Any], a: NDArray[Any]) -> None:
     np.testing.assert_array_equal(result, expected)
 
 
-@pytest.fixture(params=["fits", "is split", "no POSIX threads"])
+ROOMS = ["fits", "in value buckets", "is split", "no POSIX threads", "both"]
+
+
+@pytest.fixture(params=ROOMS)
 def room(request: pytest.FixtureRequest, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Gpu:
     """Return a GPU that holds all the keys, or a few thousand, or whose threads are Python's."""
     if request.param == "is split":
         gpu.free[0] = 40_000
-    monkeypatch.setattr(native, "SUPPORTED", request.param != "no POSIX threads")
+    if request.param in ("in value buckets", "both"):
+        monkeypatch.setattr(partition, "BUCKET_BYTES", 1)
+    monkeypatch.setattr(native, "SUPPORTED", request.param not in ("no POSIX threads", "both"))
     return gpu
 
 
@@ -175,7 +198,7 @@ def test_page_locked_keys_and_out_go_over_the_bus_as_they_are(gpu: Gpu, threads:
     gpu_sort(a, threads, out=out)
     assert_sorted(out, a)
     assert gpu.calls == ["at once", "at once"]
-    assert len(pinned._lanes[0]) == 1, "no more slots than one thread's"
+    assert not lanes(), "no slots"
 
 
 def test_only_what_is_not_page_locked_is_staged(gpu: Gpu) -> None:
@@ -183,20 +206,23 @@ def test_only_what_is_not_page_locked_is_staged(gpu: Gpu) -> None:
     locked = gpu.lock(a.copy())
     assert_sorted(gpu_sort(locked), a)
     assert set(gpu.calls) == {"at once", "download"}
-    assert len(pinned._lanes[0]) == 4, "all threads copy the result"
+    assert len(lanes()) == 4, "all threads copy the result"
     gpu.calls.clear()
     free_pinned_buffers()
     gpu_sort(a, out=locked)
     assert_sorted(locked, a)
     assert set(gpu.calls) == {"at once", "upload"}
-    assert len(pinned._lanes[0]) == 4
+    assert len(lanes()) == 4
 
 
-@pytest.mark.parametrize("what", ["one end", "other end", "stride", "byte order"])
+@pytest.mark.parametrize("what", ["one end", "other end", "middle", "seam", "stride", "byte order"])
 def test_what_is_page_locked_but_not_as_the_gpu_wants_it_is_staged(gpu: Gpu, what: str) -> None:
     a = gpu.lock(keys_of(">i8" if what == "byte order" else "i8", 30_000))
     (start, end) = gpu.locked.pop()
-    gpu.locked.add((start + (what == "one end"), end - (what == "other end")))
+    if what in ("middle", "seam"):
+        gpu.locked |= {(start, start + 4096), (start + 4096 + 8 * (what == "middle"), end)}
+    else:
+        gpu.locked.add((start + (what == "one end"), end - (what == "other end")))
     keys = a[::-1] if what == "stride" else a
     assert_sorted(gpu_sort(keys), keys)
     assert "upload" in gpu.calls or what in ("stride", "byte order")
@@ -239,12 +265,12 @@ def test_pages_are_touched_beforehand_where_nobody_has_used_them_yet(
 def test_slots_are_kept_for_the_next_call_and_given_back_when_asked(gpu: Gpu) -> None:
     a = keys_of("i4", 10_000)
     gpu_sort(a, 3)
-    kept = list(pinned._lanes[0])
+    kept = list(lanes())
     gpu_sort(a, 3)
-    assert pinned._lanes[0] == kept
+    assert lanes() == kept
     assert len(kept) == 3
     free_pinned_buffers()
-    assert not pinned._lanes
+    assert not lanes()
 
 
 # The pieces
@@ -386,8 +412,7 @@ def test_threads_that_could_not_be_started_are_not_waited_for(
     worked: list[int] = []
     threads, _kept = threads_that(lambda argument: worked.append(argument) or 0, [1, 2, 3])
     _also = no_more_threads_than(started, monkeypatch)
-    with pytest.raises(RuntimeError, match="can't start new thread: Resource temporarily"):
-        threads.start()
+    assert threads.start() == started
     threads.join()
     assert sorted(worked) == [1, 2][:started]
 
@@ -411,17 +436,12 @@ def test_what_a_call_has_used_is_free_when_it_has_returned(gpu: Gpu) -> None:
 
 @pytest.mark.usefixtures("no_thread_of_the_system_left")
 @pytest.mark.parametrize("started", [0, 2])
-def test_where_no_more_threads_can_be_started_no_key_is_lost(
+def test_where_no_more_threads_can_be_started_fewer_sort(
     gpu: Gpu, monkeypatch: pytest.MonkeyPatch, started: int
 ) -> None:
     a = keys_of("i4", 20_000)
-    keys = a.copy()
-    with monkeypatch.context() as patch:
-        _kept = no_more_threads_than(started, patch)
-        with pytest.raises(RuntimeError, match="can't start"):
-            gpu_sort(keys, 4, out=keys)
-    np.testing.assert_array_equal(np.sort(keys), np.sort(a))
-    assert_sorted(gpu_sort(keys, 4), a)
+    _kept = no_more_threads_than(started, monkeypatch)
+    assert_sorted(gpu_sort(a, 4), a)
 
 
 # Failures
@@ -459,7 +479,7 @@ def test_a_failure_in_the_callers_thread_reaches_the_caller_and_loses_no_key(
 
 
 @pytest.mark.usefixtures("no_thread_of_the_system_left")
-@pytest.mark.parametrize("way", ["upload", "download"])
+@pytest.mark.parametrize("way", ["upload", "split", "download"])
 @pytest.mark.parametrize("later", [0, 5])
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("threads_of", ["the system", "Python"])
@@ -472,16 +492,20 @@ def test_an_error_of_the_driver_is_raised_as_cupy_raises_it_and_loses_no_key(
     threads_of: str,
 ) -> None:
     monkeypatch.setattr(native, "SUPPORTED", threads_of == "the system")
+    monkeypatch.setattr(partition, "BUCKET_BYTES", 1000)
     a = keys_of("i4", 20_000)
     keys = a.copy()
-    copy = gpu.copy
 
-    def fail(asked: str, *arguments: int) -> int:
-        if asked == way and gpu.calls.count(way) >= later:
-            return 719
-        return copy(asked, *arguments)
+    def failing(real: Callable[..., int], asked: str | None = None) -> Callable[..., int]:
+        def fail(*arguments: Any) -> int:
+            if (asked or arguments[0]) == way and gpu.calls.count(way) >= later:
+                return 719
+            return real(*arguments)
 
-    monkeypatch.setattr(gpu, "copy", fail)
+        return fail
+
+    monkeypatch.setattr(gpu, "copy", failing(gpu.copy))
+    monkeypatch.setattr(gpu, "launch", failing(gpu.launch, "split"))
     with pytest.raises(gpu_stand_in.CUDARuntimeError, match="error 719"):
         gpu_sort(keys, 3, out=keys if in_place else None)
     np.testing.assert_array_equal(np.sort(keys), np.sort(a))
@@ -495,9 +519,12 @@ def test_an_error_before_the_sort_leaves_page_locked_keys_alone(
     keys = gpu.lock(a.copy())
     out = keys if in_place else gpu.lock(np.zeros_like(a))
     before = out.copy()
-    fail = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_size_t] * 2)(lambda event, stream: 719)
-    calls = driver.load(gpu.cupy)._replace(record=driver.address_of(fail))
-    monkeypatch.setattr(driver, "load", lambda cupy: calls)
+
+    def fail(self: object, stream: object) -> None:
+        if gpu.calls:
+            raise gpu_stand_in.CUDARuntimeError("error 719")
+
+    monkeypatch.setattr(gpu_stand_in.Event, "record", fail)
     with pytest.raises(gpu_stand_in.CUDARuntimeError, match="error 719"):
         gpu_sort(keys, out=out)
     assert gpu.calls == ["at once"]
@@ -520,6 +547,180 @@ def test_keys_come_back_if_the_result_is_interrupted_half_way(
     with pytest.raises(KeyboardInterrupt):
         gpu_sort(keys, 1, out=keys)
     assert_sorted(keys, a)
+
+
+# Value buckets
+
+
+@pytest.fixture
+def in_buckets(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """Return a GPU on which few keys make many value buckets."""
+    monkeypatch.setattr(partition, "BUCKET_BYTES", 1000)
+    return gpu
+
+
+@pytest.mark.parametrize("locked", ["neither", "keys", "result", "both"])
+@pytest.mark.parametrize("dtype", ["f4", "i8", "M8[s]", "c16"])
+def test_buckets_go_home_one_by_one(in_buckets: Gpu, locked: str, dtype: str) -> None:
+    a, out = keys_of(dtype, 50_021), np.empty(50_021, dtype)
+    before = a.copy()
+    for name, array in (("keys", a), ("result", out)):
+        if locked in (name, "both"):
+            in_buckets.lock(array)
+    assert_sorted(gpu_sort(a, out=out), before)
+    assert in_buckets.calls.count("split") > 10
+    assert in_buckets.sorts > 10
+    if locked == "both":
+        assert set(in_buckets.calls) == {"at once", "split"}
+
+
+def test_keys_that_the_sample_did_not_show_are_sorted_as_a_whole(
+    in_buckets: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition, "_fractions", lambda count: np.linspace(0, 0.1, count))
+    a = np.sort(keys_of("i8", 50_021))
+    assert_sorted(gpu_sort(a), a)
+    assert "split" in in_buckets.calls
+    assert in_buckets.sorts == 1
+
+
+@pytest.mark.parametrize("values", [1, 2, 5])
+def test_few_values_are_sorted_as_a_whole(in_buckets: Gpu, values: int) -> None:
+    a = np.random.default_rng(0).integers(0, values, 50_021)
+    assert_sorted(gpu_sort(a), a)
+    assert "split" not in in_buckets.calls
+    assert in_buckets.sorts == 1
+
+
+@pytest.mark.usefixtures("in_buckets")
+def test_where_cupy_cannot_compile_keys_are_sorted_as_a_whole(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition, "kernel", lambda *what: None)
+    a = keys_of("i4", 50_021)
+    assert_sorted(gpu_sort(a), a)
+    assert gpu.sorts == 1
+
+
+@pytest.mark.parametrize("overlap", ["none", "itself", "shifted"])
+@pytest.mark.parametrize("later", [0, 3])
+def test_a_sort_that_gets_no_memory_after_all_is_done_otherwise(
+    in_buckets: Gpu, monkeypatch: pytest.MonkeyPatch, overlap: str, later: int
+) -> None:
+    a = keys_of("i4", 50_021)
+    both = np.concatenate([a, a[:100]])
+    keys = both[: a.size]
+    out = {"none": np.empty_like(a), "itself": keys, "shifted": both[100:]}[overlap]
+    real, left = sort.sort_on_device, iter(range(later))
+
+    def run_out(cupy: Any, keys: Any, nat_last: bool) -> None:
+        if next(left, None) is None:
+            raise MemoryError("std::bad_alloc")
+        real(cupy, keys, nat_last)
+
+    monkeypatch.setattr(sort, "sort_on_device", run_out)
+    assert gpu_sort(keys, out=out) is out
+    assert_sorted(out, a)
+
+
+@given(
+    counts=st.lists(st.integers(1, partition._SAMPLE), min_size=2, max_size=16),
+    size=st.integers(1, 10**10),
+)
+def test_there_is_room_for_whatever_a_sample_shows(counts: list[int], size: int) -> None:
+    shares = np.array(counts) / sum(counts) * partition._SAMPLE
+    rooms = [partition._room(int(share), size) for share in shares]
+    assert sum(rooms) <= partition.room_for_all(size, len(counts))
+
+
+# The GPU's memory
+
+
+def test_the_sorts_work_space_is_there_before_the_first_key_is_sent(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another process could take it in between."""
+    copy = gpu.copy
+
+    def take_all(*arguments: Any) -> int:
+        gpu.free[0] = 0
+        return copy(*arguments)
+
+    monkeypatch.setattr(gpu, "copy", take_all)
+    monkeypatch.setattr(buckets, "sort", None)
+    a = keys_of("f8", 20_000)
+    assert_sorted(gpu_sort(a), a)
+
+
+@pytest.mark.parametrize("what", ["keys", "work space", "streams", "page-locked memory", "kernel"])
+def test_whatever_memory_runs_out_the_keys_are_sorted_and_none_is_held(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    a = keys_of("i4", 50_000)
+    cuda = gpu.cupy.cuda
+
+    def full(*arguments: object, **options: object) -> None:
+        raise gpu_stand_in.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory", 2)
+
+    gpu.free[0] = {"keys": a.nbytes // 2, "work space": a.nbytes * 3 // 4}.get(what, 1 << 40)
+    if what in ("streams", "page-locked memory"):
+        monkeypatch.setattr(cuda, "Stream" if what == "streams" else "PinnedMemory", full)
+    if what == "kernel":
+        monkeypatch.setattr(sort, "sort_on_device", full)
+    held: list[int] = []
+    real = buckets.sort
+
+    def look(*arguments: Any) -> None:
+        held.append(gpu.taken[0])
+        real(*arguments)
+
+    monkeypatch.setattr(buckets, "sort", look)
+    assert_sorted(gpu_sort(a), a)
+    assert held == [0]
+
+
+def test_with_little_page_locked_memory_fewer_threads_stage(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = gpu.cupy.cuda.PinnedMemory, iter(range(2))
+
+    def lock(nbytes: int) -> Any:
+        if next(left, None) is None:
+            raise gpu_stand_in.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory", 2)
+        return real(nbytes)
+
+    monkeypatch.setattr(gpu.cupy.cuda, "PinnedMemory", lock)
+    a = keys_of("i4", 50_000)
+    assert_sorted(gpu_sort(a), a)
+    assert len(lanes()) == 2
+
+
+def test_streams_stay_where_page_locked_memory_is_given_back(gpu: Gpu) -> None:
+    """CuPy's pool keeps memory for each stream apart, so a new one would take as much again."""
+    gpu_sort(keys_of("i4", 10_000))
+    ((before,),) = pinned._kept.values()
+    free_pinned_buffers()
+    gpu_sort(keys_of("i4", 10_000))
+    ((after,),) = pinned._kept.values()
+    assert before.work is after.work
+
+
+def test_a_sort_that_interrupts_another_leaves_its_slots_alone(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a signal handler does, between any two steps of the caller's thread."""
+    a, b = keys_of("i4", 20_000), keys_of("i4", 15_000)
+    copy, results = gpu.copy, []
+
+    def interrupted(way: str, *arguments: int) -> int:
+        if not results:
+            results.append(b)
+            results[0] = gpu_sort(b, 1)
+        return copy(way, *arguments)
+
+    monkeypatch.setattr(gpu, "copy", interrupted)
+    assert_sorted(gpu_sort(a, 1), a)
+    assert_sorted(results[0], b)
 
 
 # Beyond the GPU's memory
@@ -570,7 +771,7 @@ def test_every_gpu_takes_buckets(
     monkeypatch.setattr(staging.Trip, "run", meet)
     assert_sorted(gpu_sort(a), a)
     assert {device for _, device in trips} == {0, 1}
-    assert len(pinned._lanes[0]) == len(pinned._lanes[1]) == 2, "half of four threads each"
+    assert len(lanes(0)) == len(lanes(1)) == 2, "half of four threads each"
 
 
 def test_a_gpu_with_far_less_memory_is_left_out(two: Gpu, trips: list[tuple[int, int]]) -> None:
@@ -587,6 +788,7 @@ def test_a_gpu_with_far_less_memory_is_left_out(two: Gpu, trips: list[tuple[int,
         ("M8[s]", {0: 50_000, 1: 60_000}, "2 GPUs, in buckets"),
         ("i4", {0: 60_000, 1: 10_000}, "1 GPU, in buckets"),
         ("i4", {0: 0, 1: 0}, "the CPU"),
+        ("i4", {0: 100, 1: 499}, "the CPU"),
         ("f2", {0: 50_000, 1: 60_000}, "the CPU"),
         ("c8", {0: 50_000, 1: 60_000}, "the CPU"),
     ],
@@ -597,6 +799,26 @@ def test_who_sorts_keys_that_do_not_fit_is_said(
     two.free.update(free)
     assert gpu_room.sorters_beyond_memory(np.dtype(dtype), 60_001) == said
     assert gpu_room.sorters_beyond_memory(np.dtype(dtype), free[0]) is None
+
+
+@pytest.mark.parametrize("status", [2, 46])
+@pytest.mark.parametrize("when", ["asked", "used"])
+def test_a_gpu_that_is_full_or_somebody_elses_is_left_out(
+    two: Gpu, trips: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, status: int, when: str
+) -> None:
+    a = keys_of("i4", 100_000)
+    two.free.update({0: 50_000, 1: 50_000})
+    module, name = {"asked": (memory, "largest_sort"), "used": (pinned, "Resources")}[when]
+    real = getattr(module, name)
+
+    def busy(*arguments: Any) -> Any:
+        if gpu_stand_in.Device().id == 1:
+            raise gpu_stand_in.CUDARuntimeError("cudaErrorDevicesUnavailable", status)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, name, busy)
+    assert_sorted(gpu_sort(a), a)
+    assert {device for _, device in trips} == {0}
 
 
 @pytest.mark.parametrize("free", [0, 1000])

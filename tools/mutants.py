@@ -164,7 +164,7 @@ GROUPS = {
             (
                 *("gpu/device.py", "gpu/memory.py", "gpu/limits.py", "gpu/order.py"),
                 *("gpu/pinned.py", "gpu/staging.py", "gpu/buckets.py", "gpu/sort.py"),
-                *("gpu/native.py", "gpu/driver.py"),
+                *("gpu/native.py", "gpu/driver.py", "gpu/partition.py"),
             ),
             (
                 *("tests/test_gpu_device.py", "tests/test_honesty.py"),

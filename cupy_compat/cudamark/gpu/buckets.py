@@ -7,7 +7,6 @@ its place.
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -18,11 +17,11 @@ from cupy_compat.cudamark import split
 from cupy_compat.cudamark.cpu import threaded_sort
 from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.dtypes import is_for_numpy_alone
-from cupy_compat.cudamark.gpu import memory, pinned, staging
+from cupy_compat.cudamark.gpu import memory, partition, pinned, staging
 from cupy_compat.cudamark.gpu.order import sort_on_device
 
 _SAMPLE = 1 << 16
-_MOST_BUCKETS = 64
+_MOST_BUCKETS = 120
 # How full of keys a bucket may be on the average, for the fullest one to fit nevertheless.
 _FILL = 0.8
 
@@ -37,9 +36,10 @@ class _Share(NamedTuple):
     """The largest bucket that it sorts."""
 
 
-def sorters(cupy: Any, dtype: np.dtype[Any]) -> str:
-    """Say who sorts keys of this dtype here."""
-    count = 0 if _is_for_cpu(dtype) else len(_shares(cupy))
+def sorters(cupy: Any, dtype: np.dtype[Any], nbytes: int = 0) -> str:
+    """Say who sorts so many bytes of keys of this dtype here."""
+    shares = [] if _is_for_cpu(dtype) else _shares(cupy)
+    count = sum(share.most_bytes * _MOST_BUCKETS >= nbytes for share in shares)
     return f"{count} GPU{'s' if count > 1 else ''}, in buckets" if count else "the CPU"
 
 
@@ -96,10 +96,14 @@ def _shares(cupy: Any) -> list[_Share]:
     """Return what each GPU can do; those with far less free memory than another are left out."""
     shares = []
     for device in range(cupy.cuda.runtime.getDeviceCount()):
-        with cupy.cuda.Device(device):
-            cupy.get_default_memory_pool().free_all_blocks()
-            shares.append(_Share(device, memory.largest_sort()))
-    most = max(share.most_bytes for share in shares)
+        try:
+            with cupy.cuda.Device(device), pinned.resources(cupy):
+                cupy.get_default_memory_pool().free_all_blocks()
+                shares.append(_Share(device, memory.largest_sort()))
+        except cupy.cuda.runtime.CUDARuntimeError:
+            # It is full, another process has it for itself, or it is broken: the others will do.
+            continue
+    most = max((share.most_bytes for share in shares), default=0)
     return [share for share in shares if 2 * share.most_bytes > most]
 
 
@@ -121,8 +125,8 @@ def _sort_buckets(
     left = deque(b for b in order_of_size if sizes[b] > most or uniform[b])
     each = -(-threads // max(len(shares), 1))
 
-    def serve(share: _Share) -> None:
-        held: Any = None
+    def serve(resources: pinned.Resources) -> None:
+        reserved: memory.Reservation | None = None
         while True:
             try:
                 bucket = queue.popleft()
@@ -130,19 +134,30 @@ def _sort_buckets(
                 return
             part, target = (a[bounds[bucket] : bounds[bucket + 1]] for a in (scattered, result))
             try:
-                with pinned.lanes(cupy, 1)[0].stream:
-                    if held is None:
-                        held = cupy.empty(part.size, part.dtype)
-                keys = held[: part.size]
-                order = functools.partial(sort_on_device, cupy, keys, False)
-                staging.Trip(cupy, part, target, keys, order, each, fresh=False).run()
-            except cupy.cuda.memory.OutOfMemoryError:
+                if reserved is None:
+                    count = partition.worthwhile(cupy, part.size, part.dtype, False)
+                    with resources.work:
+                        reserved = memory.Reservation(cupy, part.size, part.dtype, buckets=count)
+                staging.Trip(
+                    cupy,
+                    resources,
+                    part,
+                    target,
+                    reserved,
+                    lambda keys: sort_on_device(cupy, keys, False),
+                    each,
+                    fresh=False,
+                    nat_last=False,
+                ).run()
+            except Exception as error:
+                if not memory.is_out_of_memory(cupy, error):
+                    raise
                 left.append(bucket)
 
     def serve_on(share: _Share) -> None:
         try:
-            with cupy.cuda.Device(share.device):
-                serve(share)
+            with cupy.cuda.Device(share.device), pinned.resources(cupy) as resources:
+                serve(resources)
         except BaseException:
             queue.clear()
             raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import re
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +102,21 @@ def require_cupy() -> Any:
     if not count:
         raise GpuUnavailable("no usable GPU: CUDA finds none; check CUDA_VISIBLE_DEVICES")
     return cupy
+
+
+@functools.cache
+def driver_library(cupy: Any) -> ctypes.CDLL:
+    """Return the driver's library that CuPy itself works with.
+
+    Raises
+    ------
+    OSError
+        If there is none: not with a CuPy that has found a GPU.
+    """
+    hip = cupy.cuda.runtime.is_hip
+    if sys.platform == "win32":
+        return ctypes.CDLL("amdhip64.dll" if hip else "nvcuda.dll")
+    return ctypes.CDLL("libamdhip64.so" if hip else "libcuda.so.1")
 
 
 def find_gpu() -> Gpu:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,15 +15,19 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
+from cupy_compat.cudamark.gpu.device import driver_library
+
 # https://docs.nvidia.com/cuda/cuda-driver-api and https://rocm.docs.amd.com/projects/HIP: both
 # take the same arguments and return 0 or an error.
 _CUDA = (
     *("cuCtxSetCurrent", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2"),
     *("cuEventRecord", "cuEventQuery", "cuEventSynchronize", "cuStreamWaitEvent"),
+    "cuLaunchKernel",
 )
 _HIP = (
     *("hipSetDevice", "hipMemcpyHtoDAsync", "hipMemcpyDtoHAsync"),
     *("hipEventRecord", "hipEventQuery", "hipEventSynchronize", "hipStreamWaitEvent"),
+    "hipModuleLaunchKernel",
 )
 NOT_READY = 600
 """What a query returns for an event that has not happened yet."""
@@ -48,6 +51,9 @@ class Calls(NamedTuple):
     """(event,): until what was recorded has happened"""
     follow: np.uintp
     """(stream, event, 0): have what comes on the stream wait for the event"""
+    launch: np.uintp
+    """(kernel, blocks in three dimensions, threads of a block likewise, bytes of shared memory,
+    stream, address of the arguments' addresses, 0)"""
 
 
 @functools.cache
@@ -59,13 +65,8 @@ def load(cupy: Any) -> Calls:
     OSError, AttributeError
         If there is no such library, or it lacks one of them: not with a CuPy that has found a GPU.
     """
-    hip = cupy.cuda.runtime.is_hip
-    if sys.platform == "win32":
-        name = "amdhip64.dll" if hip else "nvcuda.dll"
-    else:
-        name = "libamdhip64.so" if hip else "libcuda.so.1"
-    library = ctypes.CDLL(name)
-    return Calls(*(address_of(getattr(library, call)) for call in (_HIP if hip else _CUDA)))
+    names = _HIP if cupy.cuda.runtime.is_hip else _CUDA
+    return Calls(*(address_of(getattr(driver_library(cupy), name)) for name in names))
 
 
 def place(cupy: Any) -> np.uintp:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import sys
 from typing import Any
 
@@ -22,6 +21,10 @@ from cupy_compat.cudamark.turns import compiling
 SUPPORTED = sys.platform != "win32"
 """Whether there are POSIX threads."""
 _NOTHING = np.uintp(0)
+# The C library keeps 40 MB of stacks for the next threads, and makes and unmaps all others of 8 MB
+# each, which takes as long as starting the threads does.
+_STACK_BYTES = 1 << 20
+_ATTRIBUTES_BYTES = 256  # pthread_attr_t has 64 or fewer
 # Whoever presses Ctrl-C twice can keep a caller from joining its threads, but their memory is kept.
 _not_joined: set[Threads] = set()
 
@@ -29,18 +32,17 @@ _not_joined: set[Threads] = set()
 @compiled
 def _start_all(
     create: Any,
+    attributes: Any,
     function: Any,
     arguments: NDArray[np.uintp],
     threads: NDArray[np.uintp],
     started: NDArray[np.intp],
-) -> int:
-    error = 0
-    while not error and started[0] < len(arguments):
+) -> None:
+    while started[0] < len(arguments):
         thread = np.uintp(threads.ctypes.data) + np.uintp(started[0] * threads.itemsize)
-        error = call(create, (thread, _NOTHING, function, arguments[started[0]]))
-        if not error:
-            started[0] += 1
-    return error
+        if call(create, (thread, attributes, function, arguments[started[0]])):
+            return
+        started[0] += 1
 
 
 @compiled
@@ -54,7 +56,7 @@ def _join_all(join: Any, threads: NDArray[np.uintp], started: NDArray[np.intp]) 
 def _compile() -> None:
     """Compile (or load from disk) both, by starting and joining no threads."""
     none, started = np.empty(0, np.uintp), np.zeros(1, np.intp)
-    _start_all(_NOTHING, _NOTHING, none, none, started)
+    _start_all(_NOTHING, _NOTHING, _NOTHING, none, none, started)
     _join_all(_NOTHING, none, started)
 
 
@@ -79,20 +81,21 @@ class Threads:
         self._threads = np.zeros(len(arguments), np.uintp)
         self._started = np.zeros(1, np.intp)
 
-    def start(self) -> None:
-        """Start them, without waiting for any.
+    def start(self) -> int:
+        """Start as many as the system lets, without waiting for any.
 
-        Raises
-        ------
-        RuntimeError
-            If the system has no thread left; those that were started are still to be joined.
+        Returns
+        -------
+        int
+            How many have been started, with the first of the arguments.
         """
         _not_joined.add(self)
+        create, attributes = _address("pthread_create"), np.uintp(ctypes.addressof(_attributes()))
         # One call, which Ctrl-C cannot part: what has been started is counted.
-        create = _address("pthread_create")
-        error = _start_all(create, self._function, self._arguments, self._threads, self._started)
-        if error:
-            raise RuntimeError(f"can't start new thread: {os.strerror(error)}")
+        _start_all(
+            create, attributes, self._function, self._arguments, self._threads, self._started
+        )
+        return int(self._started[0])
 
     def join(self) -> None:
         """Wait until all that were started have ended."""
@@ -113,3 +116,13 @@ def pause() -> np.uintp:
 def _address(name: str) -> np.uintp:
     """Return where a function of the C library stands."""
     return address_of(getattr(ctypes.CDLL(None), name))
+
+
+@functools.cache
+def _attributes() -> ctypes.Array[ctypes.c_char]:
+    """Return the attributes that threads are started with."""
+    attributes = ctypes.create_string_buffer(_ATTRIBUTES_BYTES)
+    library = ctypes.CDLL(None)
+    library.pthread_attr_init(attributes)
+    library.pthread_attr_setstacksize(attributes, ctypes.c_size_t(_STACK_BYTES))
+    return attributes

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import functools
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+BUCKETS = 16
+"""How many buckets `partition.cu` splits keys into, at most."""
+SPANS = 4
+"""How many stretches of keys one launch of its splits."""
+THREADS = 256
+"""How many threads each block of its kernels has."""
+_TILE_BYTES = 32 << 10
 _SORTABLE = frozenset("?bBhHiIlLqQefdFD")
 # Added to the bits of a datetime64, this turns NaT (the least int64) into the greatest uint64 and
 # keeps the order of all others.
@@ -46,19 +54,123 @@ def sort_on_device(cupy: Any, keys: Any, nat_last: bool) -> None:
         Contiguous.
     nat_last : bool
         Whether they are dates or durations seen as int64, whose smallest value is NaT.
+
+    Raises
+    ------
+    MemoryError
+        If CuPy gets no memory for its work space. The keys are not defined then.
     """
     if nat_last:
         bits = keys.view(np.uint64)
         bits += _NAT_LAST
         bits.sort()
         bits -= _NAT_LAST
-        return
-    if keys.dtype.char in "fd":
-        # CuPy's radix sort orders bits, so a NaN with its sign bit set would come first.
-        _clear_nan_signs(cupy)(keys.dtype.type(np.nan), keys)
-    keys.sort()
+    else:
+        if keys.dtype.char in "fd":
+            # CuPy's radix sort orders bits, so a NaN with its sign bit set would come first.
+            _clear_nan_signs(cupy)(keys.dtype.type(np.nan), keys)
+        keys.sort()
+    if _may_sort_wrongly(cupy.__version__):
+        _check_order(cupy, keys, nat_last)
+
+
+def rank(keys: NDArray[Any], nat_last: bool) -> NDArray[Any]:
+    """Return unsigned numbers that order keys as NumPy does, as `partition.cu` does on the GPU.
+
+    Parameters
+    ----------
+    keys : ndarray, shape (n,)
+        In native byte order.
+    nat_last : bool
+        As for `sort_on_device`.
+
+    Returns
+    -------
+    ndarray of unsigned integers, shape (n,)
+        NaN and NaT have the greatest; zeros of either sign have the same; a complex number has
+        that of its real part.
+    """
+    real = keys.real
+    bits: NDArray[Any] = np.ascontiguousarray(real).view(f"u{real.itemsize}")
+    sign = bits.dtype.type(1 << (8 * bits.itemsize - 1))
+    ranked = bits
+    if nat_last:
+        ranked = bits + _NAT_LAST
+    elif keys.dtype.kind == "i":
+        ranked = bits ^ sign
+    elif keys.dtype.kind in "fc":
+        ranked = np.where(bits & sign, ~bits, bits | sign)
+        ranked[real == 0] = sign
+        ranked[np.isnan(keys)] = np.iinfo(ranked.dtype).max
+    return ranked
+
+
+@functools.cache
+def kernel(cupy: Any, name: str, dtype: np.dtype[Any], nat_last: bool) -> Any:
+    """Return a kernel of `partition.cu`, or None where CuPy cannot compile it.
+
+    Parameters
+    ----------
+    cupy : module
+    name : str
+        Of the kernel.
+    dtype : dtype
+        Of the keys on the GPU.
+    nat_last : bool
+        As for `sort_on_device`.
+
+    Returns
+    -------
+    cupy.RawKernel or None
+    """
+    parts = 2 if dtype.kind == "c" else 1
+    order = "DATE" if nat_last else {"i": "SIGNED", "f": "FLOAT", "c": "FLOAT"}.get(dtype.kind)
+    macros = {
+        "BITS": 8 * dtype.itemsize // parts,
+        "PARTS": parts,
+        "ORDER": order or "UNSIGNED",
+        "MANTISSA": np.finfo(dtype).nmant if dtype.kind in "fc" else 0,
+        "BUCKETS": BUCKETS,
+        "SPANS": SPANS,
+        "THREADS": THREADS,
+        "ITEMS": tile_size(dtype) // THREADS,
+    }
+    options = tuple(f"-D{macro}={value}" for macro, value in macros.items())
+    try:
+        source = files(__package__).joinpath("partition.cu").read_text("utf-8")
+        made = cupy.RawKernel(source, name, options)
+        made.compile()
+    except Exception:
+        # CuPy's wheels bring no compiler, and integers are sorted without one.
+        return None
+    return made
+
+
+def tile_size(dtype: np.dtype[Any]) -> int:
+    """Return how many keys a block of `partition.cu` splits: so many fit its shared memory."""
+    return min(16, _TILE_BYTES // (THREADS * dtype.itemsize)) * THREADS
 
 
 @functools.cache
 def _clear_nan_signs(cupy: Any) -> Any:
     return cupy.ElementwiseKernel("T nan", "T x", "if (x != x) x = nan", "clear_nan_signs")
+
+
+@functools.cache
+def _may_sort_wrongly(version: str) -> bool:
+    """Tell whether this CuPy may return from a sort that got no memory as if it had sorted.
+
+    See https://github.com/cupy/cupy/issues/9894.
+    """
+    return tuple(map(int, version.split(".")[:2])) < (14, 1)
+
+
+def _check_order(cupy: Any, keys: Any, nat_last: bool) -> None:
+    find_descent = kernel(cupy, "find_descent", keys.dtype, nat_last)
+    if find_descent is None:
+        return
+    found = cupy.zeros(1, np.int32)
+    grid = min(-(-keys.size // THREADS), 1024)
+    find_descent((grid,), (THREADS,), (keys, keys.size, found))
+    if found.get(stream=cupy.cuda.get_current_stream())[0]:
+        raise MemoryError("CuPy could not sort: it got no memory for its work space")

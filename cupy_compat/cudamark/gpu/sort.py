@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cupy_compat.cudamark.gpu import memory
+from cupy_compat.cudamark.gpu import memory, partition, pinned
 from cupy_compat.cudamark.gpu.device import require_cupy
 from cupy_compat.cudamark.gpu.order import as_bits, device_dtype, sort_on_device
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
@@ -70,13 +69,18 @@ def gpu_sort(
 
     Notes
     -----
-    Calls from several threads take turns, since they would share the bus anyway. Page-locked memory
-    (6 MiB for each staging thread) is kept for the next call, see `free_pinned_buffers`. The
-    GPU's memory goes back to CuPy's memory pool.
+    Calls from several threads take turns, since they would share the bus anyway. A signal handler
+    may sort while it interrupts a sort. Page-locked memory (6 MiB for each staging thread) is kept
+    for the next call, see `free_pinned_buffers`.
+
+    The sort takes 2.1 to 2.4 times the keys' size of the GPU's memory, all of it before the first
+    key is sent; it goes back to CuPy's memory pool. Large arrays are split by value while they
+    arrive, so that one bucket is sorted while the one before is on its way back, see `partition`.
 
     If the call fails or is interrupted, the keys of `a` are all there, and what else `out` holds is
     not defined. Where `out` shares memory with `a`, it then holds either what it held before, or
-    all keys in whatever order.
+    all keys in any order. There is one exception: keys are lost if the GPU itself fails (CUDA calls
+    such an error sticky) while the result is on its way into memory that `a` shares.
     """
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError("gpu_sort cannot sort masked arrays; pass a.compressed() instead")
@@ -93,23 +97,54 @@ def gpu_sort(
     result = np.empty(source.size, source.dtype) if out is None else out
     if not source.size:
         return result
-    from cupy_compat.cudamark.gpu import buckets, pinned, staging
+    from cupy_compat.cudamark.gpu import buckets
 
     plain = as_bits(source), as_bits(np.asarray(result))
     nat_last = source.dtype.kind in "mM"
     with pinned.lock:
-        try:
-            # CuPy's pool keeps memory apart by stream, so what it hands out here was last used
-            # by an earlier call, and that has ended.
-            with pinned.lanes(cupy, 1)[0].stream:
-                keys = cupy.empty(source.size, dtype)
-            order = functools.partial(sort_on_device, cupy, keys, nat_last)
-            staging.Trip(cupy, *plain, keys, order, workers, fresh=out is None).run()
-        except cupy.cuda.memory.OutOfMemoryError:
-            # Nothing has been written yet but to fresh memory.
-            keys = order = None
-            buckets.sort(cupy, *plain, workers, nat_last)
+        left = _sort_at_once(cupy, *plain, dtype, workers, fresh=out is None, nat_last=nat_last)
+        if left is not None:
+            buckets.sort(cupy, left, plain[1], workers, nat_last)
     return result
+
+
+def _sort_at_once(
+    cupy: Any,
+    source: _Array,
+    result: _Array,
+    dtype: np.dtype[Any],
+    threads: int,
+    *,
+    fresh: bool,
+    nat_last: bool,
+) -> _Array | None:
+    """Sort keys that the current GPU has memory for; else return where the keys are."""
+    from cupy_compat.cudamark.gpu import staging
+
+    trip = None
+    try:
+        with pinned.resources(cupy) as resources:
+            count = partition.worthwhile(cupy, source.size, dtype, nat_last)
+            with resources.work:
+                reserved = memory.Reservation(cupy, source.size, dtype, buckets=count)
+            trip = staging.Trip(
+                cupy,
+                resources,
+                source,
+                result,
+                reserved,
+                lambda keys: sort_on_device(cupy, keys, nat_last),
+                threads,
+                fresh=fresh,
+                nat_last=nat_last,
+            )
+            trip.run()
+    except Exception as error:
+        if not memory.is_out_of_memory(cupy, error):
+            raise
+        # When this function has returned, nothing holds the GPU's memory any more.
+        return trip.source if trip else source
+    return None
 
 
 def sorters_beyond_memory(dtype: np.dtype[Any], nbytes: int) -> str | None:
@@ -126,7 +161,7 @@ def sorters_beyond_memory(dtype: np.dtype[Any], nbytes: int) -> str | None:
         return None
     from cupy_compat.cudamark.gpu import buckets
 
-    return buckets.sorters(require_cupy(), device_dtype(dtype))
+    return buckets.sorters(require_cupy(), device_dtype(dtype), nbytes)
 
 
 def most_threads(nbytes: int) -> int:

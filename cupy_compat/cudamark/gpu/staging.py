@@ -4,12 +4,13 @@ A copy between ordinary (pageable) memory and the GPU runs at a fraction of the 
 thread of the driver copies through a small page-locked buffer, and because each page of a fresh
 result is zeroed when it is first touched. Here several threads copy the array piece by piece into
 page-locked slots and send each piece as soon as it is there. When all have been sent, the caller's
-thread starts the sort. Then they copy the pieces out as they arrive. Whenever a thread has to wait
-for the GPU, it touches pages of the result.
+thread starts the sort, bucket by bucket if `partition` has split the keys. The others copy the
+pieces of each bucket out as they arrive. Whenever a thread has to wait for the GPU, it touches
+pages of the result.
 
 The first pieces up and the last ones down are small: while they are copied the bus has nothing to
-do. What is in page-locked memory already, or is to go there, takes one copy over the bus, and needs
-no threads.
+do. What is in page-locked memory already, or is to go there, takes one copy over the bus for each
+bucket, and needs no threads.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from numpy.typing import NDArray
 
 from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.gpu import driver, loops, native, pinned
+from cupy_compat.cudamark.gpu.memory import Reservation
+from cupy_compat.cudamark.gpu.order import tile_size
+from cupy_compat.cudamark.gpu.partition import Partition
 
 _FIRST_BYTES = 256 << 10
 
@@ -35,87 +39,118 @@ class Trip:
     Parameters
     ----------
     cupy : module
+    resources : Resources
+        Of the current GPU.
     source, result : ndarray of shape (n,), n >= 1
         Host arrays, which may share memory.
-    keys : cupy.ndarray of shape (n,)
-        Contiguous memory on the GPU, of the dtype to be sorted there.
+    reserved : Reservation
+        For n keys or more, allocated on the resources's ``work`` stream.
     order : callable
-        Sorts `keys` on the current stream.
+        Sorts an array on the GPU in place, on the current stream.
     threads : int
         How many may stage.
     fresh : bool
         Whether the result's memory has not been used yet, and holds nothing of worth.
+    nat_last : bool
+        As for `sort_on_device`.
+
+    Attributes
+    ----------
+    source : ndarray of shape (n,)
+        Where all the keys are, also after a failure unless the GPU itself has failed.
     """
 
     def __init__(
         self,
         cupy: Any,
+        resources: pinned.Resources,
         source: _Array,
         result: _Array,
-        keys: Any,
-        order: Callable[[], None],
+        reserved: Reservation,
+        order: Callable[[Any], None],
         threads: int,
+        *,
         fresh: bool,
+        nat_last: bool,
     ) -> None:
         self._cupy = cupy
-        self._source = source
+        self._resources = resources
+        self.source = source
         self._result = result
-        self._keys = keys
+        self._reserved = reserved
+        self._keys = reserved.keys[: source.size]
         self._order = order
         self._workers = threads
         # The bus moves bytes: keys with gaps between them, or of the other byte order, are copied.
         self._outgoing = source if pinned.is_plain(source) else self._copy_of(source)
-        self._incoming = result if pinned.is_plain(result) else np.empty(keys.size, keys.dtype)
+        self._incoming = (
+            result if pinned.is_plain(result) else np.empty(source.size, self._keys.dtype)
+        )
         self._sent_at_once = pinned.goes_as_it_is(cupy, self._outgoing)
         self._received_at_once = pinned.goes_as_it_is(cupy, self._incoming)
         at_once = self._sent_at_once and self._received_at_once
-        self._lanes = pinned.lanes(cupy, 1 if at_once else threads)
-        self._sorted = cupy.cuda.Event(disable_timing=True)
+        self._lanes = [] if at_once else resources.lanes(threads)
+        self._partition = None
+        if reserved.buckets:
+            self._partition = Partition(cupy, reserved, nat_last)
+        self._at_once = self._spans() if self._sent_at_once else []
         self._shared = np.zeros(loops.SHARED, np.uintp)
-        self._bounds = _bounds(keys.size, keys.itemsize, len(self._lanes))
-        self._bounds_down = keys.nbytes - self._bounds[::-1]
-        self._tasks = self._told(fresh or self._incoming is not result)
+        self._sorted = np.array([event.ptr for event in resources.sorted], np.uintp)
+        self._tasks = np.zeros(len(self._lanes), loops.TASK)
         first = self._tasks.ctypes.data
         self._addresses = np.arange(len(self._lanes), dtype=np.uintp) * loops.TASK.itemsize + first
+        if self._lanes:
+            self._bounds = _bounds(self._keys.size, self._keys.itemsize, len(self._lanes))
+            self._fill_tasks(fresh or self._incoming is not result)
 
-    def _told(self, fresh: bool) -> NDArray[np.void]:
-        """Return what each thread is told."""
-        calls = driver.load(self._cupy)
-        tasks = np.zeros(len(self._lanes), loops.TASK)
+    def _spans(self) -> list[tuple[slice, Any]]:
+        """Return the pieces that no thread stages, and the event of each one's arrival."""
+        count = self._reserved.buckets or 1
+        cuts = [self._keys.size * piece // count for piece in range(count + 1)]
+        spans = [slice(*ends) for ends in itertools.pairwise(cuts)]
+        return list(zip(spans, self._resources.arrived, strict=False))
+
+    def _fill_tasks(self, fresh: bool) -> None:
+        """Tell each thread what it is to do."""
+        self._tasks[loops.OF_LANE] = [lane.own for lane in self._lanes]
         common = {
-            **calls._asdict(),
+            **driver.load(self._cupy)._asdict(),
             "place": driver.place(self._cupy),
             "pause": native.pause(),
             "source": self._outgoing.ctypes.data,
             "result": self._incoming.ctypes.data,
             "keys": self._keys.data.ptr,
             "up": self._bounds.ctypes.data,
-            "down": self._bounds_down.ctypes.data,
             "up_pieces": 0 if self._sent_at_once else len(self._bounds) - 1,
-            "down_pieces": 0 if self._received_at_once else len(self._bounds) - 1,
+            "itemsize": self._keys.itemsize,
+            "tile": tile_size(self._keys.dtype),
             "fresh": self._incoming.ctypes.data,
             "fresh_bytes": self._incoming.nbytes if fresh and not self._received_at_once else 0,
             "shared": self._shared.ctypes.data,
             "threads": len(self._lanes),
-            "sorted": self._sorted.ptr,
+            "ready": self._resources.ready.ptr,
+            "sorted": self._sorted.ctypes.data,
         }
-        for name, value in common.items():
-            tasks[name] = value
-        for task, lane in zip(tasks, self._lanes, strict=True):
-            for name, value in lane.told.items():
-                task[name] = value
-        return tasks
+        self._tasks[list(common)] = tuple(common.values())
+        self._tasks["spans_at"] = self._addresses + loops.SPANS_OFFSET
 
     def run(self) -> None:
         """Sort, and return when every thread has ended and every copy is done.
 
         Raises
         ------
+        MemoryError
+            If CuPy gets no memory for its sort after all.
         BaseException
-            The first failure of a thread, or what interrupted this one. The result is whole if
-            it shares memory with the source and the keys had been sorted.
+            The first failure of a thread, or what interrupted this one. If the result shares memory
+            with the source, it holds all keys then: those of the GPU, if it has been written to.
         """
+        work = self._resources.work
         try:
+            if self._partition:
+                with work:
+                    self._reserved.filled.fill(0)
+            self._resources.ready.record(work)
             if native.SUPPORTED:
                 self._stage()
             else:
@@ -126,29 +161,35 @@ class Trip:
                 self._copy(self._result, self._incoming)
         except BaseException:
             # The slots and the keys are used again, so no copy may be left under way.
-            for lane in self._lanes:
-                lane.stream.synchronize()
-            if self._shared[loops.SORTED] and np.may_share_memory(self._source, self._result):
+            for stream in (work, self._resources.bus, *(lane.stream for lane in self._lanes)):
+                stream.synchronize()
+            if self._shared[loops.SORTED] and np.may_share_memory(self.source, self._result):
                 # The source is overwritten in part. All of its keys are on the GPU.
                 np.copyto(self._result, self._keys.get())
+                self.source = self._result
             raise
 
     def _stage(self) -> None:
-        mine, others = self._addresses[0], self._addresses[1:]
-        threads = native.Threads(loops.send_and_receive(), others, memory=self)
+        threads = native.Threads(loops.send_and_receive(), self._addresses[1:], memory=self)
         try:
-            threads.start()
+            started = threads.start()
+            # This thread does what threads would that the system has not started, too.
+            mine = [*self._addresses[:1], *self._addresses[1 + started :]]
             self._send()
-            loops.send(mine)
-            loops.await_shared(mine, loops.SENT)
+            self._plan()
+            for address in mine:
+                loops.send(address)
+            for address in mine[:1]:
+                loops.await_shared(address, loops.SENT, 1)
             self._sort()
-            loops.receive(mine)
+            for address in mine:
+                loops.receive(address)
             self._receive()
             threads.join()
         except BaseException:
             # Ctrl-C, wherever it came, asks the others to stop, but may not leave one of them
             # behind.
-            loops.tell(mine, loops.FAILED)
+            self._publish(loops.FAILED)
             threads.join()
             raise
 
@@ -157,36 +198,82 @@ class Trip:
         loops.compile_all()
         crew = Crew(len(self._lanes))
         self._send()
+        self._plan()
         crew.share(loops.send, self._addresses)
         self._sort()
         crew.share(loops.receive, self._addresses)
         self._receive()
 
+    def _publish(self, item: int, value: int = 1) -> None:
+        loops.publish(np.uintp(self._shared.ctypes.data), item, value)
+
     def _send(self) -> None:
-        if self._sent_at_once:
-            kind = self._cupy.cuda.runtime.memcpyHostToDevice
-            self._copy_at_once(self._keys.data.ptr, self._outgoing.ctypes.data, kind)
+        """Start the copies to the GPU that no thread stages."""
+        bus, kind = self._resources.bus, self._cupy.cuda.runtime.memcpyHostToDevice
+        bus.wait_event(self._resources.ready)
+        for span, arrived in self._at_once:
+            keys = self._keys[span]
+            self._copy_at_once(keys.data.ptr, self._outgoing[span].ctypes.data, keys.nbytes, kind)
+            arrived.record(bus)
+
+    def _plan(self) -> None:
+        """Choose the buckets, and have keys put into them as they arrive."""
+        if self._partition and not self._partition.choose(self._outgoing):
+            self._partition = None
+        if self._partition:
+            self._tasks["partition"] = self._partition.kernel
+            self._tasks["plan_at"] = self._partition.plan.ctypes.data
+        self._publish(loops.PLANNED)
+        work = self._resources.work
+        for span, arrived in self._at_once:
+            work.wait_event(arrived)
+            if self._partition:
+                with work:
+                    self._partition.add(self._keys[span])
 
     def _sort(self) -> None:
+        """Sort bucket by bucket, and start the copies home that no thread stages."""
         if self._shared[loops.FAILED]:
             return
-        stream = self._lanes[0].stream
+        work, bus = self._resources.work, self._resources.bus
+        kind = self._cupy.cuda.runtime.memcpyDeviceToHost
         for lane in self._lanes:
-            stream.wait_event(lane.sent)
-        with stream:
-            self._order()
-        self._sorted.record(stream)
-        loops.tell(self._addresses[0], loops.SORTED)
+            work.wait_event(lane.sent)
+        buckets = self._partition.buckets(work) if self._partition else None
+        buckets = buckets or [self._keys]
+        edges = np.cumsum([0, *(bucket.size for bucket in buckets)], dtype=np.intp)
+        for number, (bucket, start) in enumerate(zip(buckets, edges.tolist(), strict=False)):
+            with work, self._reserved.serving(bucket.size):
+                self._order(bucket)
+            is_sorted = self._resources.sorted[number]
+            is_sorted.record(work)
+            if not number:
+                self._cut(buckets, edges * self._keys.itemsize)
+            self._publish(loops.SORTED, number + 1)
+            if self._received_at_once:
+                bus.wait_event(is_sorted)
+                home = self._incoming[start:].ctypes.data
+                self._copy_at_once(home, bucket.data.ptr, bucket.nbytes, kind)
+
+    def _cut(self, buckets: list[Any], edges: NDArray[np.intp]) -> None:
+        """Tell the threads what the pieces down are, each of one bucket."""
+        if self._received_at_once:
+            return
+        origins = np.array([bucket.data.ptr for bucket in buckets], np.intp)
+        self._down = np.empty((3, len(self._bounds) + len(buckets)), np.intp)
+        pieces = loops.cut(self._bounds, edges, origins, self._down)
+        for name, row in zip(("down", "origins", "buckets"), self._down, strict=True):
+            self._tasks[name] = row.ctypes.data
+        self._tasks["down_pieces"] = pieces
 
     def _receive(self) -> None:
-        if self._received_at_once and not self._shared[loops.FAILED]:
-            kind = self._cupy.cuda.runtime.memcpyDeviceToHost
-            self._copy_at_once(self._incoming.ctypes.data, self._keys.data.ptr, kind)
-            self._lanes[0].stream.synchronize()
+        """Wait for the copies home that no thread stages."""
+        if self._received_at_once:
+            self._resources.bus.synchronize()
 
-    def _copy_at_once(self, target: int, source: int, kind: int) -> None:
-        stream = self._lanes[0].stream.ptr
-        self._cupy.cuda.runtime.memcpyAsync(target, source, self._keys.nbytes, kind, stream)
+    def _copy_at_once(self, target: int, source: int, nbytes: int, kind: int) -> None:
+        stream = self._resources.bus.ptr
+        self._cupy.cuda.runtime.memcpyAsync(target, source, nbytes, kind, stream)
 
     def _copy_of(self, a: _Array) -> _Array:
         plain = np.empty(self._keys.size, self._keys.dtype)
@@ -210,10 +297,10 @@ def _bounds(size: int, itemsize: int, threads: int) -> NDArray[np.intp]:
         Where the pieces begin and end, in bytes.
     """
     most = pinned.PIECE_BYTES // itemsize
-    piece = min(_FIRST_BYTES // itemsize, most)
-    bounds = [0]
-    while bounds[-1] < size:
-        for _ in range(threads):
-            bounds.append(min(bounds[-1] + piece, size))
-        piece = min(2 * piece, most)
-    return np.unique(np.array(bounds, np.intp)) * itemsize
+    first = min(_FIRST_BYTES // itemsize, most)
+    doublings = (most // first).bit_length() - 1
+    rounds = np.minimum(
+        np.arange(size // most + threads * (doublings + 1) + 1) // threads, doublings
+    )
+    ends = np.cumsum(np.minimum(first << rounds, most))
+    return np.append(0, np.append(ends[ends < size], size)) * itemsize
