@@ -20,7 +20,7 @@ from cupy_compat.cudamark.places import places
 
 CHUNKS_PER_WORKER = 4
 # Keys that are copied at a time, where they are not contiguous, aligned and native.
-_PIECE = 1 << 18
+_PIECE = 1 << 16
 _COMPARED_AT_ONCE = 64
 # 2048 cells fit into the nearest cache together with what else is used.
 _CELLS = 2048
@@ -69,12 +69,14 @@ def scatter_by_value(
         cells = None if few else make_cells(chosen.splitters)
     chunk = -(-len(keys) // (CHUNKS_PER_WORKER * crew.workers))
     chunks = [slice(start, start + chunk) for start in range(0, len(keys), chunk)]
+    plain = keys.flags.c_contiguous and keys.flags.aligned and keys.dtype == native
+    piece = chunk if plain else _PIECE
     ids = np.empty(len(keys), np.uint8)
     counts = apart(np.uint64, len(chunks), 2, len(chosen.uniform))
 
     def pieces(job: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
-        for start in range(chunks[job].start, min(chunks[job].stop, len(keys)), _PIECE):
-            part = slice(start, min(start + _PIECE, chunks[job].stop))
+        for start in range(chunks[job].start, min(chunks[job].stop, len(keys)), piece):
+            part = slice(start, min(start + piece, chunks[job].stop))
             yield kernels.read_only(np.require(keys[part], native, ("C", "A"))), ids[part]
 
     def classify(job: int) -> None:
