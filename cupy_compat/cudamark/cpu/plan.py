@@ -23,8 +23,8 @@ from cupy_compat.cudamark.places import RUN, samples
 
 # What NumPy does in less time is left to it, after a glance and before any loop is compiled.
 _WORTH_SECONDS = 2e-3
-# How much sooner threads have to be by the estimate, which is off by as much at times.
-_MARGIN = 1.5
+# How much sooner threads have to be by the estimate, which errs by about as much.
+_MARGIN = 1.2
 # What NumPy needs for a key where few values recur, of what it needs in so short a sample.
 _RECURRING = 2 / 3
 _BUCKETS = 64
