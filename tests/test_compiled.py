@@ -180,7 +180,7 @@ from cupy_compat.cudamark.gpu import loops, native
 
 def compiled():
     called = [*vars(kernels).values(), native._start_all, native._join_all]
-    called += [loops.send, loops.await_shared, loops.receive, loops.tell]
+    called += [loops.send, loops.await_shared, loops.receive, loops.publish]
     return {one.__name__: len(one.signatures) for one in called if hasattr(one, "signatures")}
 
 native._compile()
@@ -196,8 +196,8 @@ task = np.zeros(1, loops.TASK)
 shared = np.zeros(loops.SHARED, np.uintp)
 task["shared"] = shared.ctypes.data
 address = np.arange(1, dtype=np.uintp) + np.uintp(task.ctypes.data)
-loops.tell(address[0], loops.SENT)
-loops.await_shared(address[0], loops.SENT)
+loops.publish(np.uintp(shared.ctypes.data), loops.SENT, 1)
+loops.await_shared(address[0], loops.SENT, 1)
 threads = native.Threads(loops.send_and_receive(), address[1:], memory=None)
 threads.start()
 threads.join()
