@@ -267,6 +267,22 @@ def test_install_keeps_the_modules_of_a_working_cupy_whose_name_alone_was_taken_
     assert broken.output(code, **arming()).split() == ["repaired", "True"] * 2 + ["True"]
 
 
+def test_install_tries_a_healthy_cupy_once(reference: Interpreter) -> None:
+    code = """
+        import cupy_compat
+        import cupy
+        tried = []
+
+        def memoize(*arguments, own=cupy._util.memoize):
+            tried.append(arguments)
+            return own(*arguments)
+
+        cupy._util.memoize = memoize
+        print(cupy_compat.install(force=True).state, tried)
+    """
+    assert reference.output(code, **arming()) == "healthy []\n"
+
+
 def test_replacing_wraps_through_a_repaired_cupy_replaces_that_of_functools(
     broken: Interpreter,
 ) -> None:
