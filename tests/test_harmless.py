@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 import zipfile
 from pathlib import Path
@@ -103,8 +104,11 @@ def test_the_status_of_an_examined_cupy_is_true_when_the_files_are_gone_since(
 ) -> None:
     interpreter: Interpreter = request.getfixturevalue(cupy)
     code = BEGIN + "import cupy\nshutil.rmtree(folder)" + END
+    code += "print(status.python, status.cupy == cupy.__version__)\n"
+    code += "print(status.cython == cupy._util.cython_build_ver)"
     printed = interpreter.output(code, **arming(PYTHONPATH=str(own), PYTHONDONTWRITEBYTECODE="1"))
-    assert printed.splitlines() == ["imports 3", f"{state} False"]
+    said = ["imports 3", f"{state} False", f"{sys.version.split()[0]} True", "True"]
+    assert printed.splitlines() == said
 
 
 def test_it_repairs_after_a_change_of_folder_from_a_zip_that_sys_path_names_relatively(
