@@ -15,6 +15,7 @@ copyright = author
 
 extensions = [
     "command_help",
+    "doctor_checks",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",

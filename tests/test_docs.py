@@ -202,7 +202,7 @@ def test_the_architecture_page_has_a_line_for_each_file() -> None:
         else:
             assert said.strip(), f"nothing is said of {name}"
             listed.add("".join([*folders, name]))
-    packages = ("cudamark/cpu", "cudamark/gpu", "doctor", "start")
+    packages = ("cudamark/cpu", "cudamark/gpu", "doctor", "doctor/checks", "start")
     sources = (path for suffix in ("py", "cu") for path in ROOT.glob(f"cupy_compat/**/*.{suffix}"))
     there = {path.relative_to(ROOT).as_posix() for path in sources}
     assert listed == there - {f"cupy_compat/{package}/__init__.py" for package in packages}

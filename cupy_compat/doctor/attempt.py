@@ -1,11 +1,11 @@
-"""Import CuPy and try it, step by step, telling what is about to be done and what came of it.
+"""Import CuPy and try it, step by step, reporting what is about to be done and what came of it.
 
-The text of this module is run by ``python -c`` in an interpreter of its own, since a failed import
-spoils the next one, and CuPy can crash or hang. So it imports nothing of this package but what the
-attempt is about.
+The text of this module is run by ``python -c`` in an interpreter of its own, of any Python from 3.9
+on, since a failed import spoils the next one, and CuPy can crash or hang. So it imports nothing of
+this package but what the attempt is about.
 
-Each step is told on standard output, in lines that begin with a token: ``{"begin": name}`` before
-it, and after it ``{"step": name, "error": None or {...}, "value": ...}``.
+Each step is reported on standard output, in lines that begin with a token: ``{"begin": name}``
+before it, and after it ``{"step": name, "error": None or {...}, "value": ...}``.
 """
 
 # Everything beyond these is loaded after CuPy has been imported: a file of the user's that stands
@@ -14,6 +14,9 @@ import faulthandler
 import os
 import sys
 
+#: The libraries of the CUDA toolkit that CuPy links to.
+LIBRARIES = ("cublas", "cufft", "curand", "cusolver", "cusparse")
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,26 +24,26 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """The steps, told on standard output as they go."""
+    """The steps, reported on standard output as they go."""
 
     def __init__(self, token: str) -> None:
         self.token = token
 
-    def tell(self, record: "dict[str, Any]") -> None:
+    def report(self, record: "dict[str, Any]") -> None:
         """Write a record; nothing that CuPy or a start-up file does to sys.stdout matters."""
         text = f"\n{self.token}{record!r}\n".encode("utf-8", "backslashreplace")
         while text:
             text = text[os.write(1, text) :]
 
     def step(self, name: str, action: "Callable[[], Any]") -> bool:
-        """Do one thing, and tell how it went."""
-        self.tell({"begin": name})
+        """Do one thing, and report how it went."""
+        self.report({"begin": name})
         try:
             value = action()
         except BaseException as error:
-            self.tell({"step": name, "error": _described(error), "value": None})
+            self.report({"step": name, "error": _described(error), "value": None})
             return False
-        self.tell({"step": name, "error": None, "value": value})
+        self.report({"step": name, "error": None, "value": value})
         return True
 
 
@@ -116,10 +119,12 @@ def compiler() -> "Any":
     return list(nvrtc.getVersion())
 
 
-def libraries() -> None:
-    """Load the libraries of the CUDA toolkit that CuPy links to."""
-    from cupy.cuda import cufft  # noqa: F401
-    from cupy_backends.cuda.libs import cublas, curand, cusolver, cusparse  # noqa: F401
+def library(name: str) -> None:
+    """Load one library of the CUDA toolkit that CuPy links to."""
+    import importlib
+
+    package = "cupy.cuda" if name == "cufft" else "cupy_backends.cuda.libs"
+    importlib.import_module(f"{package}.{name}")
 
 
 def accelerators() -> None:
@@ -163,7 +168,9 @@ def run(token: str, mode: str, limit: float, folder: str) -> None:
     attempt.step("memoize", memoize)
     attempt.step("accelerators", accelerators)
     attempt.step("compiler", compiler)
-    attempt.step("libraries", libraries)
+    # One step each: that one is missing says nothing of the others.
+    for name in LIBRARIES:
+        attempt.step(name, lambda name=name: library(name))  # type: ignore[misc]
     if attempt.step("device", device):
         attempt.step("kernel", kernel)
 

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
-from cupy_compat.doctor import diagnosis, report
-from cupy_compat.doctor.checks import CHECKS
-from cupy_compat.doctor.trial import TrialError
+from . import diagnosis, fix, report
+from .checks import CHECKS
+from .trial import Interpreter, TrialError
 
-_PROG = "cupy-compat doctor"
+_PROG = "cupy-compat doctor" if __package__ == "cupy_compat.doctor" else "doctor.pyz"
 
 
-def main(argv: Sequence[str]) -> int:
-    """Say why CuPy does not import here, and what to do.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Say why CuPy does not import, or does not work, and what to do.
 
     Parameters
     ----------
-    argv : sequence of str
-        The arguments behind ``doctor``.
+    argv : sequence of str, optional
+        The arguments after ``doctor``; those of the process by default.
 
     Returns
     -------
     int
-        0: CuPy imports, and, with ``--gpu``, works; 1: it does not; 2: usage.
+        0: CuPy imports, and, with ``--gpu``, works; 1: it does not; 2: wrong usage.
     """
     options = _parser().parse_args(argv)
     if options.list:
@@ -35,33 +36,50 @@ def main(argv: Sequence[str]) -> int:
     if options.explain is not None:
         return _explain(options.explain, options.json)
     try:
-        found = diagnosis.examine(options.gpu, options.time_limit)
+        interpreter = _interpreter(options.python)
+        found = diagnosis.examine(interpreter, options.gpu, options.time_limit)
+        _write((report.as_json if options.json else report.as_text)(found))
+        if options.fix:
+            return fix.run(found, interpreter, options.gpu, options.time_limit, options.yes, _write)
     except TrialError as error:
         _complain(str(error))
         return 1
-    _write((report.as_json if options.json else report.as_text)(found))
     return 0 if found.imports and (found.works or not options.gpu) else 1
+
+
+def _interpreter(path: str | None) -> Interpreter:
+    if path is None:
+        return Interpreter()
+    found = shutil.which(path)
+    if found is None:
+        raise TrialError(f"--python {path}: there is no such program")
+    return Interpreter(os.path.abspath(found))
 
 
 def _explain(file: str, as_json: bool) -> int:
     try:
         if file == "-":
-            content = sys.stdin.buffer.read() if sys.stdin is not None else b""
+            if sys.stdin is None:
+                raise OSError(0, "standard input is closed")
+            explanation = diagnosis.explain(sys.stdin.buffer)
         else:
             with open(file, "rb") as opened:
-                content = opened.read()
+                explanation = diagnosis.explain(opened)
     except OSError as error:
         _complain(f"{file} cannot be read: {error.strerror}")
         return 2
-    findings = diagnosis.explain(content.decode("utf-8", "backslashreplace"))
-    _write((report.findings_as_json if as_json else report.findings_as_text)(findings))
-    return 0 if findings else 1
+    _write(
+        report.explanation_as_json(explanation)
+        if as_json
+        else report.explanation_as_text(explanation)
+    )
+    return 0 if any(each.severity == "problem" for each in explanation.findings) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROG,
-        description="Say why CuPy does not import here, or does not work, and what to do.",
+        description="Say why CuPy does not import, or does not work, and what to do.",
         epilog="Exit status: 0 CuPy imports, 1 it does not, 2 wrong usage.",
     )
     parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
@@ -70,11 +88,22 @@ def _parser() -> argparse.ArgumentParser:
         "--gpu", action="store_true", help="exit with 1 also where CuPy cannot use a GPU"
     )
     parser.add_argument(
+        "--python",
+        metavar="PATH",
+        help="examine the CuPy of another Python, 3.9 or later, which needs nothing of cupy-compat",
+    )
+    parser.add_argument(
         "--explain",
         metavar="FILE",
         help="say what a traceback, or pip's output, is about, instead of trying; - reads it from "
-        "standard input; exit status 1 if no check knows it",
+        "standard input; exit status 1 if it matches no known problem",
     )
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="run the first cure that pip can carry out in this environment, after asking",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --fix: do not ask")
     parser.add_argument(
         "--time-limit",
         type=_seconds,
@@ -86,9 +115,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return seconds
 
 
@@ -106,4 +138,4 @@ def _write(text: str) -> None:
 
 def _complain(text: str) -> None:
     if sys.stderr is not None:
-        print(f"{_PROG}: error: {text}", file=sys.stderr)
+        print(f"{_PROG}: error: {report.printable(text)}", file=sys.stderr)

@@ -1,15 +1,19 @@
-"""What the checks find in a case, and the verdict."""
+"""What the checks find in a case or in a text, and the verdict."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from io import BytesIO
+from typing import BinaryIO, Literal
 
-from cupy_compat.doctor.case import Case
-from cupy_compat.doctor.checks import CHECKS, Check
-from cupy_compat.doctor.trial import Attempt, Failure, gather_facts, try_cupy
+from . import machine as machines
+from . import words
+from .case import Case
+from .checks import CHECKS, Check
+from .machine import Machine
+from .reading import Part, Reading, Said, read
+from .trial import Attempt, Failure, Interpreter, gather_facts, try_cupy
 
 Severity = Literal["problem", "remark"]
 RepairState = Literal["off", "armed", "would repair", "repairs"]
@@ -18,6 +22,8 @@ RepairState = Literal["off", "armed", "would repair", "repairs"]
 REPAIRABLE = frozenset({"memoize", "memoize-annotated"})
 #: The steps that a CuPy has to pass wherever it is.
 _EVERYWHERE = frozenset({"start", "import", "memoize"})
+_WORDINGS = tuple({wording: None for check in CHECKS for wording in check.says})
+_TOPIC = "cupy"
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Finding:
     check, about : str
         The check's name, and its line.
     severity : {'problem', 'remark'}
-        Whether it keeps CuPy from being imported, or from what is asked of it.
+        Whether it keeps CuPy from being imported, or from what is asked of it. In a text: whether
+        it is the failure that ended the program, or something said on the way.
     step : str or None
         The step of the attempt that failed by it, None if it was seen in another way.
     said : str or None
@@ -38,6 +45,8 @@ class Finding:
         Why.
     cures : tuple of str
         What to do, the best first.
+    traceback : str or None
+        Where a crash or a hang happened.
     """
 
     check: str
@@ -47,6 +56,7 @@ class Finding:
     said: str | None
     cause: str
     cures: tuple[str, ...]
+    traceback: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,11 @@ class Diagnosis:
     Attributes
     ----------
     case : Case
-        The facts and attempts.
+        The machine and the attempts.
     findings : tuple of Finding
-        What was recognised, problems first.
+        What was recognized, problems first.
     unknown : tuple of Failure
-        The failures that no check knows.
+        The failures that match no check.
     repair : Repair
         The shim's own state.
     imports : bool
@@ -85,124 +95,266 @@ class Diagnosis:
     works: bool | None
 
 
-def examine(gpu: bool, limit: float) -> Diagnosis:
+@dataclass(frozen=True)
+class Explanation:
+    """What a text is about.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        What was recognized, the root cause first.
+    machine : Machine
+        What the text tells of the machine that it comes from.
+    ending : str or None
+        The exception that ended the program, if no check matches it.
+    """
+
+    findings: tuple[Finding, ...]
+    machine: Machine
+    ending: str | None
+
+
+def examine(interpreter: Interpreter, gpu: bool, limit: float) -> Diagnosis:
     """Gather facts, try CuPy, and say what is found.
 
     Parameters
     ----------
+    interpreter : Interpreter
+        The Python whose CuPy it is.
     gpu : bool
         Whether a CuPy that cannot use a GPU is a problem.
     limit : float
         Seconds that each interpreter may take.
     """
-    facts = gather_facts(limit)
+    machine = machines.of_facts(gather_facts(interpreter, limit))
     # A file that is not CuPy is some program of the user's, and would be run.
-    stranger = facts["cupy"]["found"]["kind"] == "stranger"
-    attempt = None if stranger else try_cupy("as it is", limit)
-    return diagnose(_second_opinion(Case(facts, attempt), limit), gpu)
+    stranger = machine.found == "stranger"
+    attempt = None if stranger else try_cupy(interpreter, "as it is", limit)
+    case = Case(machine, attempt)
+    return diagnose(_second_opinion(case, interpreter, limit), gpu)
 
 
 def diagnose(case: Case, gpu: bool) -> Diagnosis:
-    """Hold every check against a case."""
+    """Hold every check against a case.
+
+    Parameters
+    ----------
+    case : Case
+        The machine and the attempts.
+    gpu : bool
+        Whether a CuPy that cannot use a GPU is a problem.
+    """
     attempt = case.attempt
+    use = gpu or (attempt is not None and "device" in attempt.values)
+    findings = dict(_shown(case))
+    known = {"import" for check in findings if check.breaks}
+    for failure in attempt.failures if attempt is not None else ():
+        if failure.type in ("crashed", "timed out"):
+            known.add(failure.step)
+            continue
+        for check, said in _recognized(_read(failure.traceback), case.machine)[0]:
+            known.add(failure.step)
+            required = use or failure.step in _EVERYWHERE
+            severity: Severity = "problem" if required and not check.remark else "remark"
+            findings.setdefault(check, _finding(check, case, severity, failure.step, said))
+    if attempt is not None:
+        reading = _read(attempt.stderr)
+        for check, said in _matches(reading.before, reading, case.machine).items():
+            findings.setdefault(check, _finding(check, case, "remark", None, said))
+    # Without a driver nothing else matters to those who ask whether CuPy can be used.
+    ranked = sorted(
+        _roots(findings),
+        key=lambda check: (findings[check].severity != "problem", check.name != "no-driver"),
+    )
     failures = attempt.failures if attempt is not None else []
-    present = attempt is not None and "device" in attempt.values
-    known: set[str] = set()
-    findings = []
-    for check in CHECKS:
-        evidence = list(_evidence(check, case))
-        known.update(failure.step for failure, _ in evidence if failure is not None)
-        if check.breaks and any(match is None for _, match in evidence):
-            known.add("import")
-        if evidence:
-            # One is enough to tell: the first, since what fails first may bring the others about.
-            failure, match = evidence[0]
-            severity = _severity(check, failure, match, gpu or present)
-            findings.append(_finding(check, case, severity, failure, match))
-    imports = attempt is not None and attempt.imports
     return Diagnosis(
         case,
-        tuple(sorted(findings, key=lambda each: each.severity != "problem")),
+        tuple(findings[check] for check in ranked),
         tuple(each for each in failures if each.step not in known),
         _repair(case),
-        imports,
+        attempt is not None and attempt.imports,
         _works(attempt),
     )
 
 
-def explain(text: str) -> tuple[Finding, ...]:
+def explain(file: BinaryIO) -> Explanation:
     """Say what a text is about that came from elsewhere: a traceback, a job's or pip's output."""
-    case = Case()
-    matches = ((check, re.search(check.says, text)) for check in CHECKS if check.says)
-    return tuple(_finding(check, case, "problem", None, match) for check, match in matches if match)
+    reading = read(file, _WORDINGS, _TOPIC)
+    machine = machines.of_text(reading.text)
+    problems, remarks, ending = _sorted(reading, machine)
+    case = Case(machine)
+    found = [_finding(check, case, "problem", None, said) for check, said in problems]
+    if not problems:
+        found = [_finding(check, case, "remark", None, said) for check, said in remarks]
+    return Explanation(tuple(found), machine, None if problems else ending)
 
 
-def _evidence(check: Check, case: Case) -> Iterator[tuple[Failure | None, re.Match[str] | None]]:
-    """Yield the failures, warnings and facts in which a check sees what it looks for."""
-    if check.given is not None and not check.given(case):
-        return
-    attempt = case.attempt
-    if check.says is not None and attempt is not None:
-        for failure in attempt.failures:
-            match = re.search(check.says, failure.traceback)
-            if match:
-                yield failure, match
-        match = re.search(check.says, attempt.stderr)
-        if match:
-            yield None, match
-    if check.shows is not None and check.shows(case):
-        ended = attempt is not None and attempt.end != "finished" and check.says is None
-        yield attempt.failures[-1] if attempt and ended else None, None
+def explain_check(check: Check, case: Case) -> Finding:
+    """Return what a check says of a case, whether or not it finds something there."""
+    return _finding(check, case, "remark" if check.remark else "problem", None, None)
 
 
-def _severity(
-    check: Check, failure: Failure | None, match: re.Match[str] | None, use: bool
-) -> Severity:
-    if failure is not None:
-        return "problem" if use or failure.step in _EVERYWHERE else "remark"
-    return "problem" if match is None and check.breaks else "remark"
+Found = list[tuple[Check, Said]]
+
+
+def _sorted(reading: Reading, machine: Machine) -> tuple[Found, Found, str | None]:
+    """Tell what ended the program from what was said on the way; return both, and its last word."""
+    problems, on_the_way = _recognized(reading, machine)
+    ending = reading.chains[-1][-1].exception if reading.chains else None
+    warnings = [(check, said) for check, said in on_the_way if check.remark or said.warned]
+    # Beside a failure that nothing explains, a warning would be taken for its explanation.
+    if ending is not None:
+        on_the_way = [each for each in on_the_way if each not in warnings]
+    return problems, on_the_way, ending
+
+
+def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
+    """Return the checks that match the failure that ended the program, and all others."""
+    final: dict[Check, Said] = {}
+    earlier: dict[Check, Said] = {}
+    if not reading.chains:
+        final = _matches(reading.before, reading, machine)
+    for chain in reversed(reading.chains):
+        found: dict[Check, Said] = {}
+        for part in chain:
+            for check, said in _matches(part, reading, machine).items():
+                found.setdefault(check, said)
+        (
+            final if chain is reading.chains[-1] and _leads(chain, reading, machine) else earlier
+        ).update(found)
+        if found or _TOPIC in "".join(part.text for part in chain).lower():
+            break
+    for check, said in _valid(reading.printed.items(), reading, machine).items():
+        if check.printed:
+            final.setdefault(check, said)
+    if not final and reading.chains:
+        for check, said in _matches(reading.before, reading, machine).items():
+            earlier.setdefault(check, said)
+    problems = {
+        check: said
+        for check, said in final.items()
+        if not check.remark and (check.printed or not said.warned)
+    }
+    others = {**{check: said for check, said in final.items() if check not in problems}, **earlier}
+    return (
+        [(check, problems[check]) for check in _roots(problems)],
+        [(check, others[check]) for check in _roots(others)],
+    )
+
+
+def _leads(chain: list[Part], reading: Reading, machine: Machine) -> bool:
+    """Whether what is found in a chain ended the program, and was not merely being handled."""
+    last = chain[-1]
+    if last.link != "handling" or _matches(last, reading, machine):
+        return True
+    return _TOPIC in last.text.lower()
+
+
+def _matches(part: Part, reading: Reading, machine: Machine) -> dict[Check, Said]:
+    pairs = ((wording, said) for wording, lines in part.said.items() for said in lines)
+    return _valid(pairs, reading, machine)
+
+
+def _valid(
+    pairs: Iterable[tuple[str, Said]], reading: Reading, machine: Machine
+) -> dict[Check, Said]:
+    """Return the checks that accept what was said, each with the first line that it accepts."""
+    near = reading.text.lower()
+    found: dict[Check, Said] = {}
+    by_wording: dict[str, list[Said]] = {}
+    for wording, said in pairs:
+        by_wording.setdefault(wording, []).append(said)
+    for check in CHECKS:
+        for wording in check.says:
+            for said in by_wording.get(wording, ()):
+                if check not in found:
+                    accepted = _accepted(check, said, near, machine)
+                    if accepted is not None:
+                        found[check] = accepted
+    return found
+
+
+def _accepted(check: Check, said: Said, near: str, machine: Machine) -> Said | None:
+    line = said.line.lower()
+    # A frame shows the source of the line that raises, and the message stands at the end.
+    if line.startswith("raise ") or any(text.lower() in line for text in check.unless):
+        return None
+    if check.needs and not any(text in near for text in check.needs):
+        return None
+    if check.frames and 'file "' in near and _TOPIC not in near:
+        return None
+    if check.given is not None and not check.given(machine):
+        return None
+    if check.details is None:
+        return said
+    more = check.details(machine, said.words)
+    return None if more is None else Said(said.line, {**said.words, **more})
+
+
+def _roots(found: Mapping[Check, object]) -> list[Check]:
+    """Return the checks that are no consequence of another one, in the table's order."""
+    return [
+        check
+        for check in CHECKS
+        if check in found and not any(check.follows(other) for other in found)
+    ]
+
+
+def _read(text: str) -> Reading:
+    return read(BytesIO(text.encode("utf-8", "backslashreplace")), _WORDINGS, _TOPIC)
+
+
+def _shown(case: Case) -> Iterator[tuple[Check, Finding]]:
+    """Yield what the case shows without a word."""
+    failures = case.attempt.failures if case.attempt is not None else []
+    ended = next((each for each in failures if each.type in ("crashed", "timed out")), None)
+    for check in CHECKS:
+        if check.shows is None or not check.shows(case):
+            continue
+        if check.name in ("crash", "hang") and ended is not None:
+            required = ended.step in _EVERYWHERE or ended.step in ("device", "kernel")
+            finding = _finding(check, case, "problem" if required else "remark", ended.step, None)
+            yield check, _with_trace(finding, ended)
+        else:
+            yield check, _finding(check, case, "problem" if check.breaks else "remark", None, None)
+
+
+def _with_trace(finding: Finding, ended: Failure) -> Finding:
+    lines = ended.traceback.strip().splitlines()
+    return Finding(**{**finding.__dict__, "said": ended.said, "traceback": "\n".join(lines[-40:])})
 
 
 def _finding(
-    check: Check,
-    case: Case,
-    severity: Severity,
-    failure: Failure | None,
-    match: re.Match[str] | None,
+    check: Check, case: Case, severity: Severity, step: str | None, said: Said | None
 ) -> Finding:
-    groups = match.groupdict() if match is not None else {}
-    words = {**case.words, **{name: text for name, text in groups.items() if text is not None}}
-    said = failure.said if failure is not None else None
-    # A message of many lines need not begin with the one that tells.
-    if match is not None and (said is None or not re.search(match.re, said)):
-        said = _line(match)
+    texts = {
+        **words.NEUTRAL,
+        **words.of(case.machine),
+        "repair_failure": case.repair_failure,
+        **(said.words if said is not None else {}),
+    }
+    cures = (cure.format_map(texts) for cure in check.cures)
     return Finding(
         check.name,
         check.about,
         severity,
-        failure.step if failure is not None else None,
-        said,
-        check.cause.format_map(words),
-        tuple(cure.format_map(words) for cure in check.cures),
+        step,
+        said.line if said is not None else None,
+        check.cause.format_map(texts),
+        tuple(cure[0].upper() + cure[1:] for cure in cures if cure),
     )
 
 
-def _line(match: re.Match[str]) -> str:
-    """Return the line in which a match ends, whole."""
-    before, after = match.string[: match.end()], match.string[match.end() :]
-    return (before.rpartition("\n")[2] + after.partition("\n")[0]).strip()
-
-
-def _second_opinion(case: Case, limit: float) -> Case:
+def _second_opinion(case: Case, interpreter: Interpreter, limit: float) -> Case:
     """Try once more with the shim where that may help, or without it where it has helped."""
     attempt = case.attempt
     if attempt is None:
         return case
     if _shim(attempt, "shim") == "repaired":
-        return Case(case.facts, attempt, try_cupy("without", limit))
+        return Case(case.machine, attempt, try_cupy(interpreter, "without", limit))
     names = {finding.check for finding in diagnose(case, False).findings}
-    if names & REPAIRABLE:
-        return Case(case.facts, attempt, try_cupy("with", limit))
+    if names & REPAIRABLE and interpreter.can_arm(case.machine.python):
+        return Case(case.machine, attempt, try_cupy(interpreter, "with", limit))
     return case
 
 
@@ -218,13 +370,13 @@ def _repair(case: Case) -> Repair:
         return Repair("would repair", "With it armed, CuPy was imported, and its memoize works.")
     if _shim(first, "start") == "armed":
         return Repair("armed", "Each start of this Python arms it.")
-    told = first.values.get("start")
-    return Repair("off", told["reason"] if told else "Nothing here loads it at the start.")
+    status = first.values.get("start")
+    return Repair("off", status["reason"] if status else "Nothing here loads it at the start.")
 
 
 def _shim(attempt: Attempt, step: str) -> str | None:
-    told = attempt.values.get(step)
-    return None if told is None else str(told["state"])
+    status = attempt.values.get(step)
+    return None if status is None else str(status["state"])
 
 
 def _works(attempt: Attempt | None) -> bool | None:

@@ -1,25 +1,23 @@
 """What can be read about an interpreter's CuPy without importing it.
 
-The text of this module is run by ``python -c`` in an interpreter of its own, with the path that a
-user's program has: reading metadata of a damaged environment, and calling the driver, can fail in
-ways that a process does not survive. So it imports nothing of this package.
+The text of this module is run by ``python -I -c`` in an interpreter of its own, of any Python from
+3.9 on: reading metadata of a damaged environment, and calling the driver, can fail in ways that a
+process does not survive. So it imports nothing of this package. It looks where a user's program
+would look, and runs nothing that stands there.
 """
 
+import ast
+import ctypes
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import site
 import sys
-
-# A file in the working folder may stand in front of a module that is needed here.
-_HERE = sys.path[:1] if __name__ == "__main__" and sys.path[:1] == [""] else []
-sys.path[:] = sys.path[len(_HERE) :]
-
-import ctypes  # noqa: E402
-import importlib.machinery  # noqa: E402
-import importlib.metadata  # noqa: E402
-import importlib.util  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import platform  # noqa: E402
-import re  # noqa: E402
-import site  # noqa: E402
+import sysconfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,17 +41,32 @@ VARIABLES = re.compile(
 MARK = "_core"
 
 
-def gather() -> "dict[str, Any]":
-    """Return all facts, as JSON can hold them; a fact that cannot be read is a text saying why."""
-    installed = _try(_distributions, [])
-    found = _try(_found, {"kind": "nothing", "path": None})
-    package = found["path"] if found["kind"] == "cupy" else None
+def gather(mode: str, environment: bool, user: bool, pip: str) -> "dict[str, Any]":
+    """Return all facts, as JSON can hold them; a fact that cannot be read has a neutral value.
+
+    Parameters
+    ----------
+    mode : {'open', 'safe', 'isolated'}
+        Whether a user's program has the working folder on its path (open), and whether it listens
+        to the environment and the user's folders at all (isolated).
+    environment : bool
+        Whether it listens to PYTHONPATH.
+    user : bool
+        Whether it has the user's site-packages.
+    pip : str
+        How its pip is called.
+    """
+    path = _path(mode, environment, user)
+    installed = _try(lambda: _distributions(path), [])
+    found = _try(lambda: _found(path), {"kind": "nothing", "path": None})
+    package = found["path"] if found["kind"] in ("cupy", "source") else None
     return {
         "python": {
             "version": platform.python_version(),
             "implementation": platform.python_implementation(),
             "executable": sys.executable,
             "platform": platform.platform(),
+            "system": sys.platform,
             "extension_suffixes": importlib.machinery.EXTENSION_SUFFIXES,
         },
         "folder": _try(os.getcwd, None),
@@ -63,6 +76,8 @@ def gather() -> "dict[str, Any]":
             "wheel": _try(lambda: _wheel(package), None),
             "extension_suffixes": _try(lambda: _suffixes(package), []),
             "cache": _try(_cache, {"path": None, "writable": None}),
+            "conda": _try(lambda: _of_conda("cupy-"), False),
+            "writable": bool(package) and os.access(package or "", os.W_OK),
         },
         "packages": {
             each["name"]: each["version"]
@@ -73,6 +88,8 @@ def gather() -> "dict[str, Any]":
         "environment": {
             name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)
         },
+        "managed": _try(_managed, None),
+        "pip": pip,
     }
 
 
@@ -84,9 +101,29 @@ def _try(read: "Callable[[], Any]", otherwise: "Any") -> "Any":
         return otherwise
 
 
-def _distributions() -> "list[dict[str, Any]]":
+def _path(mode: str, environment: bool, user: bool) -> "list[str]":
+    """Return the path that a user's program has, which this isolated interpreter has not."""
+    if mode == "isolated":
+        return list(sys.path)
+    path = list(sys.path)
+    folder = _try(site.getusersitepackages, "")
+    # As in site: a virtual environment has the user's packages only if it asks for the system's.
+    inherits = sys.prefix == sys.base_prefix or any(
+        each in sys.path for each in site.getsitepackages([sys.base_prefix])
+    )
+    if user and inherits and folder and os.path.isdir(folder) and folder not in path:
+        places = [at for at, each in enumerate(path) if each.endswith("-packages")]
+        path.insert(places[0] if places else len(path), folder)
+    if environment:
+        given = os.environ.get("PYTHONPATH")
+        path[:0] = given.split(os.pathsep) if given else []
+    safe = mode == "safe" or (environment and os.environ.get("PYTHONSAFEPATH"))
+    return path if safe and sys.version_info >= (3, 11) else ["", *path]
+
+
+def _distributions(path: "list[str]") -> "list[dict[str, Any]]":
     found = {}
-    for each in importlib.metadata.distributions():
+    for each in importlib.metadata.distributions(path=path):
         # Without METADATA there is no name but that of the folder.
         folder = getattr(each, "_path", None)
         named = _try(lambda each=each: each.metadata["Name"], None)  # type: ignore[misc]
@@ -98,32 +135,80 @@ def _distributions() -> "list[dict[str, Any]]":
             "name": name,
             "version": _try(lambda each=each: each.version, None),  # type: ignore[misc]
             "location": _try(lambda each=each: str(each.locate_file("")), None),  # type: ignore[misc]
-            "requires": _try(lambda each=each: _required(each), []),  # type: ignore[misc]
+            "requires": _try(lambda each=each: _required(each.requires or []), []),  # type: ignore[misc]
         }
     return sorted(found.values(), key=lambda each: each["name"])
 
 
-def _required(each: importlib.metadata.Distribution) -> "list[str]":
-    return [line for line in each.requires or [] if "extra ==" not in line]
+def _required(requirements: "list[str]") -> "list[str]":
+    """Return the requirements that hold in this environment, without their markers."""
+    split = [each.partition(";") for each in requirements]
+    return [name.strip() for name, _, marker in split if _holds(marker.strip())]
 
 
-def _found() -> "dict[str, Any]":
+def _holds(marker: str) -> bool:
+    """Whether an environment marker holds here; one that cannot be read is taken to hold."""
+    if not marker:
+        return True
+    values = {
+        "python_version": "{}.{}".format(*sys.version_info),
+        "python_full_version": platform.python_version(),
+        "os_name": os.name,
+        "sys_platform": sys.platform,
+        "platform_system": platform.system(),
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+        "implementation_name": sys.implementation.name,
+        "extra": "",
+    }
+    # The grammar of markers is, but for two operators, that of Python's comparisons.
+    return bool(_try(lambda: _value(ast.parse(marker, mode="eval").body, values), True))
+
+
+def _value(node: "ast.AST", values: "dict[str, str]") -> "Any":
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.Name):
+        return values[node.id]
+    if isinstance(node, ast.BoolOp):
+        each = (_value(value, values) for value in node.values)
+        return all(each) if isinstance(node.op, ast.And) else any(each)
+    if not isinstance(node, ast.Compare):
+        raise ValueError("not a marker")
+    left, right = _value(node.left, values), _value(node.comparators[0], values)
+    operator = type(node.ops[0]).__name__
+    if operator in ("In", "NotIn"):
+        return (left in right) == (operator == "In")
+    numbers = [[int(part) for part in re.findall(r"\d+", text)] for text in (left, right)]
+    if all(re.fullmatch(r"\d+(\.\d+)*\w*", text) for text in (left, right)):
+        left, right = numbers
+    return {
+        "Eq": left == right, "NotEq": left != right, "Lt": left < right, "LtE": left <= right,
+        "Gt": left > right, "GtE": left >= right,
+    }[operator]  # fmt: skip
+
+
+def _found(path: "list[str]") -> "dict[str, Any]":
     """Return what ``import cupy`` would load: CuPy, or something else of that name."""
-    spec = importlib.util.find_spec("cupy")
+    own, sys.path[:] = list(sys.path), path
+    try:
+        spec = importlib.util.find_spec("cupy")
+    finally:
+        sys.path[:] = own
     if spec is None:
         return {"kind": "nothing", "path": None}
     folders = list(spec.submodule_search_locations or [])
     if spec.origin is None or spec.origin == "namespace":
-        places = {os.path.realpath(each) for each in (*site.getsitepackages(), _user_site())}
+        places = {os.path.realpath(each) for each in path if each.endswith("-packages")}
         left = [each for each in folders if os.path.realpath(os.path.dirname(each)) in places]
         return {"kind": "remains" if left else "folder", "path": (left or folders)[0]}
     if folders and os.path.isdir(os.path.join(folders[0], MARK)):
-        return {"kind": "cupy", "path": folders[0]}
+        # CuPy's sources have the same files, and nothing compiled among them.
+        source = os.path.isfile(os.path.join(folders[0], MARK, "core.pyx"))
+        compiled = source and _try(lambda: _suffixes(folders[0]), [])
+        kind = "source" if source and not compiled else "cupy"
+        return {"kind": kind, "path": folders[0]}
     return {"kind": "stranger", "path": os.path.abspath(spec.origin)}
-
-
-def _user_site() -> str:
-    return str(_try(site.getusersitepackages, ""))
 
 
 def _wheel(package: "str | None") -> "Any":
@@ -151,6 +236,24 @@ def _cache() -> "dict[str, Any]":
     return {"path": path, "writable": can}
 
 
+def _of_conda(start: str) -> bool:
+    """Whether conda installed a package whose record begins so."""
+    names = os.listdir(os.path.join(sys.prefix, "conda-meta"))
+    return any(re.match(re.escape(start) + r"(core-)?\d", name) for name in names)
+
+
+def _managed() -> "str | None":
+    """Return why pip should not change this environment, None where it may."""
+    if os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
+        return "conda"
+    base = sys.prefix == sys.base_prefix
+    if base and os.path.exists(os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")):
+        return "externally managed"
+    if not os.access(sysconfig.get_path("purelib"), os.W_OK):
+        return "not writable"
+    return None if importlib.util.find_spec("pip") else "without pip"
+
+
 def _driver() -> "dict[str, Any]":
     """Return the driver's library and the newest CUDA that it serves: 12080 for 12.8."""
     name = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
@@ -164,8 +267,7 @@ def _driver() -> "dict[str, Any]":
 
 
 if __name__ == "__main__":
-    token = sys.argv[1]
-    # From here on the path is the user's again: this is what finds a CuPy, or what hides it.
-    sys.path[:0] = _HERE
+    token, mode, environment, user, pip = sys.argv[1:]
+    facts = gather(mode, environment == "environment", user == "user", pip)
     # Not by print: a start-up file may have done what it likes to sys.stdout.
-    os.write(1, f"\n{token}{gather()!r}\n".encode("utf-8", "backslashreplace"))
+    os.write(1, f"\n{token}{facts!r}\n".encode("utf-8", "backslashreplace"))

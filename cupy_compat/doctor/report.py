@@ -5,18 +5,34 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from cupy_compat import __version__
-from cupy_compat.doctor.diagnosis import Diagnosis, Finding
-from cupy_compat.doctor.trial import Attempt, Failure
+from .diagnosis import Diagnosis, Explanation, Finding
+from .machine import Machine
+from .trial import Attempt, Failure
 
 #: Of the JSON's shape. It grows when something is renamed, removed or given another meaning.
-SHAPE = 1
+SHAPE = 2
 
 _WIDTH = 88
+#: Control characters but the line feed, and those that reorder a line: a terminal obeys them.
+_CONTROL = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
+
+
+def own_version() -> str:
+    """Return the version of this package."""
+    try:
+        return version("cupy-compat")
+    except PackageNotFoundError:
+        # A checkout on the path.
+        from cupy_compat import __version__
+
+        return __version__
 
 
 def verdict(diagnosis: Diagnosis) -> str:
@@ -25,81 +41,99 @@ def verdict(diagnosis: Diagnosis) -> str:
     cupy = "CuPy"
     if attempt is not None and attempt.imports:
         cupy = f"CuPy {attempt.values['import']['version']}"
-    python = diagnosis.case.words["python"]
+    python = f"Python {diagnosis.case.machine.python or ''}".strip()
     if not diagnosis.imports:
-        return f"{cupy} does not import on Python {python}."
+        return f"{cupy} does not import on {python}."
     if diagnosis.works is None:
-        return f"{cupy} imports on Python {python}; there is no GPU to try it on."
+        return f"{cupy} imports on {python}, but cannot be used: there is no GPU to try it on."
     if diagnosis.works:
-        return f"{cupy} imports on Python {python}, and works."
-    return f"{cupy} imports on Python {python}, but does not work."
+        return f"{cupy} imports on {python}, and works."
+    return f"{cupy} imports on {python}, but does not work."
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """Return what was found, what nobody knows, and one closing verdict."""
-    parts = [_told(finding) for finding in diagnosis.findings]
+    """Return what was found, what no check matches, and one closing verdict."""
+    parts = [_finding(finding) for finding in diagnosis.findings]
     parts += [_unknown(failure) for failure in diagnosis.unknown]
-    if diagnosis.unknown:
+    if diagnosis.unknown or any(finding.traceback for finding in diagnosis.findings):
         parts.append(_facts(diagnosis))
     repair = diagnosis.repair
     parts.append(
         f"{verdict(diagnosis)}\nThe repair of cupy_compat: {repair.state}. {repair.reason}"
     )
-    return "\n\n".join(parts)
+    return printable("\n\n".join(parts))
 
 
-def findings_as_text(findings: Sequence[Finding]) -> str:
-    """Return what was recognised in a text from elsewhere."""
-    if not findings:
-        return "No check knows what this is about."
-    return "\n\n".join(_told(finding) for finding in findings)
+def explanation_as_text(explanation: Explanation) -> str:
+    """Return what was recognized in a text from elsewhere."""
+    parts = [_finding(finding) for finding in explanation.findings]
+    if explanation.ending is not None:
+        parts.append(
+            f"This does not match any known problem:\n  {explanation.ending}"
+            + ("\nThe remarks above are about what was said before." if parts else "")
+        )
+    elif not parts:
+        parts.append("This does not match any known problem.")
+    return printable("\n\n".join(parts))
 
 
 def as_json(diagnosis: Diagnosis) -> str:
-    """Return all of it, in the shape that docs/doctor.md tells."""
+    """Return all of it, in the shape that docs/doctor.md describes."""
     case = diagnosis.case
     attempts = [each for each in (case.attempt, case.second) if each is not None]
     return _dump(
         {
-            "version": SHAPE,
-            "cupy_compat": __version__,
             "imports": diagnosis.imports,
             "works": diagnosis.works,
             "verdict": verdict(diagnosis),
             "repair": asdict(diagnosis.repair),
             "findings": [asdict(each) for each in diagnosis.findings],
             "unknown": [asdict(each) for each in diagnosis.unknown],
-            "facts": case.facts,
+            "facts": case.machine.facts,
             "attempts": [asdict(each) for each in attempts],
         }
     )
 
 
-def findings_as_json(findings: Sequence[Finding]) -> str:
-    """Return what was recognised in a text from elsewhere."""
+def explanation_as_json(explanation: Explanation) -> str:
+    """Return what was recognized in a text from elsewhere."""
     return _dump(
         {
-            "version": SHAPE,
-            "cupy_compat": __version__,
-            "findings": [asdict(each) for each in findings],
+            "findings": [asdict(each) for each in explanation.findings],
+            "ending": explanation.ending,
+            "machine": _known(explanation.machine),
         }
+    )
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey; a tab becomes a space."""
+    return _CONTROL.sub(
+        lambda found: " " if found.group() == "\t" else f"\\x{ord(found.group()):02x}", text
     )
 
 
 def _dump(content: dict[str, Any]) -> str:
     # ASCII, since a file's name may hold what no encoding can.
-    return json.dumps(content, indent=2)
+    whole = {"version": SHAPE, "cupy_compat": own_version(), **content}
+    return json.dumps(whole, indent=2)
 
 
-def _told(finding: Finding) -> str:
-    mark = "problem" if finding.severity == "problem" else "remark"
-    lines = [f"{mark}: {finding.check}: {finding.about}"]
+def _known(machine: Machine) -> dict[str, Any]:
+    names = ("python", "system", "distributions", "versions", "cuda", "rocm", "conda", "frozen")
+    return {name: getattr(machine, name) for name in names}
+
+
+def _finding(finding: Finding) -> str:
+    lines = [f"{finding.severity}: {finding.check}: {finding.about}"]
     if finding.said is not None:
         # As it was said, since it is what people search for.
         lines.append(f"  said   {finding.said}")
     lines += _wrapped("cause", finding.cause)
     for number, cure in enumerate(finding.cures, start=1):
         lines += _wrapped("cure" if number == 1 else "", f"{number}. {cure}", hang="   ")
+    if finding.traceback:
+        lines += ["  where", *(f"    {line}" for line in finding.traceback.splitlines())]
     return "\n".join(lines)
 
 
@@ -121,7 +155,7 @@ def _wrapped(label: str, text: str, hang: str = "") -> Iterator[str]:
 def _unknown(failure: Failure) -> str:
     whole = failure.traceback.rstrip() or failure.said
     return (
-        f"unknown: no check knows this failure of the step {failure.step!r}. Paste it whole, with "
+        f"unknown: the step {failure.step!r} failed, and no check matches. Paste this whole, with "
         f"the facts\nbelow, into a bug report.\n\n{whole}"
     )
 
@@ -129,14 +163,14 @@ def _unknown(failure: Failure) -> str:
 def _facts(diagnosis: Diagnosis) -> str:
     case = diagnosis.case
     lines = ["facts"]
-    lines += _listed(case.facts)
+    lines += _listed(case.machine.facts)
     for each in (case.attempt, case.second):
         if each is not None:
             lines.append(_ended(each))
     return "\n".join(lines)
 
 
-def _listed(facts: Any, indent: str = "  ") -> Iterator[str]:
+def _listed(facts: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:
     for name, value in facts.items():
         if isinstance(value, dict) and value:
             yield f"{indent}{name}"

@@ -1,0 +1,289 @@
+"""pip builds CuPy from source, and that fails."""
+
+from __future__ import annotations
+
+from ._check import Check
+
+_WHEEL = "Install a wheel, which needs no building: {install}."
+_BUILD = ("cupy",)
+
+BUILDING = (
+    Check(
+        "build-rocm",
+        "a build of CuPy for ROCm fails",
+        "The build for AMD GPUs needs the ROCm toolkit, and settings that say where it is and for "
+        "which GPU to compile.",
+        (
+            "Set `CUPY_INSTALL_USE_HIP=1`, `ROCM_HOME=/opt/rocm`, `HCC_AMDGPU_TARGET=gfx...` "
+            "(`rocminfo | grep gfx` shows it) and `CXX=hipcc`, and build again.",
+            "Or install the wheel `cupy-rocm-7-0`, if ROCm 7.0 is there.",
+        ),
+        says=(
+            "hipcc' failed",
+            "hipcc: not found",
+            "hipcc: command not found",
+            "hipcc' returned non-zero",
+            "No such file or directory: 'hipcc'",
+        ),
+        needs=_BUILD,
+        example="error: command '/opt/rocm/bin/hipcc' failed with exit code 1\nERROR: Failed "
+        "building wheel for cupy",
+        source="cupy/cupy#9098",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-host-compiler",
+        "the C++ compiler is newer than nvcc accepts",
+        "Each nvcc accepts C++ compilers up to some version, and this one is newer.",
+        (
+            _WHEEL,
+            'To build: use an older compiler (`NVCC="nvcc --compiler-bindir gcc-12"`), or a newer '
+            "CUDA toolkit.",
+        ),
+        says=(
+            "unsupported GNU version!",
+            "unsupported clang version!",
+            "unsupported Microsoft Visual Studio version!",
+        ),
+        example="host_config.h:143:2: error: #error -- unsupported GNU version! gcc versions "
+        "later than 12 are not supported!",
+        source="cupy/cupy#439",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-architecture",
+        "nvcc does not know an architecture that it compiles for",
+        "This CUDA toolkit has dropped that architecture, or does not have it yet: CuPy and the "
+        "toolkit are of different times.",
+        (
+            _WHEEL,
+            "To build: use a CuPy of the toolkit's time (newer CuPys no longer ask for old GPUs), "
+            "or name the architecture: `CUPY_NVCC_GENERATE_CODE=current`.",
+        ),
+        says=(
+            "Unsupported gpu architecture 'compute_",
+            "Unsupported gpu architecture 'sm_",
+            "is not defined for option 'gpu-architecture'",
+        ),
+        needs=("building wheel", "failed to build", "setup.py", "-c cupy/", "cupy_builder"),
+        example="nvcc fatal   : Unsupported gpu architecture 'compute_30'\nERROR: Failed building "
+        "wheel for cupy",
+        source="cupy/cupy#3575",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-msvc",
+        "a build of CuPy needs the compiler of Visual Studio",
+        "CuPy is built from source, and Windows has no C++ compiler by itself.",
+        (_WHEEL, "To build: install Visual Studio's Build Tools with the C++ workload."),
+        says=(
+            "Microsoft Visual C++ {version} is required",
+            "Microsoft Visual C++ {version} or greater is required",
+            "Unable to find vcvarsall.bat",
+            "Cannot find compiler 'cl.exe' in PATH",
+        ),
+        needs=_BUILD,
+        example='Microsoft Visual C++ 14.0 is required. Get it with "Microsoft Visual C++ Build '
+        'Tools"\nCollecting cupy',
+        source="cupy/cupy#2137",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-compiler",
+        "a build of CuPy needs a C++ compiler",
+        "CuPy is built from source, and there is no working C++ compiler, or Python's headers are "
+        "missing.",
+        (
+            _WHEEL,
+            "To build: install a compiler and Python's headers (`apt install g++ python3-dev`).",
+        ),
+        says=(
+            "command 'gcc' failed: No such file",
+            "command 'g++' failed: No such file",
+            "unable to execute 'gcc'",
+            "unable to execute 'g++'",
+            "cannot execute 'cc1plus'",
+            "error trying to exec 'cc1plus'",
+            "fatal error: Python.h: No such file",
+            "gcc: No such file or directory",
+        ),
+        needs=_BUILD,
+        example="error: command 'gcc' failed: No such file or directory\nERROR: Failed building "
+        "wheel for cupy",
+        source="made with pip",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-cython",
+        "Cython does not compile this CuPy's sources",
+        "This CuPy and the Cython that builds it are of different times, or the build takes other "
+        "files than CuPy's own.",
+        (
+            _WHEEL,
+            "To build: use the newest CuPy, or the Cython of this one's time (`Cython<3` before "
+            "CuPy 13), without build isolation: `{pip} install --no-build-isolation ...`.",
+        ),
+        says=(
+            "Cython.Compiler.Errors.CompileError: cupy",
+            "Error compiling Cython file",
+        ),
+        needs=_BUILD,
+        example="Cython.Compiler.Errors.CompileError: cupy/_core/core.pyx",
+        source="cupy/cupy#3349",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-no-cython",
+        "a build of CuPy does not get Cython",
+        "The build needs Cython (and others) from the package index, and does not find them there.",
+        (
+            _WHEEL,
+            "To build: see whether pip reaches the index, and install the requirements first: "
+            '`{pip} install "Cython>=3" numpy setuptools wheel`.',
+        ),
+        says=(
+            "No matching distribution found for Cython",
+            "No module named 'Cython'",
+        ),
+        needs=_BUILD,
+        example="ERROR: No matching distribution found for Cython>=3\nCollecting cupy",
+        source="cvg/mpsfm#21",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-old-cupy",
+        "this CuPy is too old for this Python or its setuptools",
+        "The build script of this CuPy uses what Python or setuptools have removed since.",
+        (_WHEEL, "To build: use the newest CuPy, or the Python of this one's time."),
+        says=(
+            "No module named 'distutils",
+            "No module named 'pkg_resources'",
+            "module 'pkgutil' has no attribute 'ImpImporter'",
+            "module 'setuptools.",
+        ),
+        needs=(
+            "building wheel for cupy",
+            "failed to build cupy",
+            "/cupy_",
+            "\\cupy_",
+            "cupy-",
+            "collecting cupy",
+        ),
+        example="ModuleNotFoundError: No module named 'distutils'\nERROR: Failed to build cupy",
+        source="read in setuptools",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-memory",
+        "a build of CuPy runs out of memory",
+        "The system ended a compiler for want of memory.",
+        (_WHEEL, "To build: let fewer compilers run at once: `CUPY_NUM_BUILD_JOBS=1`."),
+        says=(
+            "Killed signal terminated program",
+            "fatal error: Killed",
+            "virtual memory exhausted",
+        ),
+        needs=_BUILD,
+        example="c++: fatal error: Killed signal terminated program cc1plus\nBuilding wheel for "
+        "cupy",
+        source="read in gcc",
+        printed=True,
+        group="build",
+    ),
+    Check(
+        "build-no-cuda",
+        "a build of CuPy finds no CUDA toolkit",
+        "`pip install cupy` builds CuPy from source, and that needs a CUDA toolkit with its "
+        "headers, and a compiler.",
+        (_WHEEL, "To build: install the CUDA toolkit, and set CUDA_PATH to its folder."),
+        says=(
+            "CUDA could not be found on your system",
+            "Your CUDA environment is invalid",
+            "fatal error: cublas_v2.h",
+            "fatal error: 'cublas_v2.h'",
+            "fatal error: cuda_runtime.h",
+            "fatal error: 'cuda_runtime.h'",
+            "fatal error: cuda.h",
+            "fatal error: 'cuda.h'",
+            "fatal error: cuComplex.h",
+            "cannot find -lcublas",
+            "cannot find -lcudart",
+        ),
+        example="Exception: Your CUDA environment is invalid. Please check above error log.",
+        source="made with pip",
+        printed=True,
+        after=(
+            "build-host-compiler",
+            "build-architecture",
+            "build-msvc",
+            "build-compiler",
+            "build-rocm",
+            "build-no-cython",
+            "build-cython",
+            "build-old-cupy",
+        ),
+        group="build",
+    ),
+    Check(
+        "build-nvcc",
+        "nvcc fails in a build of CuPy",
+        "The CUDA compiler rejects CuPy's sources; its own messages come before this one. Most "
+        "often CuPy, the CUDA toolkit and the C++ compiler are of different times.",
+        (_WHEEL, "To build: use the newest CuPy with a toolkit that it supports."),
+        says=(
+            "nvcc' failed with exit",
+            "nvcc.exe' failed with exit",
+            "nvcc'{*}returned non-zero exit",
+            "nvcc.exe'{*}returned non-zero exit",
+            "nvcc fatal",
+            "bin/nvcc.exe', ",
+            "bin/nvcc', ",
+        ),
+        needs=("building wheel", "failed to build", "setup.py", "cupy_builder", "failed building"),
+        example="error: command '/usr/local/cuda/bin/nvcc' failed with exit code 1\nERROR: Failed "
+        "building wheel for cupy",
+        source="dipy/cudipy#5",
+        printed=True,
+        after=(
+            "build-host-compiler",
+            "build-architecture",
+            "build-msvc",
+            "build-compiler",
+            "build-rocm",
+            "build-no-cuda",
+            "build-memory",
+        ),
+        group="build",
+    ),
+    Check(
+        "build",
+        "pip builds CuPy from source, and that fails",
+        "`pip install cupy` takes the source distribution, which needs a CUDA (or ROCm) toolkit "
+        "and a C++ compiler. What failed stands above this message.",
+        (_WHEEL, "To build: install the CUDA toolkit and a compiler, and look at the first error."),
+        says=(
+            "Failed building wheel for cupy{$}",
+            "Could not build wheels for cupy{$}",
+            "Failed to build cupy{$}",
+            "Failed to build `cupy==",
+            "pyproject.toml based projects (cupy)",
+            "Failed to download and build `cupy",
+            "Installing cupy ({version}): Failed",
+            "pip-install-{*}/cupy/",
+            "Building wheel for cupy ({*}error",
+        ),
+        unless=("traceback",),
+        example="ERROR: Failed building wheel for cupy",
+        source="k-hengzhou/Hphoto#1",
+        printed=True,
+        after=("build", "compile"),
+    ),
+)

@@ -1,0 +1,516 @@
+"""CuPy is installed, and ``import cupy`` finds another thing, or parts that do not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..machine import Machine
+from ._check import Check
+
+#: Names that every CuPy has.
+_EVERY = frozenset(
+    ("__version__", "ndarray", "array", "asarray", "zeros", "ones", "empty", "arange", "asnumpy",
+     "cuda", "memoize", "float32", "float64", "int32", "random", "linalg", "ElementwiseKernel",
+     "RawKernel", "get_array_module", "sum", "runtime", "Device", "Stream", "compiler")
+)  # fmt: skip
+#: What became of names that CuPy had once. An empty text: it is gone without a successor.
+_GONE = {
+    "util": "use `cupy.memoize` in place of `cupy.util.memoize`; `cupy.util` is private",
+    "core": "use `cupy.ndarray` and other public names; `cupy.core` is private now",
+    "sparse": "use `cupyx.scipy.sparse`",
+    "scatter_add": "use `cupyx.scatter_add`",
+    "prof": "use `cupyx.profiler`",
+    "time": "use `cupyx.profiler.benchmark`",
+    "_cupyx": "import `cupyx` itself",
+    "compile_with_cache": "use `cupy.RawModule` or `cupy.RawKernel`",
+    "cudnn": "install a CuPy before 14, which still has cuDNN",
+    "bool": "use `bool` or `cupy.bool_`",
+    "int": "use `int` or `cupy.int64`",
+    "float": "use `float` or `cupy.float64`",
+    "complex": "use `complex` or `cupy.complex128`",
+    "object": "use `object`",
+    "float_": "use `cupy.float64`",
+    "complex_": "use `cupy.complex128`",
+    "product": "use `cupy.prod`",
+    "cumproduct": "use `cupy.cumprod`",
+    "alltrue": "use `cupy.all`",
+    "sometrue": "use `cupy.any`",
+    "asfarray": "use `cupy.asarray` with a floating dtype",
+    "msort": "use `cupy.sort` with `axis=0`",
+    "round_": "use `cupy.round`",
+    "Inf": "use `cupy.inf`",
+    "PINF": "use `cupy.inf`",
+    "NINF": "use `-cupy.inf`",
+    "infty": "use `cupy.inf`",
+    "NaN": "use `cupy.nan`",
+    "find_common_type": "use `cupy.promote_types` or `cupy.result_type`",
+}
+_SITE = ("site-packages", "dist-packages")
+_ATTRIBUTE = (
+    "module 'cupy' has no attribute '{attribute}'",
+    "module 'cupy.cuda' has no attribute '{attribute}'",
+    "module 'cupyx' has no attribute '{attribute}'",
+    "module 'cupy' from {*} has no attribute '{attribute}'",
+    "cannot import name '{attribute}' from 'cupy'",
+    "cannot import name '{attribute}' from 'cupy.cuda'",
+    "cannot import name '{attribute}' from 'cupyx'",
+)
+_SHADOW = ("partially initialized", "consider renaming")
+
+
+def _removed(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    instead = _GONE.get(words["attribute"])
+    return {"instead": f"{instead[0].upper()}{instead[1:]}"} if instead else None
+
+
+def _every(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    return words if words["attribute"] in _EVERY else None
+
+
+def _neither(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    return None if words["attribute"] in {*_EVERY, *_GONE} else words
+
+
+def _dependency(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    packages = {"numpy": "numpy", "fastrlock": "fastrlock", "cuda": "cuda-pathfinder"}
+    top, _, below = words["module"].partition(".")
+    # Other modules below these names are a matter of another package, or of its version.
+    if top not in packages or below not in ("", "rlock", "pathfinder"):
+        return None
+    return {"package": packages[top]}
+
+
+IMPORTING = (
+    Check(
+        "memoize",
+        "CuPy's memoize cannot copy a function's name",
+        "CuPy 13.4, 14.0.0a1, and git snapshots from before 2025-05-18 fail like this if Cython "
+        "3.1 or later compiled them. Builds from source meet it; the published wheels do not.",
+        (
+            "Upgrade to CuPy 13.5 or later: {upgrade}.",
+            "{rebuild}",
+            "{repair}",
+            "Or build this CuPy again with `Cython<3.1`.",
+        ),
+        says=("attribute '__name__' of 'builtin_function_or_method' objects is not writable",),
+        example="AttributeError: attribute '__name__' of 'builtin_function_or_method' objects is "
+        "not writable",
+        source="cupy/cupy#9128",
+        frames=True,
+    ),
+    Check(
+        "memoize-annotated",
+        "CuPy's memoize cannot copy a function's annotations",
+        "Cython 3.2.6 compiled this CuPy. Functions of that Cython accept no annotations on "
+        "Python 3.14.",
+        ("Upgrade CuPy: {upgrade}.", "{repair}"),
+        says=("__annotate__() missing 1 required positional argument",),
+        example="TypeError: f.__annotate__() missing 1 required positional argument: 'format'",
+        source="cython/cython#7767",
+        frames=True,
+    ),
+    Check(
+        "two-distributions",
+        "several distributions of CuPy are installed over each other",
+        "More than one distribution brings the package `cupy`. Its files are those of the last "
+        "one installed, and mixtures fail in odd ways.",
+        ("Remove all and install one: {reinstall}.",),
+        says=("CuPy may not function correctly because multiple CuPy packages are installed",),
+        example="  CuPy may not function correctly because multiple CuPy packages are installed",
+        source="cupy/cupy#4872",
+        shows=lambda case: len(case.machine.distributions) > 1,
+        remark=True,
+    ),
+    Check(
+        "source-tree",
+        "Python imports CuPy from a folder of its sources",
+        "The working folder, or a folder on PYTHONPATH, holds CuPy's source code. Python finds "
+        "that folder before the installed CuPy, and nothing in it is compiled.",
+        ("Start the program in another folder, or take the folder off PYTHONPATH.",),
+        says=(
+            "cannot import name 'core' from partially initialized module 'cupy.",
+            "cannot import name 'core'{$}",
+            "cannot import name '_core' from partially initialized module 'cupy'",
+            "No module named 'cupy._core.core'",
+            "No module named 'cupy.core.core'",
+            "No module named 'cupy_backends.cuda.api.",
+        ),
+        example="ImportError: cannot import name 'core' from partially initialized module "
+        "'cupy._core' (most likely due to a circular import) (/w/cupy/cupy/_core/__init__.py)",
+        source="cupy/cupy#682",
+        given=lambda machine: machine.source_tree,
+        shows=lambda case: case.machine.found == "source",
+        breaks=True,
+    ),
+    Check(
+        "other-python",
+        "the extension modules of CuPy are for another Python",
+        "{python} cannot load any of CuPy's extension modules. They were installed for another "
+        "version, or copied.",
+        (
+            "Install CuPy with the Python that runs it: {reinstall}.",
+            "Make sure that PYTHONPATH names no folder of another Python.",
+        ),
+        says=(
+            "cannot import name 'core' from partially initialized module 'cupy._core'",
+            "cannot import name 'core' from partially initialized module 'cupy.core'",
+            "cupy{*}undefined symbol: _Py",
+            "cupy{*}undefined symbol: Py",
+        ),
+        example="ImportError: cannot import name 'core' from partially initialized module "
+        "'cupy._core' (most likely due to a circular import) "
+        "(/venv/lib/python3.13/site-packages/cupy/_core/__init__.py)",
+        source="made with pip",
+        given=lambda machine: not machine.source_tree and not machine.frozen,
+        shows=lambda case: case.machine.other_abi,
+        breaks=True,
+    ),
+    Check(
+        "shadowed",
+        "another file named cupy shadows CuPy",
+        "`import cupy` finds {path}, which is not CuPy.",
+        ("Rename that file or folder, and remove its `__pycache__`.",),
+        says=(
+            "partially initialized module 'cupy' has no attribute '",
+            "partially initialized module 'cupy' from {*} has no attribute '",
+            "module 'cupy' has no attribute '{attribute}' (consider renaming",
+            "module 'cupy' from {*} has no attribute '{attribute}' (consider renaming",
+            "from partially initialized module 'cupy' (most likely due to a circular import) "
+            "({*}cupy.py)",
+        ),
+        unless=("'_util'", *_SITE, "cupy/__init__.py", "cupy\\__init__.py"),
+        example="AttributeError: partially initialized module 'cupy' has no attribute 'zeros' "
+        "(most likely due to a circular import)",
+        source="made with pip",
+        shows=lambda case: case.machine.found == "stranger",
+        breaks=True,
+    ),
+    Check(
+        "removed-name",
+        "the program uses a name that CuPy has no longer",
+        "The code was written for an older CuPy: `{attribute}` is gone.",
+        (
+            "{instead}.",
+            "Or use a newer version of the program or library in the last frames of the traceback.",
+        ),
+        says=_ATTRIBUTE,
+        unless=_SHADOW,
+        details=_removed,
+        example="AttributeError: module 'cupy' has no attribute 'util'",
+        source="cupy/cupy#5044",
+    ),
+    Check(
+        "removed-module",
+        "the program imports a module that CuPy has no longer",
+        "The code was written for an older CuPy: the module is gone.",
+        (
+            "{instead}.",
+            "Or use a newer version of the program or library in the last frames of the traceback.",
+        ),
+        says=(
+            "No module named 'cupy.{attribute}'",
+            "No module named 'cupy.cuda.{attribute}'",
+            "No module named 'cupyx.{attribute}'",
+        ),
+        details=lambda machine, words: _removed(
+            machine, {"attribute": words["attribute"].partition(".")[0]}
+        ),
+        example="ModuleNotFoundError: No module named 'cupy.core'",
+        source="cupy/cupy#5761",
+        given=lambda machine: not machine.source_tree and not machine.frozen,
+    ),
+    Check(
+        "files-gone",
+        "Python finds a cupy without its files",
+        "The folder `cupy` lacks CuPy's files. Most often two distributions of CuPy were "
+        "installed over each other, and uninstalling one removed files of both. An empty or "
+        "foreign folder named `cupy` looks the same.",
+        (
+            "Remove all and install one: {reinstall}.",
+            'If `python -c "import cupy; print(cupy.__path__)"` names a folder that is not in '
+            "site-packages, rename it.",
+        ),
+        says=_ATTRIBUTE,
+        unless=_SHADOW,
+        details=_every,
+        example="AttributeError: module 'cupy' has no attribute 'ndarray'",
+        after=("not-installed",),
+        source="cupy/cupy#7021",
+        shows=lambda case: (
+            case.machine.found in ("nothing", "folder", "remains")
+            and bool(case.machine.distributions)
+        ),
+        breaks=True,
+    ),
+    Check(
+        "no-such-name",
+        "this CuPy has no such name",
+        "`{attribute}` is not in the installed CuPy. It may come with a newer version, an older "
+        "version may have had it, or CuPy may not implement that name of NumPy at all.",
+        (
+            "Look the name up in CuPy's API reference and upgrade guide (https://docs.cupy.dev).",
+            "If a library uses it, install the CuPy that this library was written for.",
+        ),
+        says=_ATTRIBUTE,
+        unless=_SHADOW,
+        details=_neither,
+        example="AttributeError: module 'cupy' has no attribute 'polyfit'",
+        source="UCBerkeleySETI/hyperseti#60",
+    ),
+    Check(
+        "frozen",
+        "a packed program lacks modules or files of CuPy",
+        "PyInstaller and its like do not see which modules CuPy's compiled modules import, nor "
+        "the header files that CuPy compiles kernels with.",
+        (
+            "Pack them as well: `pyinstaller --collect-all cupy --collect-all cupy_backends "
+            "--collect-all cupyx --collect-all fastrlock ...`.",
+        ),
+        says=(
+            "No module named 'cupy",
+            "No module named 'fastrlock",
+            "cannot import name '{name}' from partially initialized module 'cupy",
+            'cannot open source file "cupy/',
+            "No such file or directory: '{*}cupy{*}include",
+        ),
+        example="ModuleNotFoundError: No module named 'cupy_backends.cuda._softlink'\n"
+        '  File "PyInstaller\\loader\\pyimod02_importers.py", line 385, in exec_module',
+        source="pyinstaller/pyinstaller#7873",
+        given=lambda machine: machine.frozen,
+    ),
+    Check(
+        "incomplete",
+        "modules of CuPy are missing",
+        "CuPy is installed in part: an installation was interrupted, or uninstalling another "
+        "distribution of CuPy removed files of this one.",
+        ("Remove all and install one: {reinstall}.",),
+        says=(
+            "No module named 'cupy_backends",
+            "No module named 'cupy._",
+            "No module named 'cupy.cuda'",
+            "No module named 'cupy.random'",
+            "No module named 'cupy.linalg'",
+            'cannot open source file "cupy/',
+        ),
+        example="ModuleNotFoundError: No module named 'cupy._environment'",
+        source="cupy/cupy#7021",
+        given=lambda machine: not machine.source_tree and not machine.frozen,
+    ),
+    Check(
+        "not-installed",
+        "no CuPy is installed for this Python",
+        "The Python that ran the program has no CuPy. It may be another one than the Python that "
+        "CuPy was installed with.",
+        ("With the Python of the environment in question: {install}.",),
+        says=("No module named 'cupy'", "No module named cupy{$}"),
+        example="ModuleNotFoundError: No module named 'cupy'",
+        source="Fannovel16/ComfyUI-Frame-Interpolation#10",
+        given=lambda machine: not machine.frozen and not (machine.here and machine.distributions),
+        shows=lambda case: (
+            case.machine.found in ("nothing", "folder", "remains")
+            and not case.machine.distributions
+        ),
+        breaks=True,
+    ),
+    Check(
+        "spacy-no-cupy",
+        "spaCy could not import CuPy",
+        "spaCy says this whenever `import cupy` fails, for whatever reason, and hides the reason.",
+        (
+            'See the reason: `python -c "import cupy"`, or `cupy-compat doctor`.',
+            "If CuPy is not installed: {install}.",
+        ),
+        says=("Cannot use GPU, CuPy is not installed",),
+        example="ValueError: Cannot use GPU, CuPy is not installed",
+        source="explosion/spaCy#13700",
+        after=("*",),
+    ),
+    Check(
+        "numpy-1-module",
+        "a package compiled for NumPy 1 meets NumPy 2",
+        "A package that was compiled for NumPy 1 cannot load NumPy 2. The last frames of the "
+        "traceback name it; CuPy before 13.2 is one of those.",
+        (
+            "Upgrade the package that the traceback names; if it is CuPy: {upgrade}.",
+            'Where it must stay as it is: `{pip} install "numpy<2"`.',
+        ),
+        says=(
+            "A module that was compiled using NumPy 1.x cannot be run in",
+            "module compiled against ABI version",
+        ),
+        example="A module that was compiled using NumPy 1.x cannot be run in",
+        source="read in NumPy",
+        printed=True,
+    ),
+    Check(
+        "numpy-too-old",
+        "this CuPy was compiled for a newer NumPy",
+        "{cupy} cannot load the C interface of {numpy}. CuPy 14 needs NumPy 2.0 or later.",
+        (
+            'Upgrade NumPy: `{pip} install --upgrade "numpy>=2,<2.6"`.',
+            "If a program needs NumPy 1, keep it and {older}.",
+        ),
+        says=(
+            "numpy.core.multiarray failed to import",
+            "numpy._core.multiarray failed to import",
+            "module compiled against API version",
+        ),
+        needs=("cupy",),
+        example="ImportError: numpy.core.multiarray failed to import (auto-generated because you "
+        "didn't call 'numpy.import_array()' after cimporting numpy)\n"
+        '  File "cupy/_core/core.pyx", line 1, in init cupy._core.core',
+        source="lllyasviel/Fooocus#4150",
+        after=("numpy-1-module",),
+    ),
+    Check(
+        "numpy-too-new",
+        "this CuPy was written for an older NumPy",
+        "CuPy uses a name that the installed NumPy has removed. CuPy 13.2 is the first one for "
+        "NumPy 2.",
+        (
+            "Upgrade CuPy: {upgrade}.",
+            "Where CuPy must stay as it is, install the NumPy of its time: `{pip} install "
+            '"numpy<2"`,'
+            ' or `"numpy<1.24"` for CuPy 11 and earlier.',
+        ),
+        says=(
+            "np.{name}` was removed in the NumPy 2.0 release",
+            "module 'numpy' has no attribute '",
+            "cannot import name '{name}' from 'numpy",
+        ),
+        needs=("cupy/__init__.py", "cupy\\__init__.py", "cupy/_core", "cupy\\_core", "cupy/core"),
+        example="AttributeError: `np.float_` was removed in the NumPy 2.0 release. Use "
+        "`np.float64` "
+        'instead.\n  File "/venv/lib/python3.12/site-packages/cupy/__init__.py", line 286',
+        after=("numpy-incomplete",),
+        source="made with pip",
+    ),
+    Check(
+        "numpy-incomplete",
+        "NumPy's files are missing",
+        "Python finds a folder `numpy` without NumPy in it: it was removed in part.",
+        ("Install it again: `{pip} install --force-reinstall numpy`.",),
+        says=(
+            "module 'numpy' has no attribute '__version__'",
+            "module 'numpy' has no attribute 'ndarray'",
+            "module 'numpy' has no attribute 'dtype'",
+        ),
+        unless=_SHADOW,
+        example="AttributeError: module 'numpy' has no attribute '__version__'",
+        source="made with pip",
+    ),
+    Check(
+        "numpy-abi",
+        "an extension module was compiled for another NumPy",
+        "NumPy's types have other sizes than those that an extension module was compiled with. "
+        "The last frames of the traceback name its package, which is often not CuPy.",
+        (
+            "Upgrade that package, or install it again: `{pip} install --upgrade "
+            "--force-reinstall PACKAGE`.",
+            "If it has no release for {numpy}, install the NumPy that it was built for.",
+        ),
+        says=(
+            "numpy.dtype size changed",
+            "numpy.ndarray size changed",
+            "numpy.ufunc size changed",
+        ),
+        example="ValueError: numpy.dtype size changed, may indicate binary incompatibility. "
+        "Expected 96 from C header, got 88 from PyObject",
+        source="explosion/spaCy#13875",
+    ),
+    Check(
+        "numpy-bounds",
+        "NumPy is not one that this CuPy asks for",
+        "The metadata of this CuPy asks for another NumPy than the one that is installed.",
+        ('Install a NumPy that it asks for: `{pip} install "{unmet}"`.',),
+        says=("requires numpy{*}but you have numpy",),
+        needs=("cupy-cuda", "cupy 1"),
+        example="cupy-cuda12x 14.2.0 requires numpy<2.6,>=2.0, but you have numpy 1.26.4 which is "
+        "incompatible.",
+        shows=lambda case: bool(case.machine.unmet),
+        source="made with pip",
+        after=("numpy-too-old", "numpy-too-new", "numpy-1-module"),
+    ),
+    Check(
+        "dependency",
+        "a package that CuPy needs is not installed",
+        "There is no module {module}. CuPy was installed without its dependencies (`--no-deps`), "
+        "or they were removed.",
+        ("Install what it needs: `{pip} install {package}`.",),
+        says=(
+            "No module named '{module}'",
+            "cannot import name 'pathfinder' from '{module}'",
+        ),
+        needs=("cupy",),
+        details=_dependency,
+        example="ModuleNotFoundError: No module named 'fastrlock'\n"
+        '  File "/venv/lib/python3.12/site-packages/cupy/__init__.py", line 17',
+        source="made with pip",
+        given=lambda machine: not machine.frozen,
+    ),
+    Check(
+        "pytest",
+        "CuPy 14.1.0 needs pytest",
+        "`cupy.testing` of CuPy 14.1.0 imports pytest, which is no requirement of CuPy.",
+        ("Upgrade to CuPy 14.1.1 or later: {upgrade}.", "Or `{pip} install pytest`."),
+        says=("No module named 'pytest'",),
+        needs=("cupy/testing", "cupy\\testing"),
+        example="ModuleNotFoundError: No module named 'pytest'\n"
+        '  File "/venv/lib/python3.14/site-packages/cupy/testing/_random.py", line 11',
+        source="cupy/cupy#9963",
+    ),
+    Check(
+        "second-import",
+        "a second import of CuPy, after one that failed",
+        "An earlier `import cupy` failed in this process, and left parts of CuPy behind. Only the "
+        "first failure tells what is wrong.",
+        (
+            'Restart Python, and look at the first traceback: `python -c "import cupy"`, or '
+            "`cupy-compat doctor`.",
+        ),
+        says=(
+            "partially initialized module 'cupy' has no attribute '_util'",
+            "partially initialized module 'cupy' from {*} has no attribute '_util'",
+        ),
+        example="AttributeError: partially initialized module 'cupy' has no attribute '_util' "
+        "(most likely due to a circular import)",
+        source="rapidsai/cuxfilter#533",
+        after=("*",),
+    ),
+    Check(
+        "implicit-conversion",
+        "a CuPy array is used where NumPy's is needed",
+        "CuPy's arrays lie in the GPU's memory, and CuPy does not copy them to the host unasked. "
+        "This is a matter of the program, not of the installation.",
+        ("Convert explicitly: `array.get()` or `cupy.asnumpy(array)`.",),
+        says=("Implicit conversion to a NumPy array is not allowed",),
+        example="TypeError: Implicit conversion to a NumPy array is not allowed. Please use "
+        "`.get()` to construct a NumPy array explicitly.",
+        source="MouseLand/pykilosort#67",
+    ),
+    Check(
+        "numpy-argument",
+        "an array of NumPy or PyTorch is passed to CuPy",
+        "CuPy's functions take CuPy's arrays. This is a matter of the program, not of the "
+        "installation.",
+        ("Convert explicitly: `cupy.asarray(array)`.",),
+        says=(
+            "Unsupported type <class 'numpy.ndarray'>",
+            "Unsupported type <class 'torch.Tensor'>",
+        ),
+        example="TypeError: Unsupported type <class 'numpy.ndarray'>",
+        source="read in CuPy",
+    ),
+    Check(
+        "rmm-allocator",
+        "RMM's allocator for CuPy has moved",
+        "The code was written for an older RMM (RAPIDS).",
+        ("Use `from rmm.allocators.cupy import rmm_cupy_allocator`.",),
+        says=(
+            "module 'rmm' has no attribute 'rmm_cupy_allocator'",
+            "cannot import name 'rmm_cupy_allocator' from 'rmm'",
+        ),
+        example="AttributeError: module 'rmm' has no attribute 'rmm_cupy_allocator'",
+        source="read in RMM",
+    ),
+)

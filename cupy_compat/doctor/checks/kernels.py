@@ -1,0 +1,476 @@
+"""CuPy compiles a kernel, or loads one: the compiler, its headers, the architecture, the cache."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ..machine import Machine
+from ._check import Check, Details
+
+_HEADERS = re.compile(
+    r"(vector_types|cuda_fp16|cuda_bf16|cuda_fp8|cuda_runtime|cuda_runtime_api|crt/\w+)\.h$"
+)
+_PARTS = re.compile(
+    r"(thrust|cub|cuda|nv|cooperative_groups|cute|cutlass)/|(curand|cooperative|mma|cufft|cublas)\w*\.h"
+)
+
+
+def _header(*kinds: str) -> Details:
+    def details(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+        name = words["header"]
+        if _HEADERS.match(name):
+            kind = "runtime"
+        elif name.startswith("cupy/"):
+            kind = "cupy"
+        else:
+            kind = "cuda" if _PARTS.match(name) else "host"
+        return {"header": name} if kind in kinds else None
+
+    return details
+
+
+_OPEN = (
+    'cannot open source file "{/header}"',
+    'could not open source file "{/header}"',
+)
+
+KERNELS = (
+    Check(
+        "hiprtc-headers",
+        "HIPRTC does not find standard headers",
+        "ROCm's compiler for kernels finds no C headers such as `{header}`. CuPy and this version "
+        "of ROCm do not fit together; it is no fault of the program.",
+        (
+            "Use the CuPy for this ROCm: upgrade CuPy, or build the newest one with ROCM_HOME set.",
+            "Else report it to CuPy with the versions of ROCm and CuPy.",
+        ),
+        says=("fatal error: '{header}' file not found",),
+        needs=("hiprtc", "comgr", "hip_runtime"),
+        example="/opt/rocm/include/hip/hip_runtime.h:1:10: fatal error: 'stddef.h' file not found",
+        source="cupy/cupy#9718",
+        group="compile",
+    ),
+    Check(
+        "rocm-device-library",
+        "ROCm's compiler does not find its device libraries",
+        "The compiler needs ROCm's device libraries, and does not find them.",
+        (
+            "Install the package rocm-device-libs, and set ROCM_PATH (or ROCM_HOME) to the folder "
+            "of ROCm.",
+        ),
+        says=("cannot find ROCm device library",),
+        example="clang: error: cannot find ROCm device library; provide its path via '--rocm-path'",
+        source="read in clang",
+        printed=True,
+        group="compile",
+    ),
+    Check(
+        "hip-architecture",
+        "this CuPy, or ROCm, was not built for this AMD GPU",
+        "The GPU code at hand is for other architectures than this GPU's (`rocminfo | grep gfx` "
+        "shows it).",
+        (
+            "Build CuPy with HCC_AMDGPU_TARGET set to this GPU's architecture (`gfx90a`, say).",
+            "For a GPU that ROCm does not support but a near relative of which it does, "
+            "HSA_OVERRIDE_GFX_VERSION may help.",
+        ),
+        says=(
+            "hipErrorNoBinaryForGpu",
+            "unsupported HIP gpu architecture",
+            "invalid target ID 'gfx",
+            "hipErrorInvalidDeviceFunction",
+            "offload-arch{*}gfx{*}error",
+        ),
+        example="hipErrorNoBinaryForGpu: Unable to find code object for all current devices!",
+        source="pytorch/pytorch#53738",
+        printed=True,
+    ),
+    Check(
+        "hiprtc",
+        "HIPRTC did not compile a kernel",
+        "ROCm's compiler for kernels rejects the source; its messages follow the exception.",
+        (
+            "Use the CuPy for this ROCm: upgrade CuPy, or build the newest one with ROCM_HOME set.",
+            "If the messages name a kernel of your own, correct it: HIPRTC differs from NVRTC.",
+        ),
+        says=("HIPRTC_ERROR_{name}", "HIPRTC_ERROR "),
+        example="cupy_backends.cuda.libs.nvrtc.NVRTCError: HIPRTC_ERROR_COMPILATION (6)",
+        source="cupy/cupy#9718",
+        after=("compile", "hip-architecture"),
+    ),
+    Check(
+        "mixed-nvrtc",
+        "NVRTC does not find its builtins",
+        "NVRTC consists of two libraries, which must be of the same version. The second one, "
+        "nvrtc-builtins, is missing, or another NVRTC was loaded: wheels of PyTorch and of NVIDIA "
+        "bring their own.",
+        (
+            "Take the folders of other CUDAs out of LD_LIBRARY_PATH (on Windows, PATH), and "
+            "install the toolkit whole: {toolkit}.",
+            "If PyTorch is there, use the same version of CUDA for both.",
+        ),
+        says=(
+            "failed to open {*}nvrtc-builtins",
+            "nvrtc: error: failed to load builtins",
+        ),
+        example="cupy.cuda.compiler.CompileException: nvrtc: error: failed to open "
+        "libnvrtc-builtins.so.12.9.",
+        source="cupy/cupy#4396",
+        group="compile",
+    ),
+    Check(
+        "builtins",
+        "NVRTC fails on its builtins",
+        "NVRTC could not load its second library, nvrtc-builtins: it is missing, or of another "
+        "version.",
+        ("Install the CUDA toolkit whole, and use one version of it.",),
+        says=("NVRTC_ERROR_BUILTIN_OPERATION_FAILURE", "NVRTC_ERROR unknown (7)"),
+        example="cupy_backends.cuda.libs.nvrtc.NVRTCError: NVRTC_ERROR_BUILTIN_OPERATION_FAILURE "
+        "(7)",
+        source="NVIDIA/cutile-python#57",
+        after=("compile",),
+    ),
+    Check(
+        "architecture",
+        "the CUDA compiler does not know the architecture of this GPU",
+        "The GPU is newer than the NVRTC or nvcc that was used, or so old that they have dropped "
+        "it.",
+        (
+            "For a newer GPU, upgrade CUDA and CuPy: {toolkit} (an RTX 50 needs CUDA 12.8 or "
+            "later).",
+            "For an older GPU, use a CUDA that still supports it, and the CuPy for that CUDA: "
+            "CUDA 13 dropped the GPUs before Turing, CUDA 12 those before Maxwell.",
+        ),
+        says=(
+            "invalid value for --gpu-architecture",
+            "is not defined for option 'gpu-name'",
+            "Unsupported gpu architecture '",
+            "is not defined for option 'gpu-architecture'",
+        ),
+        example="cupy.cuda.compiler.CompileException: nvrtc: error: invalid value for "
+        "--gpu-architecture (-arch)",
+        source="cupy/cupy#9475",
+        after=("build-architecture",),
+        group="compile",
+    ),
+    Check(
+        "option",
+        "NVRTC rejects an option",
+        "Most often it is the GPU's architecture: the GPU is newer than this NVRTC, or so old "
+        "that this NVRTC has dropped it. An option that the program passes is the other "
+        "possibility.",
+        (
+            "For a newer GPU, upgrade CUDA and CuPy: {toolkit}.",
+            "For an older GPU, use an older CUDA, and the CuPy for it.",
+        ),
+        says=("NVRTC_ERROR_INVALID_OPTION",),
+        example="cupy_backends.cuda.libs.nvrtc.NVRTCError: NVRTC_ERROR_INVALID_OPTION (5)",
+        source="cupy/cupy#9475",
+        after=("compile",),
+    ),
+    Check(
+        "no-binary",
+        "a kernel was not compiled for this GPU",
+        "The GPU is newer than the CUDA toolkit that compiled the kernel (an RTX 50, which is "
+        "Blackwell, needs CUDA 12.8 or later), or older than it supports.",
+        (
+            "For a newer GPU, use a newer CUDA and a CuPy for it: remove this CuPy, then install "
+            '`"cupy-cuda12x[ctk]"` or `"cupy-cuda13x[ctk]"`.',
+            "Then remove the old kernels, in `~/.cupy/kernel_cache`.",
+            "For an older GPU, use an older CUDA, and the CuPy for it.",
+        ),
+        says=(
+            "CUDA_ERROR_NO_BINARY_FOR_GPU",
+            "cudaErrorNoKernelImageForDevice",
+            "no kernel image is available for execution on the device",
+        ),
+        given=lambda machine: not machine.rocm,
+        example="cupy_backends.cuda.api.driver.CUDADriverError: CUDA_ERROR_NO_BINARY_FOR_GPU: no "
+        "kernel image is available for execution on the device",
+        source="cupy/cupy#9106",
+    ),
+    Check(
+        "invalid-image",
+        "the driver rejects a compiled kernel",
+        "The kernel was compiled for another GPU, or by a CUDA that is newer than the driver: the "
+        "GPU is newer than this CuPy and its NVRTC know, or PyTorch's newer NVRTC was loaded. A "
+        "damaged file in the kernel cache is possible too.",
+        (
+            "Upgrade CuPy: {upgrade}.",
+            "Remove the old kernels, in `~/.cupy/kernel_cache`.",
+            "If another package brings a newer CUDA than the driver supports (`nvidia-smi`), "
+            "upgrade the driver, or use one version of CUDA for both.",
+        ),
+        says=(
+            "CUDA_ERROR_INVALID_SOURCE",
+            "CUDA_ERROR_INVALID_IMAGE",
+            "cudaErrorInvalidKernelImage",
+            "device kernel image is invalid",
+        ),
+        example="cupy_backends.cuda.api.driver.CUDADriverError: CUDA_ERROR_INVALID_SOURCE: device "
+        "kernel image is invalid",
+        source="cupy/cupy#8045",
+    ),
+    Check(
+        "newer-toolkit",
+        "the CUDA toolkit is newer than the driver",
+        "The toolkit compiled a kernel to PTX that the driver does not know yet.",
+        (
+            "Upgrade the NVIDIA driver.",
+            "Or use a toolkit that is not newer than what the driver supports (`nvidia-smi` shows "
+            "it), and the CuPy for it. On a Jetson, use the CUDA of its JetPack.",
+        ),
+        says=(
+            "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+            "cudaErrorUnsupportedPtxVersion",
+            "the provided PTX was compiled with an unsupported toolchain",
+        ),
+        example="cupy_backends.cuda.api.driver.CUDADriverError: "
+        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided PTX was compiled with an unsupported "
+        "toolchain.",
+        source="cupy/cupy#6875",
+    ),
+    Check(
+        "invalid-ptx",
+        "the driver cannot compile a kernel's PTX",
+        "The PTX asks for what this driver or this GPU does not have: the toolkit is newer than "
+        "the driver, or the kernel was written for newer GPUs.",
+        (
+            "Upgrade the NVIDIA driver, or use an older toolkit.",
+            "If it is a kernel of your own, check which GPUs its instructions need.",
+        ),
+        says=("CUDA_ERROR_INVALID_PTX", "cudaErrorInvalidPtx"),
+        example="cupy_backends.cuda.api.driver.CUDADriverError: CUDA_ERROR_INVALID_PTX: a PTX JIT "
+        "compilation failed",
+        source="read in CUDA",
+    ),
+    Check(
+        "toolkit-headers",
+        "the headers of the CUDA toolkit are not found",
+        "CuPy compiles kernels with headers of the toolkit, and finds no toolkit.",
+        (
+            "Install them as wheels (CuPy 14): {toolkit}.",
+            "Or install the CUDA toolkit, and set CUDA_PATH to its folder.",
+        ),
+        says=("Failed to find CUDA headers", "Failed to auto-detect CUDA root directory"),
+        example="RuntimeError: Failed to find CUDA headers. Please install CUDA toolkit headers",
+        source="made with pip",
+        group="compile",
+    ),
+    Check(
+        "runtime-headers",
+        "headers of the CUDA runtime are missing",
+        "NVRTC does not find `{header}`. Since CUDA 12.2 the headers for half-precision numbers "
+        "need those of the CUDA runtime, and wheels of NVRTC alone do not contain them.",
+        (
+            "With CuPy 14: {toolkit}.",
+            "With CuPy 13 and wheels of CUDA 12: `{pip} install "
+            '"nvidia-cuda-runtime-cu12==12.X.*"`, '
+            "with the X of the installed NVRTC.",
+            "With a toolkit of the system: set CUDA_PATH to its folder.",
+        ),
+        says=_OPEN,
+        details=_header("runtime"),
+        example='cuda_fp16.h(129): catastrophic error: cannot open source file "vector_types.h"',
+        source="cupy/cupy#8466",
+        group="compile",
+    ),
+    Check(
+        "cuda-headers",
+        "a kernel includes a header of CUDA that NVRTC does not find",
+        "NVRTC finds headers only in the folders that it is given, and `{header}` is in none.",
+        (
+            'Pass the folder of CUDA\'s headers: `options=("-I/usr/local/cuda/include",)`, or set '
+            "CUDA_PATH.",
+            'Some of these headers need host headers as well: then use `backend="nvcc"`.',
+        ),
+        says=_OPEN,
+        details=_header("cuda"),
+        example='k.cu(2): catastrophic error: cannot open source file "thrust/count.h"',
+        source="cupy/cupy#4321",
+        group="compile",
+    ),
+    Check(
+        "host-headers",
+        "a kernel includes a header of the host's compiler",
+        "NVRTC compiles code for the GPU alone and has no standard headers of C or C++ such as "
+        "`{header}`.",
+        (
+            "Remove the `#include`; NVRTC knows CUDA's mathematical functions without it.",
+            'Where a CUDA header includes it, use `backend="nvcc"`, or `cuda/std/...` headers.',
+        ),
+        says=_OPEN,
+        details=_header("host"),
+        example='util_type.cuh(36): catastrophic error: cannot open source file "iostream"',
+        source="cupy/cupy#7743",
+        group="compile",
+    ),
+    Check(
+        "mixed-headers",
+        "headers of one CUDA meet the compiler of another",
+        "The error is in a header that belongs to CUDA or CuPy, not in the program's kernel. "
+        "NVRTC compiles headers of another version than its own: of an older or newer toolkit "
+        "that CUDA_PATH, `nvcc` on PATH, or another package brings in.",
+        (
+            "Unset CUDA_PATH, take `nvcc` of another CUDA off PATH, and remove `nvidia-...` "
+            "packages of other versions, so that one CUDA is left.",
+            "Install the headers that fit: {toolkit}.",
+            "Upgrade CuPy: newer versions know newer CUDAs.",
+        ),
+        says=(
+            "/_cccl/{*}: error: ",
+            "\\_cccl\\{*}: error: ",
+            "cuda_fp16.h{*}: error: ",
+            "cuda_fp8.h{*}: error: ",
+            "cuda_bf16.h{*}: error: ",
+            "cuda_fp16.hpp{*}: error: ",
+            "cuda_fp8.hpp{*}: error: ",
+            "cuda_bf16.hpp{*}: error: ",
+            "cooperative_groups{*}: error: ",
+            "libcudacxx{*}: error: ",
+            "carray.cuh{*}: error: ",
+            "complex/complex.h{*}: error: ",
+            "vector_types.h{*}: error: ",
+            'in the compilation of "cupy_jitify_exercise"',
+        ),
+        unless=("cannot open source file", "could not open source file"),
+        example="/venv/cupy/_core/include/cupy/_cccl/libcudacxx/cuda/std/storage.h(137): error: "
+        'incomplete type "__nv_fp8_e8m0" is not allowed',
+        source="cupy/cupy#9962",
+        group="compile",
+    ),
+    Check(
+        "kernel-source",
+        "a kernel of the program does not compile",
+        "The error is in the kernel's own source. The program or library that wrote it must be "
+        "corrected; CuPy and CUDA work. A Python object printed into the source (`None`, "
+        "`tensor`) is a frequent reason.",
+        (
+            "Look at the line that the message names; with CUPY_DUMP_CUDA_SOURCE_ON_ERROR=1 CuPy "
+            "prints the source.",
+        ),
+        says=(".cu({line}): error: ", ".cu({line}): catastrophic error: #error"),
+        unless=("cannot open source file", "could not open source file"),
+        example='/tmp/tmpx/3b7c.cubin.cu(16): error: identifier "tensor" is undefined',
+        source="cupy/cupy#5294",
+        after=("mixed-headers", "runtime-headers", "build"),
+        group="compile",
+    ),
+    Check(
+        "compilation",
+        "a kernel does not compile",
+        "NVRTC rejects a kernel. Its own messages follow the exception, and tell whether the "
+        "kernel or the headers of CUDA are at fault.",
+        ("Read the first message with `error:` after it, and give the doctor the whole output.",),
+        says=("NVRTC_ERROR_COMPILATION", "JitifyException: Runtime compilation failed"),
+        example="cupy.cuda.nvrtc.NVRTCError: NVRTC_ERROR_COMPILATION (6)",
+        source="cupy/cupy#2100",
+        after=("*",),
+    ),
+    Check(
+        "kernel-name",
+        "a compiled module has no kernel of that name",
+        "The C++ compiler changes the names of kernels, so that the plain name is not found.",
+        (
+            'Declare the kernel `extern "C" __global__`, or give `name_expressions` to '
+            "`cupy.RawModule`; see that the name is spelled right.",
+        ),
+        says=("CUDA_ERROR_NOT_FOUND", "cudaErrorSymbolNotFound", "hipErrorNotFound"),
+        example="CUDADriverError: CUDA_ERROR_NOT_FOUND: named symbol not found",
+        source="cupy/cupy#7661",
+    ),
+    Check(
+        "no-nvcc",
+        "a kernel needs nvcc, and there is none",
+        "The program compiles a kernel by the CUDA compiler nvcc, which CuPy does not find. "
+        "CuPy's wheels and `[ctk]` do not contain it.",
+        (
+            "Install the CUDA toolkit, with nvcc, and put its `bin` on PATH, or set NVCC to its "
+            "path.",
+            'Or let the program use `backend="nvrtc"`, which needs no nvcc.',
+        ),
+        says=(
+            "'NoneType' object has no attribute 'split'",
+            "No such file or directory: 'nvcc",
+            "nvcc: not found",
+            "nvcc: command not found",
+        ),
+        needs=(
+            "compile_using_nvcc",
+            "nvcc_path",
+            "backend='nvcc'",
+            "_compile_with_cache",
+            "cupy/cuda/compiler.py",
+        ),
+        example="AttributeError: 'NoneType' object has no attribute 'split'\n    cmd = "
+        "[nvcc_path.split()]",
+        source="cupy/cupy#4455",
+        group="compile",
+    ),
+    Check(
+        "cache-race",
+        "several processes use one kernel cache on Windows",
+        "Windows refuses to open a file that another process is replacing. Several processes "
+        "compiled the same kernel at the same time.",
+        (
+            "Run the program again: the kernels are compiled now.",
+            "Give each process its own folder: set CUPY_CACHE_DIR before it imports CuPy.",
+            "Upgrade CuPy: newer versions cope with it.",
+        ),
+        says=(
+            "PermissionError: [Errno 13] Permission denied: '{*}kernel_cache\\",
+            "PermissionError: [WinError 5] {*}kernel_cache",
+            "PermissionError: [WinError 32] {*}kernel_cache",
+        ),
+        example="PermissionError: [Errno 13] Permission denied: "
+        "'C:\\\\Users\\\\u\\\\.cupy\\\\kernel_cache\\\\c3d8f3.cubin'",
+        source="cupy/cupy#10271",
+    ),
+    Check(
+        "jitify-cache",
+        "CuPy 13.0 makes an invalid file name on Windows",
+        "CuPy 13.0 puts `<unknown>` into the name of a cache file, which Windows does not allow.",
+        ("Upgrade to a later CuPy: {upgrade}.",),
+        says=("[WinError 123]{*}jitify_cache",),
+        example="OSError: [WinError 123] The filename is incorrect: "
+        "'C:\\\\Users\\\\u/.cupy/jitify_cache/jitify_<unknown>_200200.json'",
+        source="cupy/cupy#8218",
+    ),
+    Check(
+        "cache-full",
+        "there is no room for CuPy's compiled kernels",
+        "The disk, or your quota on it, is full. CuPy keeps compiled kernels in `~/.cupy`, or "
+        "where CUPY_CACHE_DIR says.",
+        ("Remove old kernels, or set CUPY_CACHE_DIR to a folder on another disk.",),
+        says=("[Errno 122] {*}", "[Errno 28] {*}", "Disk quota exceeded"),
+        needs=("kernel_cache", "_compiler_cache", ".cupy/", ".cupy\\"),
+        example="OSError: [Errno 122] Disk quota exceeded: '/home/u/.cupy/kernel_cache/tmpx'",
+        source="DiamondLightSource/httomo#243",
+    ),
+    Check(
+        "cache",
+        "CuPy cannot write its folder for compiled kernels",
+        "{cache} cannot be made or written. CuPy 14 makes it while it is imported, CuPy 13 when "
+        "it compiles the first kernel.",
+        (
+            "Set CUPY_CACHE_DIR to a folder that can be written: `export "
+            "CUPY_CACHE_DIR=/tmp/cupy-cache`.",
+        ),
+        says=(
+            "PermissionError: [Errno 13] ",
+            "PermissionError: [Errno 1] ",
+            "FileExistsError: [Errno 17] ",
+            "NotADirectoryError: [Errno 20] ",
+            "OSError: [Errno 30] ",
+            "FileNotFoundError: [Errno 2] {*}cache",
+            "PermissionError: [WinError 5] ",
+        ),
+        needs=("_compiler_cache.py", "kernel_cache", "/.cupy'"),
+        example="PermissionError: [Errno 13] Permission denied: '/home/u/.cupy'\n"
+        '  File "/venv/cupy/cuda/_compiler_cache.py", line 96, in __init__',
+        source="NixOS/nixpkgs#551032",
+        shows=lambda case: case.machine.cache.get("writable") is False,
+        after=("cache-race",),
+    ),
+)

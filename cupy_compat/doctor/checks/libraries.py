@@ -1,0 +1,516 @@
+"""The libraries that CuPy loads, of CUDA, ROCm, the driver and C++: missing, or other versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ..machine import Machine
+from ._check import Check, Details
+
+#: Whose symbol it is, by how it begins.
+_LIBRARIES = (
+    (re.compile(r"_*nvJitLink", re.I), "nvJitLink"),
+    (re.compile(r"cublasLt"), "cuBLASLt"),
+    (re.compile(r"cublas"), "cuBLAS"),
+    (re.compile(r"cusparseLt"), "cuSPARSELt"),
+    (re.compile(r"cusparse"), "cuSPARSE"),
+    (re.compile(r"cusolver"), "cuSOLVER"),
+    (re.compile(r"cufft"), "cuFFT"),
+    (re.compile(r"curand"), "cuRAND"),
+    (re.compile(r"cudnn"), "cuDNN"),
+    (re.compile(r"cutensor"), "cuTENSOR"),
+    (re.compile(r"p?nccl"), "NCCL"),
+    (re.compile(r"nvrtc"), "NVRTC"),
+    (re.compile(r"_*cuda[A-Z]"), "the CUDA runtime"),
+    (re.compile(r"cu[A-Z]"), "the driver"),
+    (re.compile(r"_Z\d*hip|_*hip|roc(blas|rand|fft|solver|sparse|tx)|rccl", re.I), "ROCm"),
+)
+_NEWER = (
+    "Run the program without LD_LIBRARY_PATH, or take the folders of other CUDAs out of it.",
+    "If PyTorch or another package brings its own CUDA, import it before CuPy, and use the same "
+    "version of CUDA for both.",
+)
+_MISSING = (
+    "CuPy does not find {library}. Its wheels contain no CUDA toolkit, and each wheel needs the "
+    "major version of CUDA in its own name."
+)
+_SYMBOLS = (
+    "undefined symbol: {symbol}",
+    "symbol {symbol}{*} not defined in file {file} with link time",
+)
+
+
+def _owner(*names: str) -> Details:
+    def details(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+        found = next((name for start, name in _LIBRARIES if start.match(words["symbol"])), None)
+        known = found is not None and (not names or found in names)
+        return {"library": str(found)} if known else None
+
+    return details
+
+
+_OTHERS = tuple(name for _, name in _LIBRARIES if name not in ("nvJitLink", "the driver", "ROCm"))
+_CUDA = re.compile(
+    r"lib(cudart|cublas|cublasLt|cufft|cufftw|curand|cusolver|cusolverMg|cusparse|nvrtc|nvJitLink|nvToolsExt)$"
+)
+_HIP = re.compile(r"lib(amdhip64|hiprtc|roc\w+|hip\w+|rccl|hsa-runtime64|amd_comgr)$")
+_OPTIONAL = {
+    "libcutensor": "cuTENSOR",
+    "libnccl": "NCCL",
+    "libcudnn": "cuDNN",
+    "libcusparseLt": "cuSPARSELt",
+}
+
+
+def _named(pattern: re.Pattern[str]) -> Details:
+    def details(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+        name = words["file"].partition(".so")[0]
+        return {"library": words["file"]} if pattern.match(name) else None
+
+    return details
+
+
+def _optional(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    name = _OPTIONAL.get(words["file"].partition(".so")[0])
+    return {"library": name} if name else None
+
+
+_ABSENT = ("{file}: cannot open shared object file",)
+_PROCEDURE = (
+    "The specified procedure could not be found",
+    "Die angegebene Prozedur wurde nicht gefunden",
+    "La procédure spécifiée est introuvable",
+    "No se encontró el proceso especificado",
+    "No se puede encontrar el procedimiento especificado",
+    "Impossibile trovare la procedura specificata",
+    "Não foi possível encontrar o procedimento especificado",
+    "Не найдена указанная процедура",
+    "找不到指定的程序",
+    "指定されたプロシージャが見つかりません",
+    "지정된 프로시저를 찾을 수 없습니다",
+    "Nie można odnaleźć określonej procedury",
+    "Belirtilen yordam bulunamadı",
+    "Kan opgegeven procedure niet vinden",
+)
+_MODULE = (
+    "The specified module could not be found",
+    "Das angegebene Modul wurde nicht gefunden",
+    "Le module spécifié est introuvable",
+    "No se puede encontrar el módulo especificado",
+    "Impossibile trovare il modulo specificato",
+    "Não foi possível encontrar o módulo especificado",
+    "Не найден указанный модуль",
+    "找不到指定的模块",
+    "找不到指定的模組",
+    "指定されたモジュールが見つかりません",
+    "지정된 모듈을 찾을 수 없습니다",
+    "Nie można odnaleźć określonego modułu",
+    "Belirtilen modül bulunamadı",
+    "Kan opgegeven module niet vinden",
+)
+
+
+def _dll(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"DLL load failed{{*}}{text}" for text in texts)
+
+
+LIBRARIES = (
+    Check(
+        "nvjitlink",
+        "nvJitLink is of another version than cuSPARSE or cuSOLVER",
+        "cuSPARSE and cuSOLVER of CUDA 12 and later need an nvJitLink that is at least as new as "
+        "they are. An older one was found first.",
+        (
+            "Upgrade nvJitLink, if CUDA comes from wheels: `{pip} install --upgrade {nvjitlink}`.",
+            "Run the program without LD_LIBRARY_PATH, or take the folders of older CUDAs out of "
+            "it.",
+        ),
+        says=_SYMBOLS,
+        details=lambda machine, words: (
+            {"nvjitlink": "nvidia-nvjitlink" + ("-cu12" if "_12_" in words["symbol"] else "")}
+            if _owner("nvJitLink")(machine, words)
+            else None
+        ),
+        example="ImportError: /venv/nvidia/cusparse/lib/libcusparse.so.12: undefined symbol: "
+        "__nvJitLinkGetErrorLogSize_12_9, version libnvJitLink.so.12",
+        source="rapidsai/cuml#7794",
+        group="mixed",
+    ),
+    Check(
+        "torch-library",
+        "PyTorch meets an older library than its own",
+        "PyTorch needs a newer version of {library} than the one that was loaded. An older one "
+        "came first: by importing CuPy before PyTorch, by LD_LIBRARY_PATH, or by two installed "
+        "versions.",
+        (
+            "Import torch before CuPy.",
+            "Run the program without LD_LIBRARY_PATH, or take the folders of older CUDAs out of "
+            "it.",
+            "Use the same version of CUDA for PyTorch and CuPy, and install each `nvidia-...` "
+            "package for one CUDA only.",
+        ),
+        says=("libtorch{*}undefined symbol: {symbol}", "/torch/lib/{*}undefined symbol: {symbol}"),
+        details=_owner(*_OTHERS),
+        example="ImportError: /venv/torch/lib/libtorch_cuda.so: undefined symbol: "
+        "cudaGraphInstantiateWithFlags, version libcudart.so.11.0",
+        source="cupy/cupy#7506",
+        group="mixed",
+    ),
+    Check(
+        "old-driver-library",
+        "the NVIDIA driver is older than CuPy's CUDA",
+        "CuPy asks the driver's library for `{symbol}`, which this driver does not have yet.",
+        (
+            "Upgrade the NVIDIA driver.",
+            "Or install a CuPy for an older CUDA; `nvidia-smi` shows the newest that the driver "
+            "supports.",
+        ),
+        says=_SYMBOLS,
+        details=_owner("the driver"),
+        example="ImportError: /venv/cupy_backends/cuda/api/driver.cpython-38-x86_64-linux-gnu.so: "
+        "undefined symbol: cuDevicePrimaryCtxRelease_v2",
+        source="cupy/cupy#3827",
+        group="mixed",
+    ),
+    Check(
+        "rocm-version",
+        "this CuPy was built for another ROCm",
+        "CuPy, or one of ROCm's libraries, asks for `{symbol}`, which the installed ROCm does not "
+        "have. Each build of CuPy fits one version of ROCm.",
+        (
+            "Install the ROCm that this CuPy was built for; the wheel's name tells it.",
+            "Or {rocm_install}.",
+            "Make sure that LD_LIBRARY_PATH names one ROCm only.",
+        ),
+        says=(*_SYMBOLS, "undefined symbol: {symbol}, version hip_"),
+        details=lambda machine, words: (
+            {
+                "rocm_install": "install a CuPy for the installed ROCm: a wheel (`cupy-rocm-7-0` "
+                "for ROCm 7.0), or your own build with ROCM_HOME set"
+            }
+            if _owner("ROCm")(machine, words)
+            else None
+        ),
+        example="ImportError: "
+        "/venv/cupy_backends/cuda/api/runtime.cpython-38-x86_64-linux-gnu.so: undefined symbol: "
+        "_Z22hipCreateSurfaceObjectPyPK15hipResourceDesc, version hip_4.2",
+        source="cupy/cupy#7358",
+        group="mixed",
+    ),
+    Check(
+        "mixed-libraries",
+        "another version of a CUDA library is loaded than was linked",
+        "The {library} that was loaded does not have `{symbol}`, which the version that CuPy or "
+        "another library was linked with has. It comes from an older (or newer) CUDA: from the "
+        "system's toolkit, LD_LIBRARY_PATH, PyTorch, or another `nvidia-...` package.",
+        (
+            *_NEWER,
+            "Install the newest release of that major version of CUDA: {toolkit}.",
+        ),
+        says=_SYMBOLS,
+        details=_owner(*_OTHERS),
+        unless=("/torch/lib/", "libtorch"),
+        example="ImportError: "
+        "/venv/cupy_backends/cuda/libs/cusparse.cpython-36m-x86_64-linux-gnu.so: symbol "
+        "cusparseDenseToSparse_convert version libcusparse.so.11 not defined in file "
+        "libcusparse.so.11 with link time reference",
+        source="cupy/cupy#5313",
+        group="mixed",
+    ),
+    Check(
+        "libstdcxx",
+        "the C++ library is missing or too old",
+        "CuPy's extension modules were compiled with a newer libstdc++ than the one that was "
+        "loaded, or none was.",
+        (
+            "Install a newer libstdc++ (`apt install libstdc++6`, or `conda install -c "
+            "conda-forge libstdcxx-ng`).",
+            "Make sure that LD_LIBRARY_PATH and LD_PRELOAD bring no older one.",
+        ),
+        says=(
+            "undefined symbol: __gxx_personality_v0",
+            "undefined symbol: _ZTVN10__cxxabiv1",
+            "version `GLIBCXX_{version}' not found",
+            "version `CXXABI_{version}' not found",
+        ),
+        example="ImportError: /lib/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required "
+        "by /venv/cupy/_core/core.so)",
+        source="cupy/cupy#9464",
+    ),
+    Check(
+        "glibc",
+        "the system's C library is too old",
+        "The library was compiled for a newer Linux than this one: it asks for glibc {version}.",
+        (
+            "Install an older CuPy, whose wheels are for older systems; an up-to-date pip chooses "
+            "a fitting one: `{pip} install --upgrade pip`.",
+            "Or use a newer system, or a container with one.",
+        ),
+        says=("version `GLIBC_{version}' not found",),
+        needs=("cupy",),
+        example="ImportError: /lib64/libc.so.6: version `GLIBC_2.28' not found (required by "
+        "/venv/cupy/_core/core.so)",
+        source="read in manylinux",
+    ),
+    Check(
+        "static-tls",
+        "a library was loaded too late",
+        "The C library has no room left for thread-local storage, since other libraries took it.",
+        (
+            "Import CuPy first in the program.",
+            "Or load the library that the message names first: `LD_PRELOAD=/path/to/it python "
+            "...`.",
+        ),
+        says=("cannot allocate memory in static TLS block",),
+        needs=("cupy",),
+        example="ImportError: /usr/lib/aarch64-linux-gnu/libgomp.so.1: cannot allocate memory in "
+        'static TLS block\n  File "/venv/cupy/__init__.py", line 17',
+        source="read in glibc",
+    ),
+    Check(
+        "damaged",
+        "a library's file is damaged",
+        "The file is cut off or is no library: an installation was interrupted, or the disk was "
+        "full.",
+        ("Install it again: {reinstall}.",),
+        says=("file too short", "invalid ELF header", "is not a valid Win32 application"),
+        needs=("cupy",),
+        example="ImportError: /venv/cupy/_core/core.cpython-312-x86_64-linux-gnu.so: file too "
+        "short",
+        source="made with a cut file",
+    ),
+    Check(
+        "driver-library",
+        "CuPy needs the driver to be imported, and there is none",
+        "CuPy before 13 links to the NVIDIA driver's library libcuda.so.1. The machine, or the "
+        "container or the login node of a cluster, has no driver.",
+        (
+            "Run the program where a GPU is: on a compute node (`srun --gres=gpu:1`), or in a "
+            "container that was started with GPUs (`docker run --gpus all`).",
+            "If the machine has a GPU, install the NVIDIA driver.",
+            "To import CuPy without a driver, upgrade to CuPy 13 or later: {upgrade}.",
+        ),
+        says=(
+            "libcuda.so.1: cannot open shared object file",
+            "libcuda.so: cannot open shared object",
+        ),
+        example="ImportError: libcuda.so.1: cannot open shared object file: No such file or "
+        "directory",
+        source="cupy/cupy#1790",
+    ),
+    Check(
+        "nvjitlink-missing",
+        "nvJitLink is missing beside cuSPARSE or cuSOLVER of CUDA 12 or later",
+        "A cuSPARSE or cuSOLVER of CUDA 12 or later was loaded, and its nvJitLink is not found. A "
+        "CuPy for CUDA 11 loads them by mistake, since libcusolver.so.11 has the same name in "
+        "CUDA 11 and 12.",
+        (
+            "Use the CuPy for the CUDA that is installed: {install}.",
+            "Or take the folders of other CUDAs out of LD_LIBRARY_PATH.",
+            "With CUDA from wheels: `{pip} install nvidia-nvjitlink-cu12` for CUDA 12.",
+        ),
+        says=("libnvJitLink.so.{version}: cannot open shared object file",),
+        example="ImportError: libnvJitLink.so.12: cannot open shared object file: No such file or "
+        "directory",
+        source="cupy/cupy#7573",
+    ),
+    Check(
+        "nvrtc",
+        "NVRTC, which compiles CuPy's kernels, is not found (CuPy 13 and earlier)",
+        "CuPy's wheels contain no CUDA toolkit. CuPy looked for {cuda}, and found none.",
+        (
+            "{toolkit}.",
+            "Or install the CUDA toolkit, and set CUDA_PATH to its folder (on Linux, its `lib64` "
+            "must be on LD_LIBRARY_PATH or known to ldconfig).",
+        ),
+        says=("CuPy failed to load libnvrtc", "CuPy failed to load nvrtc"),
+        example="RuntimeError: CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: "
+        "cannot open shared object file: No such file or directory",
+        source="cupy/cupy#8317",
+        given=lambda machine: not machine.rocm,
+    ),
+    Check(
+        "toolkit",
+        "libraries of the CUDA toolkit are not found (CuPy 14)",
+        "CuPy's wheels contain no CUDA toolkit. CuPy looked for {cuda}, and found none. (The "
+        "message names a library of CUDA 13 first in any case.)",
+        (
+            "Install CUDA's libraries as wheels: {toolkit}.",
+            "Or install the CUDA toolkit, and set CUDA_PATH to its folder.",
+        ),
+        says=("DynamicLibNotFoundError", 'Failure finding "'),
+        example='ImportError: Failure finding "libcublasLt.so.13 or libcublasLt.so.12": No such '
+        "file",
+        source="cupy/cupy#9318",
+    ),
+    Check(
+        "library",
+        "a library of the CUDA toolkit is missing",
+        _MISSING,
+        (
+            "If the machine's CUDA is of another major version than this CuPy's: uninstall this "
+            "CuPy, then {other_wheel}.",
+            "Install the libraries: {toolkit}.",
+            "A toolkit that is installed must be found: on Linux, add its `lib64` to "
+            "LD_LIBRARY_PATH.",
+        ),
+        says=(*_ABSENT, "Could not find module '{file}"),
+        details=lambda machine, words: _library(machine, words),
+        example="ImportError: libcudart.so.11.0: cannot open shared object file: No such file or "
+        "directory",
+        source="KiseKloset/DM-VTON#17",
+        unless=("dso_loader", "tensorflow"),
+        after=("nvrtc", "toolkit", "nvjitlink-missing"),
+    ),
+    Check(
+        "rocm-library",
+        "a library of AMD's ROCm is missing",
+        "{library} is not found. This CuPy is for AMD GPUs, and its version of ROCm is not "
+        "installed, or not where the loader looks.",
+        (
+            "For an AMD GPU: install the ROCm that the wheel's name tells, and add its `lib` "
+            "folder to LD_LIBRARY_PATH.",
+            "Or install a CuPy for the installed ROCm.",
+            "For an NVIDIA GPU: remove this CuPy, and install a `cupy-cuda...` wheel.",
+        ),
+        says=_ABSENT,
+        details=_named(_HIP),
+        example="ImportError: libamdhip64.so.5: cannot open shared object file: No such file or "
+        "directory",
+        source="made with pip",
+    ),
+    Check(
+        "optional-missing",
+        "an optional library is missing",
+        "The program uses {library}, which CuPy's wheels do not contain.",
+        (
+            "Install it for CuPy: with wheels, `{pip} install {package}`; with conda, from "
+            "conda-forge.",
+        ),
+        says=_ABSENT,
+        details=lambda machine, words: _optional_package(machine, words),
+        example="ImportError: libcutensor.so.2: cannot open shared object file: No such file or "
+        "directory",
+        source="made with pip",
+    ),
+    Check(
+        "cuda-path",
+        "CUDA_PATH names a folder without CUDA",
+        "CuPy adds the folder `bin` below CUDA_PATH to Windows' search path, and it does not "
+        "exist. CUDA_PATH must name the toolkit's folder (`...\\CUDA\\v12.4`), not its `bin`, and "
+        "not a toolkit that was removed.",
+        ("Set CUDA_PATH to the folder of an installed CUDA toolkit, or unset it.",),
+        says=("[WinError 2] {*}", "[WinError 3] {*}", "\\bin\\\\bin'", "\\bin\\bin'"),
+        needs=("add_dll_directory", "_setup_win32_dll_directory"),
+        example="FileNotFoundError: [WinError 2] The system cannot find the file specified: "
+        "'C:\\\\CUDA\\\\v10.2\\\\bin\\\\bin'\n    os.add_dll_directory(os.path.join(cuda_path, "
+        "'bin'))",
+        source="cupy/cupy#2950",
+    ),
+    Check(
+        "dll-procedure",
+        "Windows finds a CUDA library of another version",
+        "A library that CuPy needs was found, but it lacks a procedure: it is of another version "
+        "than the one that CuPy was built for. PyTorch and other packages bring CUDA libraries of "
+        "their own, and an older toolkit may come first on PATH.",
+        (
+            "Use a CuPy for the same CUDA as PyTorch's: `python -c \"import torch; "
+            'print(torch.version.cuda)"` shows it.',
+            "Or install the newest toolkit of {cuda}, and put its `bin` first on PATH.",
+        ),
+        says=_dll(_PROCEDURE),
+        needs=("cupy",),
+        example="original error: DLL load failed while importing runtime: The specified procedure "
+        "could not be found.\nImportError: CuPy is not correctly installed.",
+        source="explosion/spaCy#8697",
+        group="dll",
+    ),
+    Check(
+        "dll-module",
+        "Windows does not find a library that CuPy needs",
+        "A library that CuPy's extension modules need is missing. Most often there is no CUDA "
+        "toolkit, or one of another major version than CuPy's own, {cuda}.",
+        (
+            "{toolkit}.",
+            "Or install the CUDA toolkit of that major version, and set CUDA_PATH to its folder.",
+        ),
+        says=_dll(_MODULE),
+        needs=("cupy",),
+        example="ImportError: DLL load failed while importing runtime: The specified module could "
+        "not be found.\nFailed to import CuPy.",
+        source="Fannovel16/ComfyUI-Frame-Interpolation#32",
+        group="dll",
+    ),
+    Check(
+        "dll",
+        "Windows cannot load an extension module of CuPy",
+        "A library that CuPy needs is missing, or is there in another version; the message says "
+        "which, in the language of this Windows.",
+        (
+            "If a module was not found: {toolkit}, or install the CUDA toolkit that this CuPy is "
+            "for.",
+            "If a procedure was not found: use one version of CUDA for CuPy, PyTorch and PATH.",
+        ),
+        says=("DLL load failed while importing {module}: ", "DLL load failed: "),
+        needs=("cupy",),
+        example="ImportError: DLL load failed while importing _util: Das System kann die Datei "
+        "nicht öffnen.\nFailed to import CuPy.",
+        source="read in CPython",
+        after=("dll-module", "dll-procedure", "damaged"),
+    ),
+    Check(
+        "cuda-path-warning",
+        "CuPy warns that it found no CUDA toolkit",
+        "The warning alone is harmless: CuPy works if CUDA's libraries are found in another way.",
+        ("If CuPy fails afterwards, look at what it says then.",),
+        says=("CUDA path could not be detected",),
+        example="UserWarning: CUDA path could not be detected. Set CUDA_PATH environment variable "
+        "if CuPy fails to load.",
+        source="explosion/spaCy#10918",
+        remark=True,
+    ),
+    Check(
+        "optional-library",
+        "an optional library (cuTENSOR, NCCL, cuDNN) could not be loaded",
+        "CuPy works without {library}; what is built upon it does not.",
+        ("If you need it, use the command that the warning names.",),
+        says=(
+            "cutensor library could not be loaded",
+            "nccl library could not be loaded",
+            "cudnn library could not be loaded",
+        ),
+        details=lambda machine, words: {"library": "that library"},
+        example="cutensor library could not be loaded.",
+        source="made with pip",
+        remark=True,
+    ),
+)
+
+
+def _library(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    name = words["file"].partition(".so")[0]
+    windows = re.match(
+        r"(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|nvrtc|nvJitLink)64_", name
+    )
+    if not windows and not _CUDA.match(name):
+        return None
+    return {"library": words["file"], "other_wheel": _wheel_for(machine)}
+
+
+def _wheel_for(machine: Machine) -> str:
+    if machine.driver:
+        return f"`{machine.pip} install cupy-cuda{min(machine.driver // 1000, 13)}x`"
+    return (
+        "install the wheel for it, `cupy-cuda12x` for CUDA 12 or `cupy-cuda13x` for CUDA 13 "
+        "(`nvidia-smi` shows the newest CUDA that the driver supports)"
+    )
+
+
+def _optional_package(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    found = _optional(machine, words)
+    if found is None:
+        return None
+    stem = {"cuTENSOR": "cutensor", "NCCL": "nvidia-nccl", "cuDNN": "nvidia-cudnn"}
+    name = stem.get(found["library"], "nvidia-cusparselt")
+    return {**found, "package": f"{name}-cu{machine.cuda or 12}"}

@@ -1,0 +1,225 @@
+"""What is known about the machine that a failure comes from: this one, or that of a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .wheels import release
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the checks ask and what the cures are written with. None: the text does not say.
+
+    Attributes
+    ----------
+    here : bool
+        Whether it is an environment that was examined, so that commands can name it.
+    python : str or None
+        The version of Python.
+    pip : str
+        How pip of that Python is called.
+    system : {'Linux', 'Windows', 'macOS'} or None
+        The operating system.
+    distributions : tuple of str
+        The names of the distributions of CuPy: installed, or named in the text.
+    versions : tuple of str
+        Their versions.
+    cuda : int or None
+        The major version of CUDA that this CuPy is built for.
+    rocm : bool
+        Whether it is a CuPy for AMD GPUs.
+    conda : bool
+        Whether conda manages CuPy.
+    frozen : bool
+        Whether the program was packed into one folder or file, as PyInstaller does.
+    source_tree : bool
+        Whether Python loads CuPy from a folder of its sources.
+    environment : mapping
+        Environment variables that matter; empty for a text.
+    driver : int or None
+        The newest CUDA that the driver supports (12080 is 12.8), 0 without a driver.
+    facts : mapping
+        All that was read about an environment; empty for a text.
+    """
+
+    here: bool = False
+    python: str | None = None
+    pip: str = "python -m pip"
+    system: str | None = None
+    distributions: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    cuda: int | None = None
+    rocm: bool = False
+    conda: bool = False
+    frozen: bool = False
+    source_tree: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    driver: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def found(self) -> str:
+        """What ``import cupy`` loads here: cupy, source, stranger, folder, remains or nothing."""
+        return str(self._cupy.get("found", {}).get("kind", "cupy"))
+
+    @property
+    def path(self) -> str | None:
+        """Where it loads it from."""
+        return self._cupy.get("found", {}).get("path")  # type: ignore[no-any-return]
+
+    @property
+    def cache(self) -> Mapping[str, Any]:
+        """Return CuPy's folder for compiled kernels, and whether it can be written."""
+        return self._cupy.get("cache", {})  # type: ignore[no-any-return]
+
+    @property
+    def numpy(self) -> str | None:
+        """The version of NumPy that is installed here."""
+        return self.facts.get("packages", {}).get("numpy")  # type: ignore[no-any-return]
+
+    @property
+    def other_abi(self) -> bool:
+        """Whether CuPy's extension modules are all for other Pythons than this one."""
+        own = self._cupy.get("extension_suffixes", [])
+        loadable = self.facts.get("python", {}).get("extension_suffixes", [])
+        return bool(own) and not set(own) & set(loadable)
+
+    @property
+    def unmet(self) -> str:
+        """The requirement on NumPy that the installed one does not meet, or nothing."""
+        for each in self._cupy.get("distributions", []):
+            for requirement in each["requires"]:
+                if self.numpy and not _meets(self.numpy, requirement):
+                    return str(requirement).partition(";")[0].strip()
+        return ""
+
+    @property
+    def _cupy(self) -> Mapping[str, Any]:
+        return self.facts.get("cupy", {})  # type: ignore[no-any-return]
+
+
+def of_facts(facts: Mapping[str, Any]) -> Machine:
+    """Return the machine that facts were read on, see `cupy_compat.doctor.facts`."""
+    cupy, python = facts["cupy"], facts["python"]
+    names = tuple(each["name"] for each in cupy["distributions"])
+    driver = int(facts["driver"].get("cuda") or 0)
+    stated = str((cupy["wheel"] or {}).get("cuda", ""))
+    majors = [stated[:2], *(_group(r"cupy-cuda(1\d)", name) for name in names)]
+    return Machine(
+        here=True,
+        python=python["version"],
+        pip=facts.get("pip", "python -m pip"),
+        system={"win32": "Windows", "darwin": "macOS"}.get(python["system"], "Linux"),
+        distributions=names,
+        versions=tuple(sorted({each["version"] for each in cupy["distributions"]} - {None})),
+        cuda=next(
+            (int(each) for each in majors if each and each.isdigit()), driver // 1000 or None
+        ),
+        rocm=any(name.startswith("cupy-rocm") for name in names),
+        conda=bool(cupy.get("conda")),
+        source_tree=cupy["found"]["kind"] == "source",
+        environment=facts["environment"],
+        driver=driver,
+        facts=facts,
+    )
+
+
+_WHEEL = re.compile(r"\bcupy[-_](?:cuda\d{2,3}x?|rocm[-_]\d[-_]\d)(?!\w)")
+_SOURCE = re.compile(
+    r"\bcupy-\d+\.\d+[\w.]*\.(?:tar\.gz|zip)|building wheel for cupy\b(?![-_])", re.I
+)
+_CUPY = (
+    re.compile(r"CuPy Version\s{0,40}: ([\d.]+\w*)", re.I),
+    re.compile(
+        r"\bcupy(?:[-_]cuda\w{2,4}|[-_]rocm[-_]\d[-_]\d)?(?:==|[- ]v?)(\d+\.\d+[\d.]*\w*)", re.I
+    ),
+)
+_PYTHON = (
+    re.compile(r"Python Version\s{0,40}: (\d\.\d+)", re.I),
+    re.compile(r"\bPython(?: version:?)? (\d\.\d+)", re.I),
+    re.compile(r"[/\\]python(\d\.\d+)[/\\]"),
+    re.compile(
+        r"\bcpython-(\d)(\d+)m?-|\.cp(\d)(\d+)-win|\bcp(\d)(\d+)-cp\d|[/\\]Python(\d)(\d+)[/\\]"
+    ),
+)
+# These libraries carry CUDA's own major version in their names; cuFFT and others do not.
+_CUDA = (
+    re.compile(r"CUDA Build Version\s{0,40}: (1\d)\d{3}"),
+    re.compile(r"\blib(?:cudart|cublas|cublasLt|nvrtc)\.so\.(\d{1,2})"),
+    re.compile(r"\b(?:cublas|cublasLt|cudart|nvrtc|nvrtc-builtins)64_(\d{1,2})"),
+    re.compile(r"\bnvrtc-builtins\.so\.(\d{1,2})"),
+    re.compile(r"[/\\]cuda-(\d{1,2})\.\d|[/\\]CUDA[/\\]+v(\d{1,2})\.\d|\bcu(1\d)\d?\b"),
+)
+_ROCM = re.compile(
+    r"\brocm\b|hiprtc|\blibamdhip64|\bhipcc\b|\bhipError|\bgfx\d{3,4}\b|AMD ROCm\b", re.I
+)
+_WINDOWS = re.compile(r"\b[A-Z]:\\|\.dll\b|DLL load failed|WinError|win_amd64|\.pyd\b|Windows-\d")
+_MACOS = re.compile(r"macosx[-_]|/Users/\w+/|\bdarwin\b", re.I)
+_LINUX = re.compile(r"\.so\b|/usr/|/home/|linux", re.I)
+_FROZEN = re.compile(r"pyinstaller|pyimod\d\d|[/\\]_MEI\w+|[/\\]_internal[/\\]", re.I)
+_TREE = re.compile(r'(?:File "|File |\()([^"\n]{1,300}?)[/\\]cupy[/\\](?:_?core[/\\])?__init__\.py')
+
+
+def of_text(text: str) -> Machine:
+    """Return what a text tells about its machine; what it does not tell is unknown."""
+    # The message of CuPy's own banner names every platform, so it says nothing about one.
+    said = re.sub(
+        r"cupy-cudaXXX or cupy-rocm-X-X|CUDA or ROCm|CUDA/ROCm|CUDA or AMD ROCm", "", text
+    )
+    wheels = tuple(sorted({each.replace("_", "-") for each in _WHEEL.findall(said)}))
+    names = wheels or (("cupy",) if _SOURCE.search(said) else ())
+    rocm = bool(_ROCM.search(said)) and not any("cuda" in name for name in wheels)
+    major = next(filter(None, (_group(r"cupy-cuda(\d{2})", name) for name in wheels)), None)
+    major = major or _first(_CUDA, said)
+    folders = [each for each in _TREE.findall(said) if each]
+    systems = ((_WINDOWS, "Windows"), (_MACOS, "macOS"), (_LINUX, "Linux"))
+    version = _first(_CUPY, said)
+    return Machine(
+        python=_first(_PYTHON, said),
+        system=next((name for pattern, name in systems if pattern.search(said)), None),
+        distributions=names,
+        versions=(version,) if version else (),
+        cuda=int(major[:2]) if major and not rocm and 8 <= int(major[:2]) <= 20 else None,
+        rocm=rocm,
+        conda=bool(re.search(r"conda install [\w -]*cupy|cupy\s+\S+\s+\S+\s+conda-forge", said)),
+        frozen=bool(_FROZEN.search(said)),
+        source_tree=bool(folders)
+        and not any(re.search(r"(site|dist)-packages", each) for each in folders)
+        and not _FROZEN.search(said),
+    )
+
+
+def _first(patterns: tuple[re.Pattern[str], ...], text: str) -> str | None:
+    for pattern in patterns:
+        found = pattern.search(text)
+        if found:
+            return ".".join(each for each in found.groups() if each is not None)
+    return None
+
+
+def _group(pattern: str, text: str) -> str | None:
+    found = re.match(pattern, text)
+    return found.group(1) if found else None
+
+
+_COMPARISONS = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+}
+
+
+def _meets(version: str, requirement: str) -> bool:
+    """Tell whether a version of NumPy meets a requirement of a distribution; others always do."""
+    named = re.match(r"numpy(?![\w.-])\s*\(?([^;)]*)", requirement, re.IGNORECASE)
+    bounds = re.findall(r"(<=|>=|==|!=|<|>)\s*([\d.]+)", named.group(1)) if named else []
+    return all(
+        _COMPARISONS[operator](release(version), release(bound)) for operator, bound in bounds
+    )

@@ -1,0 +1,207 @@
+"""What the texts of the checks put into their braces: the machine's names, or neutral ones.
+
+A cure that a machine's facts make a command is a command; where they do not, it says what to
+choose. Only here is decided which wheel suits a machine.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from shutil import which
+
+from .machine import Machine
+from .wheels import CHECKED, NEWEST, PYTHONS, WHEELS, Wheel, release
+
+#: The places of the wordings, where a check finds something without one.
+NEUTRAL = {
+    "attribute": "the name",
+    "digit": "",
+    "file": "a library",
+    "fitting": "cupy-cuda12x",
+    "header": "a header",
+    "instead": "use the name that took its place",
+    "library": "a library",
+    "looks": "it does not exist",
+    "module": "of that name",
+    "nvjitlink": "nvidia-nvjitlink-cu12",
+    "other_wheel": "install the wheel for it",
+    "package": "NAME",
+    "reason": "The index has no distribution of that name.",
+    "rocm_install": "install a CuPy for the installed ROCm",
+    "span": "Each CuPy has wheels for some Pythons",
+    "symbol": "a function",
+    "version": "another version",
+}
+
+_CHOOSE = (
+    "`{pip} install cupy-cuda12x` for CUDA 12, `{pip} install cupy-cuda13x` for CUDA 13 "
+    "(`nvidia-smi` shows the newest CUDA that the driver supports)"
+)
+_ROCM = (
+    "`{pip} install cupy-rocm-7-0` for ROCm 7.0; for another ROCm, build CuPy: "
+    "`CUPY_INSTALL_USE_HIP=1 ROCM_HOME=/opt/rocm HCC_AMDGPU_TARGET=gfx... {pip} install cupy`"
+)
+
+
+def of(machine: Machine) -> dict[str, str]:
+    """Return the words for one machine.
+
+    ``{install}``, ``{upgrade}``, ``{reinstall}`` and ``{toolkit}`` are whole instructions without
+    a full stop; the others are names.
+    """
+    return {
+        "cupy": "CuPy " + " and ".join(machine.versions) if machine.versions else "This CuPy",
+        "python": f"Python {machine.python}" if machine.python else "this Python",
+        "distributions": " and ".join(machine.distributions) or "several distributions",
+        "path": machine.path or "a file named cupy",
+        "numpy": f"NumPy {machine.numpy}" if machine.numpy else "the installed NumPy",
+        "unmet": machine.unmet or "numpy>=2,<2.6",
+        "cuda": f"CUDA {machine.cuda}" if machine.cuda else "the CUDA in its name",
+        "driver": f"CUDA {_dotted(machine.driver)}" if machine.driver else "an older CUDA",
+        "cache": str(machine.cache.get("path") or "its folder for compiled kernels"),
+        "visible": _visible(machine),
+        "pip": machine.pip,
+        "newest": NEWEST,
+        "pythons": PYTHONS,
+        "checked": CHECKED,
+        "install": _install(machine),
+        "upgrade": _upgrade(machine),
+        "reinstall": _reinstall(machine),
+        "toolkit": _toolkit(machine),
+        "older": _older(machine),
+        "repair": _repair(machine),
+        "rebuild": _rebuild(machine),
+    }
+
+
+def wheel(machine: Machine) -> Wheel | None:
+    """Return the wheel that suits a machine, None where that cannot be told, or none does."""
+    names = [name for name in machine.distributions if name in WHEELS]
+    if not names and machine.rocm:
+        return None
+    major = machine.driver // 1000 if machine.driver else machine.cuda
+    if not machine.rocm and major is not None:
+        # A driver supports the CUDAs before its own, too.
+        names.insert(0, f"cupy-cuda{min(major, 13)}x")
+    suiting = [WHEELS[name] for name in names if name in WHEELS]
+    if machine.driver:
+        suiting = [each for each in suiting if not each.name.startswith("cupy-rocm")] or suiting
+    return next((each for each in suiting if each.serves(machine.python)), None)
+
+
+def _install(machine: Machine) -> str:
+    if machine.conda:
+        return "`conda install -c conda-forge cupy`"
+    if machine.system == "macOS":
+        return "use a machine with an NVIDIA or AMD GPU: CuPy has no wheels for macOS"
+    if machine.python and not any(each.serves(machine.python) for each in WHEELS.values()):
+        return (
+            f"use a Python that CuPy has wheels for ({PYTHONS} for CuPy {NEWEST}, as of {CHECKED}),"
+            f" and there {_CHOOSE.format(pip='python -m pip')}"
+        )
+    suiting = wheel(machine)
+    if suiting is not None:
+        return f"`{machine.pip} install {suiting.name}`"
+    return (_ROCM if machine.rocm else _CHOOSE).format(pip=machine.pip)
+
+
+def _upgrade(machine: Machine) -> str:
+    if machine.conda:
+        return "`conda update -c conda-forge cupy`"
+    own = _one(machine)
+    if own == "cupy":
+        return f"`{machine.pip} install --upgrade cupy` (which builds it from source again)"
+    if own is not None:
+        if own not in WHEELS:
+            return f"remove `{own}` (`{machine.pip} uninstall {own}`) and {_install(machine)}"
+        if not WHEELS[own].serves(machine.python):
+            return _install(machine)
+        return f"`{machine.pip} install --upgrade {own}`"
+    return (
+        f"`{machine.pip} install --upgrade NAME`, with the name that `{machine.pip} list` shows "
+        "(`cupy`, `cupy-cuda12x`, ...)"
+    )
+
+
+def _reinstall(machine: Machine) -> str:
+    if machine.conda:
+        return "`conda install --force-reinstall -c conda-forge cupy`"
+    suiting = wheel(machine)
+    if not machine.here or not machine.distributions:
+        return (
+            f"uninstall every CuPy that `{machine.pip} list` shows (`cupy`, `cupy-cuda...`, "
+            f"`cupy-rocm-...`), then {_install(machine)}"
+        )
+    own = _one(machine)
+    if own is not None and (own == "cupy" or (suiting is not None and suiting.name == own)):
+        return f"`{machine.pip} install --force-reinstall --no-deps {own}`"
+    names = " ".join(machine.distributions)
+    return f"`{machine.pip} uninstall -y {names}`, then {_install(machine)}"
+
+
+def _toolkit(machine: Machine) -> str:
+    if machine.conda:
+        major = machine.cuda or 12
+        return f"`conda install -c conda-forge cupy cuda-version={major}`"
+    own = _one(machine)
+    suiting = WHEELS.get(own) if own in WHEELS else wheel(machine)
+    if suiting is not None and suiting.name == "cupy-cuda11x":
+        return "install the CUDA 11 toolkit, and set CUDA_PATH to its folder"
+    if suiting is not None and suiting.name.startswith("cupy-cuda") and own != "cupy":
+        return f'`{machine.pip} install --upgrade "{suiting.name}[ctk]"` (CuPy 14)'
+    if own == "cupy" and suiting is not None:
+        return f"install the {suiting.platform} toolkit, and set CUDA_PATH to its folder"
+    return (
+        f'`{machine.pip} install --upgrade "cupy-cuda12x[ctk]"` for CUDA 12, "cupy-cuda13x[ctk]" '
+        "for "
+        "CUDA 13 (CuPy 14)"
+    )
+
+
+def _older(machine: Machine) -> str:
+    own = _one(machine)
+    if own in WHEELS:
+        return f'install a CuPy before 14: `{machine.pip} install "{own}<14"`'
+    return f'install a CuPy before 14, as by `{machine.pip} install "cupy-cuda12x<14"` for CUDA 12'
+
+
+def _repair(machine: Machine) -> str:
+    always = ""
+    if machine.python is None or release(machine.python, 2) < (3, 13, 0):
+        always = " (before Python 3.13, set CUPY_COMPAT=always in the environment as well)"
+    first = "Keep" if _own(machine) else f"Or `{machine.pip} install cupy-compat`, keep"
+    return (
+        f"{first} this CuPy, and put `import cupy_compat` on a line before `import cupy`; "
+        "`cupy-compat enable` does that for every start of this Python, "
+        f"`cupy-compat run SCRIPT` for one program{always}."
+    )
+
+
+def _rebuild(machine: Machine) -> str:
+    writable = machine.facts.get("cupy", {}).get("writable")
+    if not (_own(machine) and writable and find_spec("cupy_compat.rebuild")):
+        return ""
+    if not any(map(which, ("g++", "c++", "clang++"))):
+        return ""
+    return "`cupy-compat rebuild` compiles the broken module again, and can undo that."
+
+
+def _own(machine: Machine) -> bool:
+    """Whether it is the environment that cupy-compat is installed in."""
+    return machine.here and machine.pip == Machine.pip and __package__ == "cupy_compat.doctor"
+
+
+def _one(machine: Machine) -> str | None:
+    """Return the only distribution of CuPy that the machine names, None for none or several."""
+    return machine.distributions[0] if len(machine.distributions) == 1 else None
+
+
+def _visible(machine: Machine) -> str:
+    if not machine.here:
+        return "CUDA_VISIBLE_DEVICES may hide it"
+    value = machine.environment.get("CUDA_VISIBLE_DEVICES")
+    return "CUDA_VISIBLE_DEVICES is " + ("not set" if value is None else repr(value))
+
+
+def _dotted(driver: int) -> str:
+    return f"{driver // 1000}.{driver % 1000 // 10}"

@@ -1,0 +1,72 @@
+"""The directive ``doctor-checks``: the doctor's table of checks, a section for each."""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from docutils.nodes import Node
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from cupy_compat.doctor import diagnosis
+from cupy_compat.doctor.case import Case
+from cupy_compat.doctor.checks import CHECKS, Check
+
+TRACKER = "https://github.com/{}/issues/{}"
+
+
+class DoctorChecks(SphinxDirective):
+    """A section for each check, with the words for a machine of which nothing is known."""
+
+    def run(self) -> list[Node]:
+        """Return the sections."""
+        sections: list[Node] = []
+        for check in CHECKS:
+            section = nodes.section("", nodes.title("", "", nodes.literal("", check.name)))
+            section["names"] = [check.name]
+            self.state.document.note_implicit_target(section, section)
+            section += self.content_of(check)
+            sections.append(section)
+        return sections
+
+    def content_of(self, check: Check) -> list[Node]:
+        """Return what is said, why, what to do, and where it was reported."""
+        finding = diagnosis.explain_check(check, Case())
+        about = nodes.paragraph(
+            "", "", nodes.strong("", f"{check.about[0].upper()}{check.about[1:]}.")
+        )
+        content: list[Node] = [about]
+        if check.example:
+            content.append(nodes.literal_block(check.example, check.example, language="none"))
+        content.append(paragraph(finding.cause))
+        cures = nodes.enumerated_list()
+        cures += [nodes.list_item("", paragraph(cure)) for cure in finding.cures]
+        content.append(cures)
+        if check.source:
+            content.append(nodes.paragraph("", "Source: ", *source(check.source), nodes.Text(".")))
+        return content
+
+
+def paragraph(text: str) -> Node:
+    """Return a paragraph in which what stands in backquotes is code."""
+    pieces = re.split(r"`([^`]*)`", text)
+    inline = [
+        nodes.literal("", piece) if at % 2 else nodes.Text(piece) for at, piece in enumerate(pieces)
+    ]
+    return nodes.paragraph("", "", *inline)
+
+
+def source(text: str) -> list[Node]:
+    """Return a link where the source is an issue of a repository."""
+    found = re.fullmatch(r"([\w.-]+/[\w.-]+)#(\d+)", text)
+    if found is None:
+        return [nodes.Text(text)]
+    return [nodes.reference("", text, refuri=TRACKER.format(*found.groups()))]
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Tell Sphinx of the directive."""
+    app.add_directive("doctor-checks", DoctorChecks)
+    return {"parallel_read_safe": True}

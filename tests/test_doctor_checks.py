@@ -1,0 +1,326 @@
+"""The doctor's table: each check against its example, and what a text tells or does not tell."""
+
+from __future__ import annotations
+
+import time
+from io import BytesIO
+
+import pytest
+
+from cupy_compat.doctor import diagnosis, machine, report, words
+from cupy_compat.doctor.case import Case
+from cupy_compat.doctor.checks import CHECKS, Check
+from cupy_compat.doctor.machine import Machine
+from cupy_compat.doctor.trial import Attempt, Failure
+from cupy_compat.doctor.wheels import WHEELS
+
+NAMES = [check.name for check in CHECKS]
+#: What is seen in an examined environment alone.
+SILENT = {"no-driver", "old-driver", "hang", "no-repair"}
+
+
+def explain(text: str | bytes) -> diagnosis.Explanation:
+    return diagnosis.explain(BytesIO(text if isinstance(text, bytes) else text.encode()))
+
+
+def found(text: str | bytes) -> list[tuple[str, str]]:
+    return [(finding.check, finding.severity) for finding in explain(text).findings]
+
+
+def test_names_are_unique_and_all_but_the_silent_have_an_example_and_a_source() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    assert {check.name for check in CHECKS if not check.example} == SILENT
+    assert all(check.source for check in CHECKS if check.example)
+
+
+@pytest.mark.parametrize("check", [each for each in CHECKS if each.example], ids=lambda c: c.name)
+def test_a_check_and_no_other_matches_its_example(check: Check) -> None:
+    severity = "remark" if check.remark else "problem"
+    assert found(check.example) == [(check.name, severity)]
+    # In the middle of other output, from Windows, and in PowerShell's encoding.
+    inside = f"starting\r\n{check.example}\r\n[end of output]\r\n"
+    assert found(inside) == [(check.name, severity)]
+    assert found(b"\xff\xfe" + inside.encode("utf-16-le")) == [(check.name, severity)]
+
+
+MACHINES = {
+    "unknown": Machine(),
+    "wheel": Machine(
+        here=True, python="3.13.0", distributions=("cupy-cuda12x",), cuda=12, driver=0
+    ),
+    "two": Machine(here=True, python="3.13.0", distributions=("cupy", "cupy-cuda12x"), cuda=12),
+    "built": Machine(here=True, python="3.13.0", distributions=("cupy",), cuda=None, driver=12080),
+    "rocm": Machine(here=True, python="3.12.1", distributions=("cupy-rocm-7-0",), rocm=True),
+    "cuda 11": Machine(python="3.12", distributions=("cupy-cuda11x",), cuda=11, system="Windows"),
+    "conda": Machine(here=True, python="3.12.1", distributions=("cupy",), conda=True),
+    "python 3.15": Machine(here=True, python="3.15.0", distributions=("cupy-cuda12x",), cuda=12),
+    "mac": Machine(python="3.12", system="macOS"),
+}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_texts_have_no_holes_and_fit_the_machine(name: str) -> None:
+    case = Case(MACHINES[name])
+    texts = []
+    for check in CHECKS:
+        finding = diagnosis.explain_check(check, case)
+        texts += [finding.cause, *finding.cures]
+    whole = "\n".join(texts)
+    assert "None " not in whole.replace("(`None`", "")
+    assert "{" not in whole.replace("{*}", "")
+    assert all(text.count("`") % 2 == 0 for text in texts)
+    if name == "rocm":
+        assert "cupy-cuda" not in words.of(case.machine)["install"]
+        assert "cupy-cuda" not in words.of(case.machine)["upgrade"]
+    if name in ("wheel", "cuda 11", "rocm"):
+        # Of all wheels the one that is there is named: another one would be a second CuPy.
+        given = words.of(case.machine)
+        (own,) = case.machine.distributions
+        for phrase in ("install", "upgrade", "reinstall"):
+            assert {each for each in WHEELS if each in given[phrase]} <= {own}, given[phrase]
+    if name == "built":
+        assert "--upgrade cupy`" in words.of(case.machine)["upgrade"]
+    if name == "python 3.15":
+        assert "3.10 to 3.14" in words.of(case.machine)["install"]
+    if name == "mac":
+        assert "no wheels for macOS" in words.of(case.machine)["install"]
+
+
+FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.py", line 1, in f\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "ending"),
+    [
+        # A failure that was handled does not explain the one that ended the program.
+        (
+            f"{FRAME}ImportError: libcuda.so.1: cannot open shared object file: No such file\n"
+            'using the CPU\nTraceback (most recent call last):\n  File "x.py", line 1\n'
+            "FileNotFoundError: [Errno 2] No such file or directory: 'data.csv'\n",
+            [("driver-library", "remark")],
+            "FileNotFoundError: [Errno 2] No such file or directory: 'data.csv'",
+        ),
+        (
+            f"{FRAME}ModuleNotFoundError: No module named 'cupy'\n\nDuring handling of the above "
+            "exception, another exception occurred:\n\nTraceback (most recent call last):\n"
+            '  File "x.py", line 9\nValueError: no such model\n',
+            [("not-installed", "remark")],
+            "ValueError: no such model",
+        ),
+        # But the direct cause of an exception does.
+        (
+            f"{FRAME}ImportError: libcublas.so.12: cannot open shared object file: No such file\n\n"
+            "The above exception was the direct cause of the following exception:\n\n"
+            'Traceback (most recent call last):\n  File "x.py", line 9\nRuntimeError: no backend\n',
+            [("library", "problem")],
+            None,
+        ),
+        # A warning is no problem, and nothing at all beside a failure that nothing explains.
+        (
+            "UserWarning: CUDA path could not be detected. Set CUDA_PATH environment variable\n",
+            [("cuda-path-warning", "remark")],
+            None,
+        ),
+        (
+            "UserWarning: CUDA path could not be detected.\n"
+            f"{FRAME}LookupError: odd\n",
+            [],
+            "LookupError: odd",
+        ),
+        # The root cause comes alone.
+        (
+            "AttributeError: partially initialized module 'cupy' has no attribute '_util'\n"
+            "RuntimeError: CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: cannot "
+            "open shared object file: No such file or directory\n",
+            [("nvrtc", "problem")],
+            None,
+        ),
+        (
+            "A module that was compiled using NumPy 1.x cannot be run in\nNumPy 2.0.1\n"
+            f"{FRAME}ImportError: numpy.core.multiarray failed to import\n",
+            [("numpy-1-module", "problem")],
+            None,
+        ),
+        # Words of others.
+        ('  File "/sage/misc.pyx", line 1\nAttributeError: attribute \'__name__\' of '
+         "'builtin_function_or_method' objects is not writable\n", [], None),
+        ("ImportError: DLL load failed while importing _C: The specified module could not be "
+         "found.", [], None),
+        ("PermissionError: [Errno 13] Permission denied: 'data.npy'", [], None),
+        ("ModuleNotFoundError: No module named 'cudf'", [], None),
+        ("ImportError: libfoo.so.1: cannot open shared object file: No such file", [], None),
+        ("ImportError: CuPy: DLL load failed while importing runtime: 找不到指定的程序。",
+         [("dll-procedure", "problem")], None),
+    ],
+)  # fmt: skip
+def test_what_ended_the_program_is_told_from_what_was_said_on_the_way(
+    text: str, expected: list[tuple[str, str]], ending: str | None
+) -> None:
+    assert found(text) == expected
+    assert explain(text).ending == ending
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cupy_cuda11x-13.6.0-cp312-cp312-win_amd64.whl", ("3.12", "Windows", 11, False)),
+        (r"C:\u\Python311\lib\cupy cudart64_110.dll", ("3.11", "Windows", 11, False)),
+        ("/usr/lib/python3.10/cupy/x.so libcublas.so.12", ("3.10", "Linux", 12, False)),
+        ("/opt/rocm/ libamdhip64.so.6 cpython-313-x86_64", ("3.13", "Linux", None, True)),
+        ("Python Version      : 3.9.7\nCUDA Build Version  : 12020", ("3.9", None, 12, False)),
+        ("wheels (cupy-cudaXXX or cupy-rocm-X-X), CUDA or ROCm", (None, None, None, False)),
+    ],
+)
+def test_a_text_tells_of_its_own_machine(text: str, expected: tuple[object, ...]) -> None:
+    told = machine.of_text(text)
+    assert (told.python, told.system, told.cuda, told.rocm) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"QUJD" * 5_000_000,
+        b"satisfies the requirement cupyx" + b"=x,y" * 5_000_000,
+        b'  File "x/cupy/cuda/_compiler_cache.py", line 1, in f\n    raise Error\n' * 280_000,
+        (FRAME + "ImportError: libfoo.so: undefined symbol: foo\n").encode() * 140_000,
+        b"numpy " * 3_300_000,
+    ],
+    ids=["no space", "one requirement", "mentions", "tracebacks", "one line"],
+)
+def test_time_and_memory_are_bounded(text: bytes) -> None:
+    begun = time.process_time()
+    read = diagnosis.explain(BytesIO(text))
+    # 20 MB, so a fifth of what is promised for 100, which leaves room for a slow machine.
+    assert time.process_time() - begun < 10
+    assert read.findings == ()
+
+
+def test_nothing_that_a_terminal_obeys_is_printed() -> None:
+    line = "\x1b]52;c;cm0=\x07ImportError: libcublas.so.12: cannot open \x9b2Jshared \u202eobject"
+    line = line.replace("cannot open \x9b2J", "cannot open ") + " \x1b[8m file\x00 \x9b1m\u2066"
+    text = report.explanation_as_text(
+        explain(f"ImportError: libcublas.so.12: cannot open shared object file: {line}\n")
+    )
+    assert "library" in text
+    assert not any(ord(letter) < 32 and letter != "\n" for letter in text)
+    assert not {"\x7f", "\x9b", "\u202e", "\u2066"} & set(text)
+
+
+def test_colours_and_carriage_returns_hide_nothing() -> None:
+    said = "\x1b[1;35mModuleNotFoundError\x1b[0m: \x1b[35mNo module named 'cupy'\x1b[0m"
+    assert found(f"10%\r20%\r{said}\r\n") == [("not-installed", "problem")]
+
+
+# An examined environment, by what its steps would report.
+
+
+def attempt(*failures: Failure, **values: object) -> Attempt:
+    passed = {"import": {"version": "14.2.0", "cython": "3.2.4"}, "memoize": None, **values}
+    return Attempt("as it is", "finished", passed, list(failures))
+
+
+def test_silence_and_one_verdict_where_all_is_well() -> None:
+    well = diagnosis.diagnose(Case(Machine(python="3.13.0"), attempt(device=1, kernel=None)), True)
+    first, second = report.as_text(well).splitlines()
+    assert first == "CuPy 14.2.0 imports on Python 3.13.0, and works."
+    assert second.startswith("The repair of cupy_compat: off. ")
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_a_failure() -> None:
+    said = "cudaErrorNoDevice: no CUDA-capable device is detected"
+    case = Case(attempt=attempt(Failure("device", "CUDARuntimeError", said, said)))
+    for gpu, severity in ((False, "remark"), (True, "problem")):
+        result = diagnosis.diagnose(case, gpu)
+        assert [(each.check, each.severity) for each in result.findings] == [
+            ("no-device", severity)
+        ]
+        assert (result.imports, result.works) == (True, None)
+
+
+def test_without_a_driver_that_comes_first() -> None:
+    failures = [
+        Failure(
+            "compiler", "RuntimeError", "x", "RuntimeError: CuPy failed to load libnvrtc.so.12"
+        ),
+        Failure("device", "CUDARuntimeError", "y", "cudaErrorInsufficientDriver: ..."),
+    ]
+    result = diagnosis.diagnose(Case(Machine(here=True, driver=0), attempt(*failures)), False)
+    assert [each.check for each in result.findings] == ["no-driver", "nvrtc"]
+    assert "cannot be used" in report.verdict(result)
+
+
+def test_a_kernel_that_fails_on_a_gpu_that_is_there_is_a_problem() -> None:
+    said = "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided PTX was compiled with ..."
+    result = diagnosis.diagnose(
+        Case(attempt=attempt(Failure("kernel", "CUDADriverError", said, said), device=1)), False
+    )
+    assert [(each.check, each.severity) for each in result.findings] == [
+        ("newer-toolkit", "problem")
+    ]
+    assert (result.imports, result.works) == (True, False)
+
+
+def test_a_driver_that_is_too_old_is_told_from_none() -> None:
+    said = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime"
+    tried = attempt(Failure("device", "CUDARuntimeError", said, said))
+    for driver, name in ((0, "no-driver"), (12040, "old-driver")):
+        one = Machine(
+            here=True, python="3.13.0", distributions=("cupy-cuda13x",), cuda=13, driver=driver
+        )
+        (finding,) = diagnosis.diagnose(Case(one, tried), gpu=False).findings
+        assert finding.check == name
+    # The last one's cure is the wheel for what the driver supports.
+    assert "CUDA 12.4, and this CuPy is for CUDA 13" in finding.cause
+    assert (
+        "uninstall -y cupy-cuda13x`, then `python -m pip install cupy-cuda12x`" in finding.cures[0]
+    )
+
+
+def test_a_cupy_that_imports_and_cannot_memoize_does_not_work() -> None:
+    # Cython 3.2.6 on Python 3.14, of which no interpreter is at hand: by the message.
+    said = "f.__annotate__() missing 1 required positional argument: 'format'"
+    values = {"import": {"version": "14.1.1", "cython": "3.2.6"}}
+    failures = [Failure("memoize", "TypeError", said, f"TypeError: {said}")]
+    first = Attempt("as it is", "finished", values, failures)
+    second = Attempt("with", "finished", {**values, "memoize": None})
+    result = diagnosis.diagnose(Case(attempt=first, second=second), gpu=False)
+    assert [(each.check, each.severity) for each in result.findings] == [
+        ("memoize-annotated", "problem")
+    ]
+    assert (result.imports, result.works, result.repair.state) == (True, False, "would repair")
+    assert "but does not work" in report.verdict(result)
+
+
+@pytest.mark.parametrize(
+    ("version", "requirement", "meets"),
+    [
+        ("2.5.5", "numpy<2.6,>=2.0", True),
+        ("2.6.0", "numpy<2.6,>=2.0", False),
+        ("1.26.4", "numpy<2.6,>=2.0", False),
+        ("2.0", "numpy>=2.0.0", True),
+        ("2.6.0rc1", "numpy (<2.6)", False),
+        ("1.0", "numpy-quaternion>=2", True),
+        ("1.0", "fastrlock>=2", True),
+    ],
+)
+def test_bounds_on_numpy(version: str, requirement: str, meets: bool) -> None:
+    facts = {
+        "packages": {"numpy": version},
+        "cupy": {"distributions": [{"name": "cupy-cuda12x", "requires": [requirement]}]},
+    }
+    assert Machine(facts=facts).unmet == ("" if meets else requirement)
+
+
+def test_requirements_of_other_environments_do_not_count() -> None:
+    from cupy_compat.doctor.facts import _required
+
+    assert _required(
+        [
+            "numpy>=2",
+            "a; python_version < '3'",
+            "b; python_version >= '3.9' and python_full_version >= '3.9.0'",
+            "c; extra == 'ctk'",
+            "d; sys_platform in 'beos amiga' or (os_name == 'none')",
+            "e; not a marker at all",
+        ]
+    ) == ["numpy>=2", "b", "e"]
