@@ -13,7 +13,6 @@ import re
 import shutil
 import sys
 import tarfile
-import zipapp
 from pathlib import Path
 
 import nox
@@ -203,25 +202,8 @@ def build(session: nox.Session) -> None:
             session.error(f"{archive.name} holds {heavy}")
     session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
     session.run("check-wheel-contents", str(DIST))
-    bundle_doctor(session)
-
-
-def bundle_doctor(session: nox.Session) -> None:
-    """Make dist/doctor.pyz of the wheel: the doctor, and the shim that it tries."""
-    folder = Path(session.create_tmp()) / "doctor"
-    shutil.rmtree(folder, ignore_errors=True)
     (wheel,) = DIST.glob("cupy_compat-*.whl")
-    session.run("pip", "install", "-q", "--no-deps", "--no-compile", "--target", folder, wheel)
-    shutil.rmtree(folder / "bin")
-    shutil.rmtree(folder / "cupy_compat" / "cudamark")
-    # By a name of its own, since it runs on Pythons that the package is not for.
-    (folder / "cupy_compat" / "doctor").rename(folder / "cupy_compat_doctor")
-    (folder / "__main__.py").write_text(
-        "import sys\nfrom cupy_compat_doctor.command import main\nsys.exit(main())\n"
-    )
-    zipapp.create_archive(
-        folder, DIST / "doctor.pyz", interpreter="/usr/bin/env python3", compressed=True
-    )
+    session.run("python", "tools/bundle_doctor.py", str(wheel), str(DIST / "doctor.pyz"))
 
 
 @nox.session(python=PYTHONS, requires=["build"], allow_parallel=True)

@@ -88,13 +88,18 @@ def copy(python: Path | str, env: Path) -> Path:
     """Make a copy of an environment, by links, and return its interpreter."""
     testbed._run([python, "-m", "venv", "--without-pip", env])
     inside = testbed._python(env)
+    link(python, inside)
+    return inside
+
+
+def link(python: Path | str, inside: Path) -> None:
+    """Give an environment the packages of another one, by links."""
     shutil.copytree(
         testbed._site_packages(python),
         testbed._site_packages(inside),
         copy_function=os.link,
         dirs_exist_ok=True,
     )
-    return inside
 
 
 if __name__ == "__main__":

@@ -39,14 +39,12 @@ def commands(diagnosis: Diagnosis, interpreter: Interpreter) -> list[list[str]]:
             continue
         for cure in finding.cures:
             quoted = re.findall(r"`([^`]+)`", cure)
-            own = [each for each in quoted if each.startswith(f"{interpreter.pip} ")]
-            # A name in capitals is for the reader to fill in.
-            if (
-                own
-                and not _CONDITION.match(cure)
-                and not re.search(r"\b[A-Z]{4,}\b", " ".join(own))
-            ):
-                return [shlex.split(each[len(interpreter.pip) :]) for each in own]
+            start = f"{interpreter.pip} "
+            steps = [shlex.split(each[len(start) :]) for each in quoted if each.startswith(start)]
+            # Two installations are a choice, and a name in capitals is for the reader to fill in.
+            one = [step[0] for step in steps] in (["install"], ["uninstall", "install"])
+            if one and not _CONDITION.match(cure) and not re.search(r"\b[A-Z]{4,}\b", str(steps)):
+                return steps
     return []
 
 

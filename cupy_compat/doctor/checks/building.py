@@ -134,7 +134,7 @@ BUILDING = (
         ),
         needs=_BUILD,
         example="Cython.Compiler.Errors.CompileError: cupy/_core/core.pyx",
-        source="cupy/cupy#3349",
+        source="BLAST-WarpX/warpx#4247",
         printed=True,
         group="build",
     ),
@@ -150,6 +150,7 @@ BUILDING = (
         says=(
             "No matching distribution found for Cython",
             "No module named 'Cython'",
+            "Please install Cython {version}",
         ),
         needs=_BUILD,
         example="ERROR: No matching distribution found for Cython>=3\nCollecting cupy",
@@ -233,6 +234,27 @@ BUILDING = (
         group="build",
     ),
     Check(
+        "build-cpp",
+        "the C++ compiler rejects CuPy's sources",
+        "The error is in C++ code that Cython made of CuPy's sources, or in CuPy's own. This "
+        "CuPy, Cython, and the CUDA or ROCm toolkit are of different times.",
+        (_WHEEL, "To build: use the newest CuPy with a toolkit that it supports."),
+        says=(
+            "cupy{*}.cpp:{line}:{column}: error: ",
+            "cupy{*}.cpp({line}): error C",
+            "cupy{*}.cu:{line}:{column}: error: ",
+            "cupy{*}.cu({line}): error: ",
+        ),
+        unless=(".cubin.cu", "cannot open source file"),
+        needs=("building", "setup.py", "build/temp", "cupy_builder", "fpic"),
+        example="cupy_backends/cuda/api/runtime.cpp:25399:67: error: cannot convert "
+        "'PyObject*'\nERROR: Failed building wheel for cupy",
+        source="cupy/cupy#5273",
+        printed=True,
+        after=("build-no-cuda", "build-host-compiler"),
+        group="build",
+    ),
+    Check(
         "build-nvcc",
         "nvcc fails in a build of CuPy",
         "The CUDA compiler rejects CuPy's sources; its own messages come before this one. Most "
@@ -260,6 +282,7 @@ BUILDING = (
             "build-rocm",
             "build-no-cuda",
             "build-memory",
+            "build-cpp",
         ),
         group="build",
     ),

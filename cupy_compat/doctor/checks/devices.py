@@ -180,6 +180,22 @@ DEVICES = (
         source="read in CUDA",
     ),
     Check(
+        "container-driver",
+        "the driver's libraries in a container do not fit the driver",
+        "CUDA cannot start, since the driver's library lacks a symbol. It happens in Docker on "
+        "WSL2 after the driver for Windows was upgraded and Docker or its toolkit was not.",
+        (
+            "Upgrade Docker Desktop, or the NVIDIA container toolkit, and restart it.",
+            "Outside of a container: restart the machine after an upgrade of the driver.",
+        ),
+        says=("cudaErrorSymbolNotFound", "CUDA_ERROR_NOT_FOUND", "named symbol not found"),
+        needs=("getdevicecount", "getdevice", "cuinit"),
+        example="cupy_backends.cuda.api.runtime.CUDARuntimeError: cudaErrorSymbolNotFound: named "
+        'symbol not found\n  File "x.pyx", in cupy_backends.cuda.api.runtime.getDeviceCount',
+        source="open-webui/open-webui#2527",
+        after=("kernel-name",),
+    ),
+    Check(
         "old-driver-call",
         "the driver is too old for a call of the CUDA runtime",
         "CuPy or a library uses a feature that came with a newer driver than the installed one.",
@@ -300,11 +316,24 @@ DEVICES = (
             "hipErrorOutOfMemory",
             "hipErrorMemoryAllocation",
             "OutOfMemoryError: out of memory to allocate",
+            "std::bad_alloc: out_of_memory",
         ),
         example="cupy.cuda.memory.OutOfMemoryError: Out of memory allocating 800,000,512 bytes "
         "(allocated so far: 6,400,000,000 bytes).",
         source="cupy/cupy#9894",
         after=("thrust-memory",),
+    ),
+    Check(
+        "bad-alloc",
+        "native code could not allocate memory",
+        "The memory of the GPU (the workspace of a sort, say) or that of the host is full.",
+        _MEMORY,
+        says=("MemoryError: std::bad_alloc", "an instance of 'std::bad_alloc'"),
+        needs=("cupy",),
+        example="MemoryError: std::bad_alloc\n"
+        '  File "cupy/cuda/thrust.pyx", line 100, in cupy.cuda.thrust.sort',
+        source="cupy/cupy#9899",
+        after=("out-of-memory", "thrust-memory"),
     ),
     Check(
         "library-handle",

@@ -10,83 +10,96 @@ from ..wheels import CHECKED, WHEELS, retired
 from ._check import Check
 
 _NONE = (
-    "satisfies the requirement {requirement} (from versions: none)",
-    "No matching distribution found for {requirement}",
+    "satisfies the requirement {/requirement} (from versions: {none})",
+    "satisfies the requirement {/requirement} (from versions: )",
+    "No matching distribution found for {/requirement}",
 )
 
 
-def _name(requirement: str) -> str:
-    return re.split(r"[=<>!~\[;]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+def _split(requirement: str) -> tuple[str, str]:
+    """Return the name and the version of a requirement, which may be nothing."""
+    name, operator, version = re.split(r"([=<>~!]+|$)", requirement, maxsplit=1)
+    return name.partition("[")[0].lower().replace("_", "-"), version if operator else ""
 
 
 def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    name = _name(words["requirement"])
+    name, _ = _split(words["requirement"])
     if name not in WHEELS:
         return None
     wheel = WHEELS[name]
     span = f"{wheel.oldest} to {wheel.newest}"
-    return {"name": name, "span": f"`{name}` has wheels for Python {span} (as of {CHECKED})"}
+    return {"span": f"`{name}` has wheels for Python {span} (as of {CHECKED})"}
+
+
+def _any_version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    none = words.get("none", "")
+    # Where there are wheels of other versions, or pip does not say, the version is the reason.
+    if none not in ("none", "wheels") and (none or _split(words["requirement"])[1]):
+        return None
+    return _known(machine, words)
 
 
 def _unknown(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    name = _name(words["requirement"])
+    name, _ = _split(words["requirement"])
     if not name.startswith("cupy") or name in WHEELS or name in ("cupy", "cupy-wheel"):
         return None
     reason = f"The index has no distribution of the name `{name}`."
     if retired(name):
         reason = (
-            f"`{name}` is of the time when each minor version of CUDA had a distribution. It "
-            "gets no releases any more, and has no wheels for newer Pythons."
+            f"`{name}` is of the time when each minor version of CUDA had a distribution. It gets "
+            "no releases any more, and has no wheels for newer Pythons."
         )
     digits = re.search(r"cuda-?(\d{2})", name)
     major = int(digits.group(1)) if digits else machine.cuda or 0
     instead = f"cupy-cuda{major}x"
-    fitting = (
-        f"`{machine.pip} install {instead}`"
-        if instead in WHEELS
-        else ("`cupy-cuda12x` for CUDA 12, `cupy-cuda13x` for CUDA 13")
-    )
-    return {"reason": reason, "instead": fitting}
+    named = "`cupy-cuda12x` for CUDA 12, `cupy-cuda13x` for CUDA 13"
+    return {
+        "reason": reason,
+        "instead": f"`{machine.pip} install {instead}`" if instead in WHEELS else named,
+    }
 
 
 def _version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    name = _name(words["name"])
-    if not name.startswith("cupy"):
+    name, version = _split(words["requirement"])
+    if not version or (name not in WHEELS and name != "cupy" and not retired(name)):
         return None
-    looks = (
-        "it looks like a version of CUDA"
-        if re.fullmatch(r"1[0-3]\.\d(\.\d+)?", words["version"])
-        else "it does not exist for this Python"
-    )
-    fitting = name if name in WHEELS or name == "cupy" else "cupy-cuda12x"
-    return {"looks": looks, "fitting": fitting}
+    fitting = f"`{machine.pip} install {name}`"
+    if name not in WHEELS:
+        fitting = f"`{machine.pip} install cupy-cuda12x` for CUDA 12"
+    cuda = re.fullmatch(r"(9|1[0-3])\.\d(\.\d+)?", version)
+    return {
+        "version": version,
+        "looks": " It looks like a version of CUDA." if cuda else "",
+        "fitting": fitting,
+    }
 
 
 INSTALLING = (
     Check(
         "no-such-version",
         "CuPy has no release of that number for this Python",
-        "CuPy's own versions are meant, not CUDA's: `{version}` is none that pip finds, and "
-        "{looks}. The message lists those that there are.",
+        "pip finds no CuPy {version} for this Python.{looks} CuPy has versions of its own.",
         (
-            "Leave the version out: `{pip} install {fitting}`.",
-            "Or choose one from the list in the message.",
+            "Leave the version out: {fitting}.",
+            "Or choose one of the versions that pip lists.",
         ),
         says=(
-            "satisfies the requirement {name}=={version} (from versions: {digit}",
-            "there is no version of {name}=={version}",
+            "satisfies the requirement {/requirement} (from versions: {digit}",
+            "No matching distribution found for {/requirement}",
+            "there is no version of {/requirement}",
         ),
         details=_version,
         example="ERROR: Could not find a version that satisfies the requirement "
         "cupy-cuda12x==12.4 (from versions: 12.3.0, 13.0.0)",
         source="made with pip",
+        after=("no-wheel", "no-wheel-macos", "network"),
     ),
     Check(
         "no-such-package",
         "there is no CuPy of that name, or no longer",
         "{reason} The wheels are named after the major version of CUDA alone.",
         ("For this CUDA: {instead}.",),
-        says=(*_NONE, "{requirement} was not found in the package registry"),
+        says=(*_NONE, "{/requirement} was not found in the package registry"),
         details=_unknown,
         example="ERROR: No matching distribution found for cupy-cuda121",
         source="made with pip",
@@ -103,15 +116,14 @@ INSTALLING = (
         ),
         says=(
             *_NONE,
-            "{requirement} has no wheels with a matching Python",
-            "{requirement}=={version} has no wheels with a matching Python",
+            "{/requirement} has no {none} with a matching Python",
         ),
-        details=_known,
+        details=_any_version,
         example="ERROR: Could not find a version that satisfies the requirement cupy-cuda13x "
         "(from versions: none)",
         given=lambda machine: machine.system != "macOS",
         source="made with pip",
-        after=("no-such-version", "network"),
+        after=("network",),
     ),
     Check(
         "no-wheel-macos",
@@ -119,7 +131,7 @@ INSTALLING = (
         "CuPy needs an NVIDIA or AMD GPU with CUDA or ROCm, which Macs do not have.",
         ("Use a machine with such a GPU. On a Mac, use NumPy, or a library for its own GPU.",),
         says=_NONE,
-        details=_known,
+        details=_any_version,
         given=lambda machine: machine.system == "macOS",
         example="ERROR: No matching distribution found for cupy-cuda12x\n  "
         "/Users/u/venv/lib/python3.12",

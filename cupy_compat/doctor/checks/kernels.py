@@ -377,7 +377,9 @@ KERNELS = (
             "`cupy.RawModule`; see that the name is spelled right.",
         ),
         says=("CUDA_ERROR_NOT_FOUND", "cudaErrorSymbolNotFound", "hipErrorNotFound"),
-        example="CUDADriverError: CUDA_ERROR_NOT_FOUND: named symbol not found",
+        needs=("get_function", "modulegetfunction"),
+        example="CUDADriverError: CUDA_ERROR_NOT_FOUND: named symbol not found\n"
+        '  File "cupy/cuda/function.pyx", line 241, in cupy.cuda.function.Module.get_function',
         source="cupy/cupy#7661",
     ),
     Check(

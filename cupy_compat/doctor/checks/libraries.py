@@ -274,7 +274,7 @@ LIBRARIES = (
         "The file is cut off or is no library: an installation was interrupted, or the disk was "
         "full.",
         ("Install it again: {reinstall}.",),
-        says=("file too short", "invalid ELF header", "is not a valid Win32 application"),
+        says=("file too short", "invalid ELF header"),
         needs=("cupy",),
         example="ImportError: /venv/cupy/_core/core.cpython-312-x86_64-linux-gnu.so: file too "
         "short",
@@ -374,7 +374,7 @@ LIBRARIES = (
             "Or install a CuPy for the installed ROCm.",
             "For an NVIDIA GPU: remove this CuPy, and install a `cupy-cuda...` wheel.",
         ),
-        says=_ABSENT,
+        says=(*_ABSENT, "CuPy failed to load {file}: "),
         details=_named(_HIP),
         example="ImportError: libamdhip64.so.5: cannot open shared object file: No such file or "
         "directory",

@@ -1,0 +1,52 @@
+"""Make doctor.pyz of the wheel: the doctor in one file, for any Python from 3.9 on.
+
+Usage::
+
+    python tools/bundle_doctor.py WHEEL TARGET
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import zipapp
+import zipfile
+from pathlib import Path
+
+START = """\
+import sys
+
+if sys.version_info < (3, 9):
+    sys.exit("doctor.pyz needs Python 3.9 or later")
+
+from cupy_compat_doctor.command import main
+
+sys.exit(main())
+"""
+
+
+def bundle(wheel: Path, target: Path) -> None:
+    """Write the archive: the doctor, the shim that it tries, and the metadata with the version.
+
+    Parameters
+    ----------
+    wheel : pathlib.Path
+        The wheel of cupy-compat.
+    target : pathlib.Path
+        The file to write.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        package = folder / "cupy_compat"
+        shutil.rmtree(package / "cudamark")
+        # By a name of its own, since it runs on Pythons that the package is not for.
+        (package / "doctor").rename(folder / "cupy_compat_doctor")
+        (folder / "__main__.py").write_text(START)
+        zipapp.create_archive(folder, target, interpreter="/usr/bin/env python3", compressed=True)
+
+
+if __name__ == "__main__":
+    bundle(Path(sys.argv[1]), Path(sys.argv[2]))
