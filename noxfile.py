@@ -139,7 +139,7 @@ def later(session: nox.Session) -> None:
 def doctor(session: nox.Session) -> None:
     """Ask the doctor in every environment that its checks are for; loads 3 GB of wheels once."""
     # NumPy 1 and the CuPys before 13.4 have no wheels for a later Python.
-    install(session, ".", *groups("test"))
+    install(session, ".", *groups("test"), "rapids-cli")
     session.run("pytest", "tests/test_doctor_environments.py", *session.posargs)
 
 

@@ -60,6 +60,16 @@ RECIPES = {
     "cuda13x": Recipe(None, ("install cupy-cuda13x==14.2.0",)),
     "nvrtc": Recipe("13.5.1", ("install nvidia-cuda-nvrtc-cu12==12.9.86",)),
     "toolkit": Recipe("14.2.0", ("install cupy-cuda12x[ctk]==14.2.0",)),
+    # cuSPARSE of one CUDA beside the nvJitLink of an older one, and without any.
+    "nvjitlink": Recipe(
+        "14.2.0",
+        (
+            "install --no-deps nvidia-cusparse-cu12==12.5.10.65 nvidia-nvjitlink-cu12==12.0.140",
+            "install --no-deps nvidia-cublas-cu12==12.9.1.4 nvidia-cusolver-cu12==11.7.5.82",
+        ),
+    ),
+    "no-nvjitlink": Recipe("14.2.0", ("install --no-deps nvidia-cusparse-cu12==12.5.10.65",)),
+    "cupy-14.1.0": Recipe(None, ("install cupy-cuda12x==14.1.0",)),
     # A pandas that was compiled for NumPy 1, beside NumPy 2.
     "old-pandas": Recipe(
         None, ("install --no-deps pandas==2.1.4 numpy==2.0.2 python-dateutil pytz six tzdata",)

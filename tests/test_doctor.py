@@ -512,6 +512,16 @@ def test_standard_modules_that_a_file_hides_do_not_confuse_the_facts(
     assert "ImportError: hidden" in content["unknown"][0]["traceback"]
 
 
+def test_a_start_that_ends_is_no_crash(healthy_patient: Patient) -> None:
+    # Python 3.13 imports this module before it runs what it is given by -c.
+    for name in ("linecache", "numpy"):
+        (healthy_patient.folder / f"{name}.py").write_text("import os; os._exit(3)\n")
+    content = healthy_patient.findings(code=1)
+    assert problems(content) == set()
+    assert content["attempts"][0]["end"] == "ended"
+    assert content["unknown"][0]["message"] == "exit status 3"
+
+
 def test_the_doctor_itself_never_imports_cupy(healthy_patient: Patient) -> None:
     code = """
         import sys

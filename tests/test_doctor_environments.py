@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import doctor_environments
@@ -141,6 +142,9 @@ def nvrtc(ill: Patient) -> Path:
     [
         ("", ("-arch=sm_80",), set()),
         ("", ("-arch=compute_999",), {"architecture"}),
+        ("#include <iostream>", ("-arch=sm_80",), {"host-headers"}),
+        ("#include <thrust/count.h>", ("-arch=sm_80",), {"cuda-headers"}),
+        ("__global__ void f() { tensor x; }", ("-arch=sm_80",), {"kernel-source"}),
         ("#include <cuda_fp16.h>", ("-arch=sm_80",), {"runtime-headers"}),
         ("#include <cupy/carray.cuh>", ("-arch=sm_80", "-I{i}", "-I{i}/cupy/_cuda/cuda-12.2"),
          {"runtime-headers"}),
@@ -190,6 +194,78 @@ def test_an_optional_library_that_is_missing(
     assert explained(ill, f"from cupy.cuda import {library}") <= {"optional-library"}
 
 
+def test_an_nvjitlink_that_is_older_than_cusparse(shim: Path, tmp_path: Path) -> None:
+    content = patient("nvjitlink", shim, tmp_path).findings(code=0)
+    assert "nvjitlink" in problems(content) | remarks(content)
+    # The other libraries were loaded, or are missing, each by itself.
+    assert "cublas" in content["attempts"][0]["values"]
+
+
+def test_no_nvjitlink_beside_cusparse(shim: Path, tmp_path: Path) -> None:
+    content = patient("no-nvjitlink", shim, tmp_path).findings(code=0)
+    assert "nvjitlink-missing" in problems(content) | remarks(content)
+
+
+def test_the_sources_of_cupy_as_working_folder(shim: Path, tmp_path: Path) -> None:
+    source = testbed.source_of(sys.executable, "14.2.0")
+    ill = Patient(testbed.healthy(sys.executable, "14.2.0"), shim, source)
+    content = ill.findings(code=1)
+    assert problems(content) == {"source-tree"}
+    assert explained(ill, "import cupy") == {"source-tree"}
+
+
+def test_cupy_testing_without_pytest(shim: Path, tmp_path: Path) -> None:
+    ill = patient("cupy-14.1.0", shim, tmp_path)
+    assert explained(ill, "import cupy.testing") == {"pytest"}
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("import cupy; cupy.util", "removed-name"),
+        ("import cupy.core", "removed-module"),
+        ("import cupy; cupy.no_such_function", "no-such-name"),
+    ],
+)
+def test_a_name_that_cupy_does_not_have(
+    reference: Interpreter, tmp_path: Path, program: str, expected: str
+) -> None:
+    ill = Patient(reference.python, reference.shim, tmp_path)
+    assert explained(ill, program) == {expected}
+
+
+AGAIN = """
+import traceback
+for _ in range(2):
+    try:
+        import cupy
+    except Exception:
+        traceback.print_exc()
+"""
+
+
+def test_a_second_import_does_not_hide_the_first_failure(
+    broken: Interpreter, tmp_path: Path
+) -> None:
+    ill = Patient(broken.python, broken.shim, tmp_path)
+    assert "memoize" in explained(ill, AGAIN)
+
+
+def test_a_frozen_program_that_lacks_modules_of_cupy(
+    tmp_path: Path, reference: Interpreter
+) -> None:
+    (tmp_path / "program.py").write_text("import cupy\n")
+    freeze = ["-m", "PyInstaller", "--onedir", "--paths", testbed._site_packages(reference.python)]
+    subprocess.run(
+        [sys.executable, *freeze, "program.py"], cwd=tmp_path, check=True, capture_output=True
+    )
+    done = subprocess.run(
+        [tmp_path / "dist" / "program" / "program"], capture_output=True, check=False
+    )
+    found = diagnosis.explain(BytesIO(done.stderr)).findings
+    assert [finding.check for finding in found] == ["frozen"]
+
+
 def pip(*arguments: str, **environment: str) -> set[str]:
     """Return the checks that know what pip says as it fails."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CUDA")}
@@ -201,7 +277,8 @@ def pip(*arguments: str, **environment: str) -> set[str]:
         check=False,
     )
     assert done.returncode != 0
-    return {finding.check for finding in diagnosis.explain(done.stdout + done.stderr)}
+    output = BytesIO((done.stdout + done.stderr).encode())
+    return {finding.check for finding in diagnosis.explain(output).findings}
 
 
 def test_pip_for_a_python_that_has_no_wheel(tmp_path: Path) -> None:
@@ -214,4 +291,50 @@ def test_pip_that_builds_from_source(tmp_path: Path) -> None:
     source = ("--no-deps", "--no-binary", "cupy", "cupy==13.4.1")
     # Whatever toolkit the machine has, not here.
     hidden = {"CUDA_PATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    assert pip("download", "-d", str(tmp_path), *source, **hidden) == {"source-build"}
+    assert pip("download", "-d", str(tmp_path), *source, **hidden) == {"build-no-cuda"}
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        ("cupy-cuda12x==12.4", {"no-such-version"}),
+        ("cupy-cuda121", {"no-such-package"}),
+        ("cupy-cuda102", {"no-such-package"}),
+    ],
+)
+def test_pip_for_what_does_not_exist(requirement: str, expected: set[str]) -> None:
+    dry = ("install", "--dry-run", "--no-deps", "--only-binary=:all:")
+    assert pip(*dry, requirement) == expected
+
+
+def test_pip_without_a_network() -> None:
+    nowhere = ("--index-url", "http://127.0.0.1:9/simple", "--retries", "0")
+    assert pip("install", "--dry-run", *nowhere, "cupy-cuda12x") == {"network"}
+
+
+def test_pip_that_cannot_satisfy_two(tmp_path: Path) -> None:
+    both = ("cupy-cuda12x==14.2.0", "numpy<2")
+    assert pip("install", "--dry-run", "--only-binary=:all:", *both) == {"conflict"}
+
+
+def test_a_wheel_of_another_python(tmp_path: Path) -> None:
+    wheel = tmp_path / "cupy_cuda12x-13.6.0-cp310-cp310-win_amd64.whl"
+    wheel.touch()
+    assert pip("install", str(wheel)) == {"wheel-file"}
+
+
+# The doors of others.
+
+
+def test_rapids_doctor_runs_the_doctor(tmp_path: Path) -> None:
+    pytest.importorskip("rapids_cli")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "rapids", "doctor", "--verbose", "cupy"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "cupy_check" in done.stdout, done.stderr
+    # This environment itself has no CuPy, or one that imports.
+    assert ("not-installed" in done.stdout) == (done.returncode != 0)

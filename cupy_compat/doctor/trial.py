@@ -19,7 +19,7 @@ from typing import IO, Any, Literal
 from .wheels import release
 
 Shim = Literal["as it is", "with", "without"]
-End = Literal["finished", "crashed", "timed out"]
+End = Literal["finished", "ended", "crashed", "timed out"]
 
 #: The oldest Python whose CuPy can be examined.
 OLDEST = (3, 9)
@@ -113,8 +113,8 @@ class Attempt:
     ----------
     shim : {'as it is', 'with', 'without'}
         Whether ``cupy_compat`` was left to the environment, armed, or disarmed.
-    end : {'finished', 'crashed', 'timed out'}
-        How the interpreter ended.
+    end : {'finished', 'ended', 'crashed', 'timed out'}
+        How the interpreter ended: ended, if code of the user's ended it before all was tried.
     values : dict
         What the steps that succeeded returned, by their names.
     failures : list of Failure
@@ -234,7 +234,8 @@ def try_cupy(interpreter: Interpreter, shim: Shim, limit: float) -> Attempt:
         return Attempt(shim, "finished", values, failures, stderr)
     hung = code is None or "Timeout (" in stderr
     how = f"after {limit:g} seconds" if hung else _meaning(code or 0)
-    end: End = "timed out" if hung else "crashed"
+    # An exit status of Python's own; Windows reports a crash by a large number.
+    end: End = "timed out" if hung else "ended" if 0 < (code or 0) < 256 else "crashed"
     failures.append(Failure(begun or "end", end, how, stderr))
     return Attempt(shim, end, values, failures, stderr)
 

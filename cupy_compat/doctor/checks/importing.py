@@ -186,6 +186,17 @@ IMPORTING = (
         breaks=True,
     ),
     Check(
+        "shadowed-module",
+        "a file of the program shadows a module of Python's standard library",
+        "A file beside the program has the name of a standard module, and everything that imports "
+        "that module gets the file.",
+        ("Rename that file, and remove its `__pycache__`.",),
+        says=("since it has the same name as the standard library module",),
+        example="AttributeError: module 'random' has no attribute 'Random' (consider renaming "
+        "'/w/random.py' since it has the same name as the standard library module named 'random')",
+        source="read in CPython",
+    ),
+    Check(
         "removed-name",
         "the program uses a name that CuPy has no longer",
         "The code was written for an older CuPy: `{attribute}` is gone.",
