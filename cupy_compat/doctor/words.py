@@ -24,7 +24,6 @@ NEUTRAL = {
     "looks": "",
     "module": "of that name",
     "nvjitlink": "nvidia-nvjitlink-cu12",
-    "other_wheel": "install the wheel for it",
     "package": "NAME",
     "reason": "The index has no distribution of that name.",
     "rocm_install": "install a CuPy for the installed ROCm",
@@ -33,6 +32,8 @@ NEUTRAL = {
     "version": "another version",
 }
 
+#: The oldest Python whose CuPy brings CUDA's libraries as the extra ctk.
+_CTK = (3, 10)
 _CHOOSE = (
     "`{pip} install cupy-cuda12x` for CUDA 12, `{pip} install cupy-cuda13x` for CUDA 13 "
     "(`nvidia-smi` shows the newest CUDA that the driver supports)"
@@ -56,7 +57,8 @@ def of(machine: Machine) -> dict[str, str]:
         "path": machine.path or "a file named cupy",
         "numpy": f"NumPy {machine.numpy}" if machine.numpy else "the installed NumPy",
         "unmet": machine.unmet or "numpy>=2,<2.6",
-        "cuda": f"CUDA {machine.cuda}" if machine.cuda else "the CUDA in its name",
+        "cuda": f"CUDA {machine.cuda}" if machine.cuda else "a newer CUDA",
+        "own_toolkit": f"CUDA {machine.cuda} toolkit" if machine.cuda else "CUDA toolkit",
         "driver": f"CUDA {_dotted(machine.driver)}" if machine.driver else "an older CUDA",
         "cache": str(machine.cache.get("path") or "its folder for compiled kernels"),
         "visible": _visible(machine),
@@ -69,6 +71,8 @@ def of(machine: Machine) -> dict[str, str]:
         "reinstall": _reinstall(machine),
         "toolkit": _toolkit(machine),
         "older": _older(machine),
+        "newer": _newer(machine),
+        "choose": _choose(machine),
         "repair": _repair(machine),
         "rebuild": _rebuild(machine),
     }
@@ -102,7 +106,14 @@ def _install(machine: Machine) -> str:
     suiting = wheel(machine)
     if suiting is not None:
         return f"`{machine.pip} install {suiting.name}`"
-    return (_ROCM if machine.rocm else _CHOOSE).format(pip=machine.pip)
+    return _ROCM.format(pip=machine.pip) if machine.rocm else _choose(machine)
+
+
+def _choose(machine: Machine) -> str:
+    """Return the wheel for the CUDA of the machine, whichever the installed CuPy is for."""
+    if machine.driver:
+        return f"`{machine.pip} install cupy-cuda{min(max(machine.driver // 1000, 11), 13)}x`"
+    return _CHOOSE.format(pip=machine.pip)
 
 
 def _upgrade(machine: Machine) -> str:
@@ -143,6 +154,8 @@ def _toolkit(machine: Machine) -> str:
     if machine.conda:
         major = machine.cuda or 12
         return f"`conda install -c conda-forge cupy cuda-version={major}`"
+    if machine.python and release(machine.python) < _CTK:
+        return "install the CUDA toolkit that CuPy is for, and set CUDA_PATH to its folder"
     own = _one(machine)
     suiting = WHEELS.get(own) if own in WHEELS else wheel(machine)
     if suiting is not None and suiting.name == "cupy-cuda11x":
@@ -153,9 +166,19 @@ def _toolkit(machine: Machine) -> str:
         return f"install the {suiting.platform} toolkit, and set CUDA_PATH to its folder"
     return (
         f'`{machine.pip} install --upgrade "cupy-cuda12x[ctk]"` for CUDA 12, "cupy-cuda13x[ctk]" '
-        "for "
-        "CUDA 13 (CuPy 14)"
+        "for CUDA 13 (CuPy 14); for CUDA 11, install its toolkit"
     )
+
+
+def _newer(machine: Machine) -> str:
+    """Return how to get CUDA 12.8 or later, which knows the newest GPUs."""
+    later = machine.distributions in (("cupy-cuda12x",), ("cupy-cuda13x",))
+    install = f'`{machine.pip} install --upgrade "cupy-cuda12x[ctk]"`'
+    if later or machine.conda:
+        return _toolkit(machine)
+    if machine.distributions:
+        return f"`{machine.pip} uninstall -y {' '.join(machine.distributions)}`, then {install}"
+    return f"{install}, after removing a CuPy of another name"
 
 
 def _older(machine: Machine) -> str:

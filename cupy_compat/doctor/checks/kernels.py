@@ -175,8 +175,7 @@ KERNELS = (
         "The GPU is newer than the CUDA toolkit that compiled the kernel (an RTX 50, which is "
         "Blackwell, needs CUDA 12.8 or later), or older than it supports.",
         (
-            "For a newer GPU, use a newer CUDA and a CuPy for it: remove this CuPy, then install "
-            '`"cupy-cuda12x[ctk]"` or `"cupy-cuda13x[ctk]"`.',
+            "For a newer GPU, use CUDA 12.8 or later, and the CuPy for it: {newer}.",
             "Then remove the old kernels, in `~/.cupy/kernel_cache`.",
             "For an older GPU, use an older CUDA, and the CuPy for it.",
         ),

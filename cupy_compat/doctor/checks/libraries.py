@@ -205,8 +205,8 @@ LIBRARIES = (
         "another library was linked with has. It comes from an older (or newer) CUDA: from the "
         "system's toolkit, LD_LIBRARY_PATH, PyTorch, or another `nvidia-...` package.",
         (
+            "Upgrade CUDA within its major version: {toolkit}.",
             *_NEWER,
-            "Install the newest release of that major version of CUDA: {toolkit}.",
         ),
         says=_SYMBOLS,
         details=_owner(*_OTHERS),
@@ -318,7 +318,7 @@ LIBRARIES = (
     Check(
         "nvrtc",
         "NVRTC, which compiles CuPy's kernels, is not found (CuPy 13 and earlier)",
-        "CuPy's wheels contain no CUDA toolkit. CuPy looked for {cuda}, and found none.",
+        "CuPy's wheels contain no CUDA toolkit, and CuPy found no {own_toolkit}.",
         (
             "{toolkit}.",
             "Or install the CUDA toolkit, and set CUDA_PATH to its folder (on Linux, its `lib64` "
@@ -333,8 +333,8 @@ LIBRARIES = (
     Check(
         "toolkit",
         "libraries of the CUDA toolkit are not found (CuPy 14)",
-        "CuPy's wheels contain no CUDA toolkit. CuPy looked for {cuda}, and found none. (The "
-        "message names a library of CUDA 13 first in any case.)",
+        "CuPy's wheels contain no CUDA toolkit, and CuPy found no {own_toolkit}. (The message "
+        "names a library of CUDA 13 first in any case.)",
         (
             "Install CUDA's libraries as wheels: {toolkit}.",
             "Or install the CUDA toolkit, and set CUDA_PATH to its folder.",
@@ -349,9 +349,9 @@ LIBRARIES = (
         "a library of the CUDA toolkit is missing",
         _MISSING,
         (
-            "If the machine's CUDA is of another major version than this CuPy's: uninstall this "
-            "CuPy, then {other_wheel}.",
-            "Install the libraries: {toolkit}.",
+            "If the machine has another CUDA than this CuPy is for: uninstall this CuPy, then "
+            "{choose}.",
+            "{toolkit}.",
             "A toolkit that is installed must be found: on Linux, add its `lib64` to "
             "LD_LIBRARY_PATH.",
         ),
@@ -417,7 +417,8 @@ LIBRARIES = (
         (
             "Use a CuPy for the same CUDA as PyTorch's: `python -c \"import torch; "
             'print(torch.version.cuda)"` shows it.',
-            "Or install the newest toolkit of {cuda}, and put its `bin` first on PATH.",
+            "Or install the newest toolkit of the major version of CUDA that this CuPy is for, "
+            "and put its `bin` first on PATH.",
         ),
         says=_dll(_PROCEDURE),
         needs=("cupy",),
@@ -429,11 +430,12 @@ LIBRARIES = (
     Check(
         "dll-module",
         "Windows does not find a library that CuPy needs",
-        "A library that CuPy's extension modules need is missing. Most often there is no CUDA "
-        "toolkit, or one of another major version than CuPy's own, {cuda}.",
+        "A library that CuPy's extension modules need is missing. Most often there is no "
+        "{own_toolkit}.",
         (
             "{toolkit}.",
-            "Or install the CUDA toolkit of that major version, and set CUDA_PATH to its folder.",
+            "If there is another CUDA (PyTorch's, say), use the CuPy for it: {choose}, after "
+            "removing this one.",
         ),
         says=_dll(_MODULE),
         needs=("cupy",),
@@ -495,16 +497,7 @@ def _library(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | 
     )
     if not windows and not _CUDA.match(name):
         return None
-    return {"library": words["file"], "other_wheel": _wheel_for(machine)}
-
-
-def _wheel_for(machine: Machine) -> str:
-    if machine.driver:
-        return f"`{machine.pip} install cupy-cuda{min(machine.driver // 1000, 13)}x`"
-    return (
-        "install the wheel for it, `cupy-cuda12x` for CUDA 12 or `cupy-cuda13x` for CUDA 13 "
-        "(`nvidia-smi` shows the newest CUDA that the driver supports)"
-    )
+    return {"library": words["file"]}
 
 
 def _optional_package(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
