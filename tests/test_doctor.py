@@ -609,6 +609,8 @@ def test_a_text_is_explained_from_a_file_or_standard_input(
         ["--time-limit", "0"],
         ["--time-limit", "x"],
         ["--time-limit", "nan"],
+        ["--yes"],
+        ["--fix", "--json"],
         ["x"],
     ],
 )
@@ -637,13 +639,16 @@ def test_another_python_is_examined_that_has_nothing_of_ours(
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
-    [("/nowhere/python", "there is no such program"), ("/bin/true", "does not run as Python 3.9")],
+    ("path", "code", "said"),
+    [
+        ("/nowhere/python", 2, "there is no such program"),
+        ("/bin/true", 1, "does not run as Python 3.9"),
+    ],
 )
 def test_what_is_no_python_is_a_clear_error(
-    path: str, said: str, capsys: pytest.CaptureFixture[str]
+    path: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.main(["--python", path]) == 1
+    assert command.main(["--python", path]) == code
     error = capsys.readouterr().err
     assert error.startswith("cupy-compat doctor: error: ")
     assert said in error

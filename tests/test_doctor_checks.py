@@ -16,7 +16,7 @@ from cupy_compat.doctor.wheels import WHEELS
 
 NAMES = [check.name for check in CHECKS]
 #: What is seen in an examined environment alone.
-SILENT = {"no-driver", "old-driver", "hang", "no-repair"}
+SILENT = {"no-driver", "old-driver", "crash", "hang", "no-repair"}
 
 
 def explain(text: str | bytes) -> diagnosis.Explanation:

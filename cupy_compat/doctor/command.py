@@ -28,13 +28,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0: CuPy imports, and, with ``--gpu``, works; 1: it does not; 2: wrong usage.
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.fix and (options.json or options.explain is not None):
+        parser.error("--fix goes with neither --json nor --explain")
+    if options.yes and not options.fix:
+        parser.error("--yes goes with --fix only")
     if options.list:
         width = max(len(check.name) for check in CHECKS)
         _write("\n".join(f"{check.name:<{width}}  {check.about}" for check in CHECKS))
         return 0
     if options.explain is not None:
         return _explain(options.explain, options.json)
+    if options.python is not None and shutil.which(options.python) is None:
+        _complain(f"--python {options.python}: there is no such program")
+        return 2
     try:
         interpreter = _interpreter(options.python)
         found = diagnosis.examine(interpreter, options.gpu, options.time_limit)
@@ -50,10 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _interpreter(path: str | None) -> Interpreter:
     if path is None:
         return Interpreter()
-    found = shutil.which(path)
-    if found is None:
-        raise TrialError(f"--python {path}: there is no such program")
-    return Interpreter(os.path.abspath(found))
+    return Interpreter(os.path.abspath(shutil.which(path) or path))
 
 
 def _explain(file: str, as_json: bool) -> int:

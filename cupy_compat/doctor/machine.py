@@ -34,6 +34,8 @@ class Machine:
         Whether it is a CuPy for AMD GPUs.
     conda : bool
         Whether conda manages CuPy.
+    built : bool
+        Whether CuPy itself is being built from source.
     frozen : bool
         Whether the program was packed into one folder or file, as PyInstaller does.
     source_tree : bool
@@ -55,6 +57,7 @@ class Machine:
     cuda: int | None = None
     rocm: bool = False
     conda: bool = False
+    built: bool = False
     frozen: bool = False
     source_tree: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -130,7 +133,11 @@ def of_facts(facts: Mapping[str, Any]) -> Machine:
 
 _WHEEL = re.compile(r"\bcupy[-_](?:cuda\d{2,3}x?|rocm[-_]\d[-_]\d)(?!\w)")
 _SOURCE = re.compile(
-    r"\bcupy-\d+\.\d+[\w.]*\.(?:tar\.gz|zip)|building wheel for cupy\b(?![-_])", re.I
+    r"\bcupy-\d+\.\d+[\w.]*\.(?:tar\.gz|zip)|cupy_builder|cupy_setup_build|"
+    r"\bCuPy Configuration Summary|pip-[\w-]{1,60}[/\\]cupy[/\\_]|FAILED: cupy/|"
+    r"(?:building wheel for|failed to build|build wheels for|setup\.py install for|collecting)"
+    r" cupy(?![-_\w])|Installing cupy \(|build `cupy==",
+    re.I,
 )
 _CUPY = (
     re.compile(r"CuPy Version\s{0,40}: ([\d.]+\w*)", re.I),
@@ -186,6 +193,7 @@ def of_text(text: str) -> Machine:
         cuda=int(major[:2]) if major and not rocm and 8 <= int(major[:2]) <= 20 else None,
         rocm=rocm,
         conda=bool(re.search(r"conda install [\w -]*cupy|cupy\s+\S+\s+\S+\s+conda-forge", said)),
+        built=bool(_SOURCE.search(said)),
         frozen=bool(_FROZEN.search(said)),
         source_tree=bool(folders)
         and not any(re.search(r"(site|dist)-packages", each) for each in folders)

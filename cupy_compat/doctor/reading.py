@@ -29,6 +29,16 @@ _MARKERS = {
     b"during handling of the above exception": "handling",
 }
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?")
+#: Quotation marks as compilers print them in UTF-8, and as web pages escape them.
+_QUOTES = {
+    "\u2018".encode(): b"'",
+    "\u2019".encode(): b"'",
+    "\u201c".encode(): b'"',
+    "\u201d".encode(): b'"',
+    b"&#39;": b"'",
+    b"&#x27;": b"'",
+    b"&quot;": b'"',
+}
 _EXCEPTION = re.compile(
     r"^(?:\S{1,30} |E +|\[[^\]]{1,40}\]:? ?)?"
     r"([\w.]{1,120}(?:Error|Exception|Exit|Interrupt)\b(?::.*)?)$"
@@ -296,9 +306,12 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _plain(block: bytes) -> bytes:
-    """Remove what terminals are sent besides text, and end lines in one way."""
+    """Remove what terminals are sent besides text; end lines and quote in one way."""
     if b"\x1b" in block:
         block = _ESCAPES.sub(b"", block)
+    for quote, plain in _QUOTES.items():
+        if quote in block:
+            block = block.replace(quote, plain)
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return block

@@ -155,7 +155,7 @@ def _toolkit(machine: Machine) -> str:
         major = machine.cuda or 12
         return f"`conda install -c conda-forge cupy cuda-version={major}`"
     if machine.python and release(machine.python) < _CTK:
-        return "install the CUDA toolkit that CuPy is for, and set CUDA_PATH to its folder"
+        return "install the newest toolkit of the CUDA that CuPy is for, and set CUDA_PATH to it"
     own = _one(machine)
     suiting = WHEELS.get(own) if own in WHEELS else wheel(machine)
     if suiting is not None and suiting.name == "cupy-cuda11x":

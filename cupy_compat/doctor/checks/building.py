@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from ..machine import Machine
 from ._check import Check
 
+#: What a missing toolkit may be the consequence of.
+_SPECIFIC = (
+    "build-host-compiler",
+    "build-architecture",
+    "build-msvc",
+    "build-compiler",
+    "build-rocm",
+    "build-no-cython",
+    "build-cython",
+    "build-old-cupy",
+)
 _WHEEL = "Install a wheel, which needs no building: {install}."
-_BUILD = ("cupy",)
+
+
+def _built(machine: Machine) -> bool:
+    # The same words come from builds of other packages.
+    return machine.built
+
 
 BUILDING = (
     Check(
@@ -25,7 +42,7 @@ BUILDING = (
             "hipcc' returned non-zero",
             "No such file or directory: 'hipcc'",
         ),
-        needs=_BUILD,
+        given=_built,
         example="error: command '/opt/rocm/bin/hipcc' failed with exit code 1\nERROR: Failed "
         "building wheel for cupy",
         source="cupy/cupy#9098",
@@ -37,9 +54,9 @@ BUILDING = (
         "the C++ compiler is newer than nvcc accepts",
         "Each nvcc accepts C++ compilers up to some version, and this one is newer.",
         (
-            _WHEEL,
-            'To build: use an older compiler (`NVCC="nvcc --compiler-bindir gcc-12"`), or a newer '
-            "CUDA toolkit.",
+            "If CuPy itself is being built, a wheel needs no building: {install}.",
+            'Use an older compiler (`NVCC="nvcc --compiler-bindir gcc-12"`), or a newer CUDA '
+            "toolkit.",
         ),
         says=(
             "unsupported GNU version!",
@@ -67,7 +84,7 @@ BUILDING = (
             "Unsupported gpu architecture 'sm_",
             "is not defined for option 'gpu-architecture'",
         ),
-        needs=("building wheel", "failed to build", "setup.py", "-c cupy/", "cupy_builder"),
+        given=_built,
         example="nvcc fatal   : Unsupported gpu architecture 'compute_30'\nERROR: Failed building "
         "wheel for cupy",
         source="cupy/cupy#3575",
@@ -85,7 +102,7 @@ BUILDING = (
             "Unable to find vcvarsall.bat",
             "Cannot find compiler 'cl.exe' in PATH",
         ),
-        needs=_BUILD,
+        given=_built,
         example='Microsoft Visual C++ 14.0 is required. Get it with "Microsoft Visual C++ Build '
         'Tools"\nCollecting cupy',
         source="cupy/cupy#2137",
@@ -111,7 +128,7 @@ BUILDING = (
             "fatal error: Python.h: No such file",
             "gcc: No such file or directory",
         ),
-        needs=_BUILD,
+        given=_built,
         example="error: command 'gcc' failed: No such file or directory\nERROR: Failed building "
         "wheel for cupy",
         source="made with pip",
@@ -132,8 +149,9 @@ BUILDING = (
             "Cython.Compiler.Errors.CompileError: cupy",
             "Error compiling Cython file",
         ),
-        needs=_BUILD,
-        example="Cython.Compiler.Errors.CompileError: cupy/_core/core.pyx",
+        given=_built,
+        example="Cython.Compiler.Errors.CompileError: cupy/_core/core.pyx\n"
+        "ERROR: Failed building wheel for cupy",
         source="BLAST-WarpX/warpx#4247",
         printed=True,
         group="build",
@@ -152,7 +170,7 @@ BUILDING = (
             "No module named 'Cython'",
             "Please install Cython {version}",
         ),
-        needs=_BUILD,
+        given=_built,
         example="ERROR: No matching distribution found for Cython>=3\nCollecting cupy",
         source="cvg/mpsfm#21",
         printed=True,
@@ -169,14 +187,7 @@ BUILDING = (
             "module 'pkgutil' has no attribute 'ImpImporter'",
             "module 'setuptools.",
         ),
-        needs=(
-            "building wheel for cupy",
-            "failed to build cupy",
-            "/cupy_",
-            "\\cupy_",
-            "cupy-",
-            "collecting cupy",
-        ),
+        given=_built,
         example="ModuleNotFoundError: No module named 'distutils'\nERROR: Failed to build cupy",
         source="read in setuptools",
         printed=True,
@@ -192,7 +203,7 @@ BUILDING = (
             "fatal error: Killed",
             "virtual memory exhausted",
         ),
-        needs=_BUILD,
+        given=_built,
         example="c++: fatal error: Killed signal terminated program cc1plus\nBuilding wheel for "
         "cupy",
         source="read in gcc",
@@ -205,9 +216,20 @@ BUILDING = (
         "`pip install cupy` builds CuPy from source, and that needs a CUDA toolkit with its "
         "headers, and a compiler.",
         (_WHEEL, "To build: install the CUDA toolkit, and set CUDA_PATH to its folder."),
+        says=("CUDA could not be found on your system", "Your CUDA environment is invalid"),
+        example="Exception: Your CUDA environment is invalid. Please check above error log.",
+        source="made with pip",
+        printed=True,
+        after=_SPECIFIC,
+        group="build",
+    ),
+    Check(
+        "build-no-headers",
+        "a build of CuPy finds no headers or libraries of CUDA",
+        "`pip install cupy` builds CuPy from source, and that needs a CUDA toolkit with its "
+        "headers where the compiler looks.",
+        (_WHEEL, "To build: install the CUDA toolkit, and set CUDA_PATH to its folder."),
         says=(
-            "CUDA could not be found on your system",
-            "Your CUDA environment is invalid",
             "fatal error: cublas_v2.h",
             "fatal error: 'cublas_v2.h'",
             "fatal error: cuda_runtime.h",
@@ -218,19 +240,12 @@ BUILDING = (
             "cannot find -lcublas",
             "cannot find -lcudart",
         ),
-        example="Exception: Your CUDA environment is invalid. Please check above error log.",
-        source="made with pip",
+        given=_built,
+        example="a.cpp:1:10: fatal error: 'cublas_v2.h' file not found\n  Using cached "
+        "cupy-6.5.0.tar.gz",
+        source="Bartzi/kiss#3",
         printed=True,
-        after=(
-            "build-host-compiler",
-            "build-architecture",
-            "build-msvc",
-            "build-compiler",
-            "build-rocm",
-            "build-no-cython",
-            "build-cython",
-            "build-old-cupy",
-        ),
+        after=("build-no-cuda", *_SPECIFIC),
         group="build",
     ),
     Check(
@@ -246,7 +261,7 @@ BUILDING = (
             "cupy{*}.cu({line}): error: ",
         ),
         unless=(".cubin.cu", "cannot open source file"),
-        needs=("building", "setup.py", "build/temp", "cupy_builder", "fpic"),
+        given=_built,
         example="cupy_backends/cuda/api/runtime.cpp:25399:67: error: cannot convert "
         "'PyObject*'\nERROR: Failed building wheel for cupy",
         source="cupy/cupy#5273",
@@ -269,21 +284,12 @@ BUILDING = (
             "bin/nvcc.exe', ",
             "bin/nvcc', ",
         ),
-        needs=("building wheel", "failed to build", "setup.py", "cupy_builder", "failed building"),
+        given=_built,
         example="error: command '/usr/local/cuda/bin/nvcc' failed with exit code 1\nERROR: Failed "
         "building wheel for cupy",
         source="dipy/cudipy#5",
         printed=True,
-        after=(
-            "build-host-compiler",
-            "build-architecture",
-            "build-msvc",
-            "build-compiler",
-            "build-rocm",
-            "build-no-cuda",
-            "build-memory",
-            "build-cpp",
-        ),
+        after=("build-no-cuda", "build-no-headers", "build-memory", "build-cpp", *_SPECIFIC),
         group="build",
     ),
     Check(

@@ -55,6 +55,8 @@ _ATTRIBUTE = (
     "cannot import name '{attribute}' from 'cupy.cuda'",
     "cannot import name '{attribute}' from 'cupyx'",
 )
+#: What shows that CuPy's own code was running.
+_FRAMES = ("cupy/", "cupy\\", "init cupy", "import cupy", "cupy._core")
 _SHADOW = ("partially initialized", "consider renaming")
 
 
@@ -92,7 +94,7 @@ IMPORTING = (
             "{repair}",
             "Or build this CuPy again with `Cython<3.1`.",
         ),
-        says=("attribute '__name__' of 'builtin_function_or_method' objects is not writable",),
+        says=("attribute '__name__' of 'builtin_function_or_method' objects",),
         example="AttributeError: attribute '__name__' of 'builtin_function_or_method' objects is "
         "not writable",
         source="cupy/cupy#9128",
@@ -366,7 +368,7 @@ IMPORTING = (
             "numpy._core.multiarray failed to import",
             "module compiled against API version",
         ),
-        needs=("cupy",),
+        needs=_FRAMES,
         example="ImportError: numpy.core.multiarray failed to import (auto-generated because you "
         "didn't call 'numpy.import_array()' after cimporting numpy)\n"
         '  File "cupy/_core/core.pyx", line 1, in init cupy._core.core',
@@ -452,7 +454,7 @@ IMPORTING = (
             "No module named '{module}'",
             "cannot import name 'pathfinder' from '{module}'",
         ),
-        needs=("cupy",),
+        needs=_FRAMES,
         details=_dependency,
         example="ModuleNotFoundError: No module named 'fastrlock'\n"
         '  File "/venv/lib/python3.12/site-packages/cupy/__init__.py", line 17',

@@ -275,11 +275,6 @@ INSTALLING = (
             "Install CuPy again: {reinstall}.",
             "If it stays, report it to the project whose module is named last.",
         ),
-        says=("Segmentation fault", "Illegal instruction (core dumped)", "exit code 139"),
-        needs=("cupy",),
-        example='Fatal Python error: Segmentation fault\n  File "/venv/cupy/__init__.py", line 17',
-        source="chainer/chainer#639",
-        after=("*",),
         shows=lambda case: case.attempt is not None and case.attempt.end == "crashed",
     ),
     Check(

@@ -160,7 +160,8 @@ LIBRARIES = (
     Check(
         "old-driver-library",
         "the NVIDIA driver is older than CuPy's CUDA",
-        "CuPy asks the driver's library for `{symbol}`, which this driver does not have yet.",
+        "CuPy, or another library, asks the driver for `{symbol}`, which this driver does not "
+        "have yet.",
         (
             "Upgrade the NVIDIA driver.",
             "Or install a CuPy for an older CUDA; `nvidia-smi` shows the newest that the driver "
@@ -275,6 +276,7 @@ LIBRARIES = (
         "full.",
         ("Install it again: {reinstall}.",),
         says=("file too short", "invalid ELF header"),
+        unless=("libcuda.so", "libnvidia-"),
         needs=("cupy",),
         example="ImportError: /venv/cupy/_core/core.cpython-312-x86_64-linux-gnu.so: file too "
         "short",
@@ -292,6 +294,7 @@ LIBRARIES = (
             "To import CuPy without a driver, upgrade to CuPy 13 or later: {upgrade}.",
         ),
         says=(
+            "libcuda.so.1: file too short",
             "libcuda.so.1: cannot open shared object file",
             "libcuda.so: cannot open shared object",
         ),
