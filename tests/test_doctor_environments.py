@@ -32,13 +32,13 @@ FAILING = [
     ("no-numpy", {"dependency"}, set()),
     ("no-cupy", {"not-installed"}, set()),
     ("no-pathfinder", {"dependency"}, set()),
-    ("numpy-1", {"numpy-too-old"}, {"numpy-bounds"}),
+    ("numpy-1", {"numpy-too-old"}, set()),
     ("one-of-two-removed", {"files-gone"}, set()),
-    ("np.float_-13.0", {"numpy-too-new"}, {"numpy-bounds"}),
-    ("np.float_-13.1", {"numpy-too-new"}, {"numpy-bounds"}),
+    ("np.float_-13.0", {"numpy-too-new"}, set()),
+    ("np.float_-13.1", {"numpy-too-new"}, set()),
     ("other-abi", {"other-python"}, set()),
-    ("rocm-5", {"rocm"}, set()),
-    ("rocm-7", {"rocm"}, set()),
+    ("rocm-5", {"rocm-library"}, set()),
+    ("rocm-7", {"rocm-library"}, set()),
 ]
 
 
@@ -89,7 +89,7 @@ def test_a_wheel_on_a_machine_without_gpu_and_toolkit(
 def test_a_wheel_with_its_toolkit(shim: Path, tmp_path: Path) -> None:
     content = patient("toolkit", shim, tmp_path).findings(code=0)
     assert remarks(content) <= {"no-driver"}
-    assert {"compiler", "libraries"} <= set(content["attempts"][0]["values"])
+    assert {"compiler", "cublas", "cufft", "cusparse"} <= set(content["attempts"][0]["values"])
 
 
 def test_a_wheel_of_another_major_version_of_cuda(shim: Path, tmp_path: Path) -> None:
@@ -191,7 +191,10 @@ def test_an_optional_library_that_is_missing(
     reference: Interpreter, tmp_path: Path, library: str
 ) -> None:
     ill = Patient(reference.python, reference.shim, tmp_path)
-    assert explained(ill, f"from cupy.cuda import {library}") <= {"optional-library"}
+    assert explained(ill, f"from cupy.cuda import {library}") <= {
+        "optional-library",
+        "optional-missing",
+    }
 
 
 def test_an_nvjitlink_that_is_older_than_cusparse(shim: Path, tmp_path: Path) -> None:
@@ -201,9 +204,13 @@ def test_an_nvjitlink_that_is_older_than_cusparse(shim: Path, tmp_path: Path) ->
     assert "cublas" in content["attempts"][0]["values"]
 
 
-def test_no_nvjitlink_beside_cusparse(shim: Path, tmp_path: Path) -> None:
-    content = patient("no-nvjitlink", shim, tmp_path).findings(code=0)
-    assert "nvjitlink-missing" in problems(content) | remarks(content)
+def test_no_nvjitlink_beside_cusparse(shim: Path, tmp_path: Path, reference: Interpreter) -> None:
+    # CuPy 13 finds libraries as the loader does, CuPy 14 by itself.
+    found = testbed._site_packages(patient("no-nvjitlink", shim, tmp_path).python)
+    ill = Patient(reference.python, shim, tmp_path)
+    program = "from cupy_backends.cuda.libs import cusparse"
+    path = str(found / "nvidia" / "cusparse" / "lib")
+    assert explained(ill, program, LD_LIBRARY_PATH=path) == {"nvjitlink-missing"}
 
 
 def test_the_sources_of_cupy_as_working_folder(shim: Path, tmp_path: Path) -> None:
@@ -216,7 +223,7 @@ def test_the_sources_of_cupy_as_working_folder(shim: Path, tmp_path: Path) -> No
 
 def test_cupy_testing_without_pytest(shim: Path, tmp_path: Path) -> None:
     ill = patient("cupy-14.1.0", shim, tmp_path)
-    assert explained(ill, "import cupy.testing") == {"pytest"}
+    assert explained(ill, "import cupy.testing._random") == {"pytest"}
 
 
 @pytest.mark.parametrize(
@@ -299,7 +306,7 @@ def test_pip_that_builds_from_source(tmp_path: Path) -> None:
     [
         ("cupy-cuda12x==12.4", {"no-such-version"}),
         ("cupy-cuda121", {"no-such-package"}),
-        ("cupy-cuda102", {"no-such-package"}),
+        ("cupy-cuda117", {"no-such-package"}),
     ],
 )
 def test_pip_for_what_does_not_exist(requirement: str, expected: set[str]) -> None:
@@ -308,7 +315,7 @@ def test_pip_for_what_does_not_exist(requirement: str, expected: set[str]) -> No
 
 
 def test_pip_without_a_network() -> None:
-    nowhere = ("--index-url", "http://127.0.0.1:9/simple", "--retries", "0")
+    nowhere = ("--index-url", "http://127.0.0.1:9/simple", "--retries", "1")
     assert pip("install", "--dry-run", *nowhere, "cupy-cuda12x") == {"network"}
 
 
@@ -329,12 +336,16 @@ def test_a_wheel_of_another_python(tmp_path: Path) -> None:
 def test_rapids_doctor_runs_the_doctor(tmp_path: Path) -> None:
     pytest.importorskip("rapids_cli")
     done = subprocess.run(
-        [Path(sys.executable).parent / "rapids", "doctor", "--verbose", "cupy"],
+        [Path(sys.executable).parent / "rapids", "doctor", "--verbose", "cupy_compat"],
+        env=os.environ | {"COLUMNS": "200"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "cupy_check" in done.stdout, done.stderr
-    # This environment itself has no CuPy, or one that imports.
-    assert ("not-installed" in done.stdout) == (done.returncode != 0)
+    output = done.stdout + done.stderr
+    assert "Found check 'cupy_check'" in output
+    # This environment itself has no CuPy. (If the first of its checks fails, rapids-cli 0.2 ends
+    # with an error of its own, which shows this one.)
+    assert done.returncode != 0
+    assert "not-installed" in output

@@ -121,10 +121,9 @@ def compiler() -> "Any":
 
 def library(name: str) -> None:
     """Load one library of the CUDA toolkit that CuPy links to."""
-    import importlib
-
     package = "cupy.cuda" if name == "cufft" else "cupy_backends.cuda.libs"
-    importlib.import_module(f"{package}.{name}")
+    # As `from package import name`: the package of CuPy 14 finds the library when asked so.
+    getattr(__import__(package, fromlist=[name]), name)
 
 
 def accelerators() -> None:

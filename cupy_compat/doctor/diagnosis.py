@@ -146,8 +146,9 @@ def diagnose(case: Case, gpu: bool) -> Diagnosis:
     """
     attempt = case.attempt
     use = gpu or (attempt is not None and "device" in attempt.values)
-    findings = dict(_shown(case))
-    known = {"import" for check in findings if check.breaks}
+    findings: dict[Check, Finding] = {}
+    shown = dict(_shown(case))
+    known = {"import" for check in shown if check.breaks}
     for failure in attempt.failures if attempt is not None else ():
         if failure.type in ("crashed", "timed out"):
             known.add(failure.step)
@@ -157,6 +158,7 @@ def diagnose(case: Case, gpu: bool) -> Diagnosis:
             required = use or failure.step in _EVERYWHERE
             severity: Severity = "problem" if required and not check.remark else "remark"
             findings.setdefault(check, _finding(check, case, severity, failure.step, said))
+    findings = {**shown, **findings}
     if attempt is not None:
         reading = _read(attempt.stderr)
         for check, said in _matches(reading.before, reading, case.machine).items():
