@@ -294,6 +294,32 @@ def test_pip_for_a_python_that_has_no_wheel(tmp_path: Path) -> None:
     assert pip("download", *wheels, "-d", str(tmp_path), "cupy-cuda13x") == {"no-wheel"}
 
 
+def test_pip_that_builds_a_cupy_of_the_time_of_other_setuptools(tmp_path: Path) -> None:
+    source = ("--no-deps", "--no-binary", "cupy", "cupy==9.6.0")
+    assert pip("download", "-d", str(tmp_path), *source) == {"build-old-cupy"}
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        (("cupy-cuda12x==12.4",), {"no-such-version"}),
+        (("cupy-cuda121",), {"no-such-package"}),
+        (("cupy-cuda11x", "--python-version", "3.14"), {"no-wheel"}),
+    ],
+)
+def test_uv_for_what_does_not_exist(
+    tmp_path: Path, requirement: tuple[str, ...], expected: set[str]
+) -> None:
+    dry = ("pip", "install", "--dry-run", "--target", tmp_path)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "uv", *dry, *requirement],
+        capture_output=True,
+        check=False,
+    )
+    found = diagnosis.explain(BytesIO(done.stdout + done.stderr)).findings
+    assert {finding.check for finding in found} == expected
+
+
 def test_pip_that_builds_from_source(tmp_path: Path) -> None:
     source = ("--no-deps", "--no-binary", "cupy", "cupy==13.4.1")
     # Whatever toolkit the machine has, not here.

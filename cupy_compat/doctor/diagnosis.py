@@ -13,7 +13,8 @@ from .case import Case
 from .checks import CHECKS, Check
 from .machine import Machine
 from .reading import Part, Reading, Said, read
-from .trial import Attempt, Failure, Interpreter, gather_facts, try_cupy
+from .trial import SHIM, Attempt, Failure, Interpreter, gather_facts, try_cupy
+from .wheels import release
 
 Severity = Literal["problem", "remark"]
 RepairState = Literal["off", "armed", "would repair", "repairs"]
@@ -355,7 +356,8 @@ def _second_opinion(case: Case, interpreter: Interpreter, limit: float) -> Case:
     if _shim(attempt, "shim") == "repaired":
         return Case(case.machine, attempt, try_cupy(interpreter, "without", limit))
     names = {finding.check for finding in diagnose(case, False).findings}
-    if names & REPAIRABLE and interpreter.can_arm(case.machine.python):
+    version = case.machine.python
+    if names & REPAIRABLE and (version is None or release(version, 2) >= (*SHIM, 0)):
         return Case(case.machine, attempt, try_cupy(interpreter, "with", limit))
     return case
 

@@ -136,7 +136,7 @@ _SOURCE = re.compile(
     r"\bcupy-\d+\.\d+[\w.]*\.(?:tar\.gz|zip)|cupy_builder|cupy_setup_build|"
     r"\bCuPy Configuration Summary|pip-[\w-]{1,60}[/\\]cupy[/\\_]|FAILED: cupy/|"
     r"(?:building wheel for|failed to build|build wheels for|setup\.py install for|collecting)"
-    r" cupy(?![-_\w])|Installing cupy \(|build `cupy==",
+    r" '?cupy(?![-_\w])|Installing cupy \(|build `cupy==",
     re.I,
 )
 _CUPY = (

@@ -40,7 +40,8 @@ _QUOTES = {
     b"&quot;": b'"',
 }
 _EXCEPTION = re.compile(
-    r"^(?:\S{1,30} |E +|\[[^\]]{1,40}\]:? ?)?"
+    # At the beginning of a line, after what pytest or a launcher puts there, or as pip indents it.
+    r"^(?:\S{1,30} |E +|\[[^\]]{1,40}\]:? ?| {2,10}(?=[\w.]+: ))?"
     r"([\w.]{1,120}(?:Error|Exception|Exit|Interrupt)\b(?::.*)?)$"
 )
 _WARNING = re.compile(r"\b\w*Warning:|\bWARN(?:ING)?\b")

@@ -23,8 +23,8 @@ End = Literal["finished", "ended", "crashed", "timed out"]
 
 #: The oldest Python whose CuPy can be examined.
 OLDEST = (3, 9)
-#: The oldest Python that the shim supports.
-_SHIM = (3, 11)
+#: The oldest Python that the shim can be tried in.
+SHIM = (3, 11)
 #: Seconds beyond its limit in which an interpreter can say where it hangs, or a killed one end.
 _GRACE = 2.0
 #: Seconds after which a wait is worth a word.
@@ -68,13 +68,6 @@ class Interpreter:
     def pip(self) -> str:
         """Return how pip of it is called, for people."""
         return "python -m pip" if self.path is None else f"{self.path} -m pip"
-
-    def can_arm(self, version: str | None) -> bool:
-        """Whether the shim can be tried in it, which needs its code and a Python that it is for."""
-        with suppress(OSError):
-            if get_data(__package__, "attempt.py") is not None:
-                return version is None or release(version, 2) >= (*_SHIM, 0)
-        return False
 
 
 @dataclass(frozen=True)

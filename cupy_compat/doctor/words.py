@@ -53,7 +53,6 @@ def of(machine: Machine) -> dict[str, str]:
     return {
         "cupy": "CuPy " + " and ".join(machine.versions) if machine.versions else "This CuPy",
         "python": f"Python {machine.python}" if machine.python else "this Python",
-        "distributions": " and ".join(machine.distributions) or "several distributions",
         "path": machine.path or "a file named cupy",
         "numpy": f"NumPy {machine.numpy}" if machine.numpy else "the installed NumPy",
         "unmet": machine.unmet or "numpy>=2,<2.6",
@@ -65,7 +64,6 @@ def of(machine: Machine) -> dict[str, str]:
         "pip": machine.pip,
         "newest": NEWEST,
         "pythons": PYTHONS,
-        "checked": CHECKED,
         "install": _install(machine),
         "upgrade": _upgrade(machine),
         "reinstall": _reinstall(machine),

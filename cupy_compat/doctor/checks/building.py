@@ -183,6 +183,8 @@ BUILDING = (
         (_WHEEL, "To build: use the newest CuPy, or the Python of this one's time."),
         says=(
             "No module named 'distutils",
+            "cannot import name '{name}' from 'distutils",
+            "cannot import name '{name}' from 'setuptools",
             "No module named 'pkg_resources'",
             "module 'pkgutil' has no attribute 'ImpImporter'",
             "module 'setuptools.",
@@ -303,6 +305,7 @@ BUILDING = (
             "Could not build wheels for cupy{$}",
             "Failed to build cupy{$}",
             "Failed to build `cupy==",
+            "Failed to build 'cupy'",
             "pyproject.toml based projects (cupy)",
             "Failed to download and build `cupy",
             "Installing cupy ({version}): Failed",

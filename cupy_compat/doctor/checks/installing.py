@@ -99,7 +99,11 @@ INSTALLING = (
         "there is no CuPy of that name, or no longer",
         "{reason} The wheels are named after the major version of CUDA alone.",
         ("For this CUDA: {instead}.",),
-        says=(*_NONE, "{/requirement} was not found in the package registry"),
+        says=(
+            *_NONE,
+            "{/requirement} was not found in the package registry",
+            "we only found wheels for `{/requirement}` (v",
+        ),
         details=_unknown,
         example="ERROR: No matching distribution found for cupy-cuda121",
         source="made with pip",
@@ -108,7 +112,7 @@ INSTALLING = (
     Check(
         "no-wheel",
         "pip finds no wheel for this Python",
-        "{span}. {python} is not among them, or the system is not (there are none for macOS), or "
+        "{span}; {python} is not among them, or the system is not (there are none for macOS), or "
         "pip is too old to know this system's wheels.",
         (
             "Use a Python that has wheels: {pythons} with CuPy {newest}.",
@@ -117,6 +121,7 @@ INSTALLING = (
         says=(
             *_NONE,
             "{/requirement} has no {none} with a matching Python",
+            "we only found wheels for `{/requirement}` (v",
         ),
         details=_any_version,
         example="ERROR: Could not find a version that satisfies the requirement cupy-cuda13x "
