@@ -167,7 +167,12 @@ _ROCM = re.compile(
 _WINDOWS = re.compile(r"\b[A-Z]:\\|\.dll\b|DLL load failed|WinError|win_amd64|\.pyd\b|Windows-\d")
 _MACOS = re.compile(r"macosx[-_]|/Users/\w+/|\bdarwin\b", re.I)
 _LINUX = re.compile(r"\.so\b|/usr/|/home/|linux", re.I)
-_FROZEN = re.compile(r"pyinstaller|pyimod\d\d|[/\\]_MEI\w+|[/\\]_internal[/\\]", re.I)
+_FROZEN = re.compile(
+    r"pyinstaller|nuitka|cx_freeze|pyimod\d\d|[/\\]_MEI\w+|[/\\]_internal[/\\]", re.I
+)
+_CONDA = re.compile(
+    r"conda install [\w -]{0,80}\bcupy|\bcupy\s{1,40}\S{1,40}\s{1,40}\S{1,40}\s{1,40}conda-forge"
+)
 _TREE = re.compile(r'(?:File "|File |\()([^"\n]{1,300}?)[/\\]cupy[/\\](?:_?core[/\\])?__init__\.py')
 
 
@@ -192,7 +197,7 @@ def of_text(text: str) -> Machine:
         versions=(version,) if version else (),
         cuda=int(major[:2]) if major and not rocm and 8 <= int(major[:2]) <= 20 else None,
         rocm=rocm,
-        conda=bool(re.search(r"conda install [\w -]*cupy|cupy\s+\S+\s+\S+\s+conda-forge", said)),
+        conda=bool(_CONDA.search(said)),
         built=bool(_SOURCE.search(said)),
         frozen=bool(_FROZEN.search(said)),
         source_tree=bool(folders)

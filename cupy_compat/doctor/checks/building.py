@@ -150,8 +150,8 @@ BUILDING = (
             "Error compiling Cython file",
         ),
         given=_built,
-        example="Cython.Compiler.Errors.CompileError: cupy/_core/core.pyx\n"
-        "ERROR: Failed building wheel for cupy",
+        example="Cython.Compiler.Errors.CompileError: cupy/_core/core.pyx\nERROR: Failed building "
+        "wheel for cupy",
         source="BLAST-WarpX/warpx#4247",
         printed=True,
         group="build",

@@ -171,11 +171,16 @@ DEVICES = (
     ),
     Check(
         "driver-stub",
-        "a stand-in for the driver's library is loaded",
-        "The toolkit's folder `stubs` holds an empty libcuda for linking only, and the loader "
-        "found it before the driver's.",
+        "a stand-in for a library of CUDA is loaded",
+        "The toolkit's folder `stubs` holds empty libraries, for linking only, and the loader "
+        "found one of them before the real one.",
         ("Take the folders named `stubs` out of LD_LIBRARY_PATH.",),
-        says=("cudaErrorStubLibrary", "CUDA_ERROR_STUB_LIBRARY", "CUDA driver is a stub library"),
+        says=(
+            "cudaErrorStubLibrary",
+            "CUDA_ERROR_STUB_LIBRARY",
+            "CUDA driver is a stub library",
+            "using the stub version of",
+        ),
         example="CUDARuntimeError: cudaErrorStubLibrary: CUDA driver is a stub library",
         source="read in CUDA",
     ),

@@ -23,7 +23,8 @@ _GONE = {
     "time": "use `cupyx.profiler.benchmark`",
     "_cupyx": "import `cupyx` itself",
     "compile_with_cache": "use `cupy.RawModule` or `cupy.RawKernel`",
-    "cudnn": "install a CuPy before 14, which still has cuDNN",
+    "cudnn": "import it by `from cupy.cuda import cudnn`, with a CuPy before 14, which has it",
+    "nccl": "import it by `from cupy.cuda import nccl`, which `import cupy` does not do by itself",
     "bool": "use `bool` or `cupy.bool_`",
     "int": "use `int` or `cupy.int64`",
     "float": "use `float` or `cupy.float64`",
@@ -71,6 +72,12 @@ def _every(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | No
 
 def _neither(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     return None if words["attribute"] in {*_EVERY, *_GONE} else words
+
+
+def _other_module(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    parts = words["attribute"].split(".")
+    whole = words["attribute"] in ("cuda", "random", "linalg") or parts[0].startswith("_")
+    return None if whole or {parts[0], parts[-1]} & set(_GONE) else words
 
 
 def _dependency(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
@@ -271,6 +278,21 @@ IMPORTING = (
         source="UCBerkeleySETI/hyperseti#60",
     ),
     Check(
+        "no-such-module",
+        "this CuPy has no such module",
+        "`{attribute}` is not a module of the installed CuPy. It may come with a newer version, "
+        "or an older version may have had it.",
+        (
+            "If a library imports it, install the CuPy that this library was written for (Chainer "
+            "7 needs CuPy 7, say), or a newer library.",
+        ),
+        says=("No module named 'cupy.{attribute}'", "No module named 'cupyx.{attribute}'"),
+        details=_other_module,
+        example="ModuleNotFoundError: No module named 'cupy.cuda.cublas'",
+        source="cupy/cupy#6248",
+        given=lambda machine: not machine.source_tree and not machine.frozen,
+    ),
+    Check(
         "frozen",
         "a packed program lacks modules or files of CuPy",
         "PyInstaller and its like do not see which modules CuPy's compiled modules import, nor "
@@ -378,8 +400,8 @@ IMPORTING = (
     Check(
         "numpy-too-new",
         "this CuPy was written for an older NumPy",
-        "CuPy uses a name that the installed NumPy has removed. CuPy 13.2 is the first one for "
-        "NumPy 2.",
+        "CuPy uses a name that the installed NumPy has removed. CuPy 13.3 and later support NumPy "
+        "2.",
         (
             "Upgrade CuPy: {upgrade}.",
             "Where CuPy must stay as it is, install the NumPy of its time: `{pip} install "
@@ -391,7 +413,7 @@ IMPORTING = (
             "module 'numpy' has no attribute '",
             "cannot import name '{name}' from 'numpy",
         ),
-        needs=("cupy/__init__.py", "cupy\\__init__.py", "cupy/_core", "cupy\\_core", "cupy/core"),
+        needs=("cupy/", "cupy\\", "cupyx/", "cupyx\\"),
         example="AttributeError: `np.float_` was removed in the NumPy 2.0 release. Use "
         "`np.float64` "
         'instead.\n  File "/venv/lib/python3.12/site-packages/cupy/__init__.py", line 286',
