@@ -21,6 +21,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 LATER = ["3.14", "3.15"]
 ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
+BUNDLE = ROOT / "build" / "doctor.pyz"
 AUTO = ROOT / "auto"
 SITE = "docs/_build/html"
 PUBLISHED = ["cupy-compat", "cupy-compat-auto"]
@@ -203,7 +204,9 @@ def build(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
     session.run("check-wheel-contents", str(DIST))
     (wheel,) = DIST.glob("cupy_compat-*.whl")
-    session.run("python", "tools/bundle_doctor.py", str(wheel), str(DIST / "doctor.pyz"))
+    # Not into dist/, all of which is published on the index.
+    BUNDLE.parent.mkdir(exist_ok=True)
+    session.run("python", "tools/bundle_doctor.py", str(wheel), str(BUNDLE))
 
 
 @nox.session(python=PYTHONS, requires=["build"], allow_parallel=True)

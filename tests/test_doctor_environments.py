@@ -197,6 +197,17 @@ def test_an_optional_library_that_is_missing(
     }
 
 
+def test_numpy_is_upgraded_where_the_user_asks_for_a_fix(shim: Path, tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    testbed._run([sys.executable, "-m", "venv", env])
+    python = testbed._python(env)
+    doctor_environments.link(doctor_environments.make(sys.executable, "numpy-1"), python)
+    done = Patient(python, shim, tmp_path).consult("--fix", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "To go back: python -m pip install numpy==1.26.4\n" in done.stdout
+    assert "After the cure:" in done.stdout
+
+
 def test_an_nvjitlink_that_is_older_than_cusparse(shim: Path, tmp_path: Path) -> None:
     content = patient("nvjitlink", shim, tmp_path).findings(code=0)
     assert "nvjitlink" in problems(content) | remarks(content)

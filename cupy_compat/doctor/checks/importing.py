@@ -23,8 +23,7 @@ _GONE = {
     "time": "use `cupyx.profiler.benchmark`",
     "_cupyx": "import `cupyx` itself",
     "compile_with_cache": "use `cupy.RawModule` or `cupy.RawKernel`",
-    "cudnn": "import it by `from cupy.cuda import cudnn`, with a CuPy before 14, which has it",
-    "nccl": "import it by `from cupy.cuda import nccl`, which `import cupy` does not do by itself",
+    "cudnn": "install a CuPy before 14, which still has cuDNN",
     "bool": "use `bool` or `cupy.bool_`",
     "int": "use `int` or `cupy.int64`",
     "float": "use `float` or `cupy.float64`",
@@ -64,6 +63,11 @@ _SHADOW = ("partially initialized", "consider renaming")
 def _removed(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     instead = _GONE.get(words["attribute"])
     return {"instead": f"{instead[0].upper()}{instead[1:]}"} if instead else None
+
+
+def _removed_module(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    # That a submodule is missing says that the module itself is there.
+    return None if "." in words["attribute"] else _removed(machine, words)
 
 
 def _every(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
@@ -162,6 +166,9 @@ IMPORTING = (
         ),
         says=(
             "cannot import name 'core' from partially initialized module 'cupy._core'",
+            "cannot import name 'core' from 'cupy.",
+            "No module named 'cupy.core.core'",
+            "No module named 'cupy._core.core'",
             "cannot import name 'core' from partially initialized module 'cupy.core'",
             "cupy{*}undefined symbol: _Py",
             "cupy{*}undefined symbol: Py",
@@ -206,6 +213,19 @@ IMPORTING = (
         source="read in CPython",
     ),
     Check(
+        "not-imported",
+        "a module of CuPy has to be imported by name",
+        "`import cupy` does not import `cupy.cuda.{attribute}`.",
+        ("Import it: `from cupy.cuda import {attribute}`. (CuPy 14 has no `cudnn` any more.)",),
+        says=("module 'cupy.cuda' has no attribute '{attribute}'",),
+        unless=_SHADOW,
+        details=lambda machine, words: (
+            words if words["attribute"] in ("nccl", "cudnn", "cutensor") else None
+        ),
+        example="AttributeError: module 'cupy.cuda' has no attribute 'nccl'",
+        source="read in CuPy",
+    ),
+    Check(
         "removed-name",
         "the program uses a name that CuPy has no longer",
         "The code was written for an older CuPy: `{attribute}` is gone.",
@@ -216,6 +236,7 @@ IMPORTING = (
         says=_ATTRIBUTE,
         unless=_SHADOW,
         details=_removed,
+        after=("not-imported",),
         example="AttributeError: module 'cupy' has no attribute 'util'",
         source="cupy/cupy#5044",
     ),
@@ -232,9 +253,7 @@ IMPORTING = (
             "No module named 'cupy.cuda.{attribute}'",
             "No module named 'cupyx.{attribute}'",
         ),
-        details=lambda machine, words: _removed(
-            machine, {"attribute": words["attribute"].partition(".")[0]}
-        ),
+        details=_removed_module,
         example="ModuleNotFoundError: No module named 'cupy.core'",
         source="cupy/cupy#5761",
         given=lambda machine: not machine.source_tree and not machine.frozen,
@@ -274,6 +293,7 @@ IMPORTING = (
         says=_ATTRIBUTE,
         unless=_SHADOW,
         details=_neither,
+        after=("not-imported",),
         example="AttributeError: module 'cupy' has no attribute 'polyfit'",
         source="UCBerkeleySETI/hyperseti#60",
     ),
@@ -327,6 +347,7 @@ IMPORTING = (
             "No module named 'cupy.linalg'",
             'cannot open source file "cupy/',
         ),
+        after=("other-python",),
         example="ModuleNotFoundError: No module named 'cupy._environment'",
         source="cupy/cupy#7021",
         given=lambda machine: not machine.source_tree and not machine.frozen,
@@ -482,6 +503,19 @@ IMPORTING = (
         '  File "/venv/lib/python3.12/site-packages/cupy/__init__.py", line 17',
         source="made with pip",
         given=lambda machine: not machine.frozen,
+    ),
+    Check(
+        "old-pathfinder",
+        "cuda-pathfinder is older than this CuPy needs",
+        "CuPy asks cuda-pathfinder for a name that came with a later version.",
+        ("Upgrade it: `{pip} install --upgrade cuda-pathfinder`.",),
+        says=(
+            "cannot import name '{name}' from 'cuda.pathfinder'",
+            "module 'cuda.pathfinder' has no attribute '",
+        ),
+        example="ImportError: cannot import name 'find_nvidia_header_directory' from "
+        "'cuda.pathfinder' (/venv/cuda/pathfinder/__init__.py)",
+        source="read in CuPy",
     ),
     Check(
         "pytest",
