@@ -754,11 +754,11 @@ def test_the_page_tells_the_shape_of_the_json(broken_content: dict[str, Any]) ->
     page = PAGE.read_text()
     assert content["version"] == report.SHAPE
     assert f'"version": {report.SHAPE},' in page
-    told = {
+    names = {
         *content,
         *content["repair"],
         *content["findings"][0],
         *content["facts"],
         *content["attempts"][0],
     }
-    assert {name for name in told if f"`{name}`" not in page} == set()
+    assert {name for name in names if f"`{name}`" not in page} == set()

@@ -1,4 +1,4 @@
-"""The doctor's table: each check against its example, and what a text tells or does not tell."""
+"""The doctor's table: each check against its example, and what a text shows."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
          [("dll-procedure", "problem")], None),
     ],
 )  # fmt: skip
-def test_what_ended_the_program_is_told_from_what_was_said_on_the_way(
+def test_the_failure_that_ended_the_program_is_the_problem(
     text: str, expected: list[tuple[str, str]], ending: str | None
 ) -> None:
     assert found(text) == expected
@@ -172,9 +172,9 @@ def test_what_ended_the_program_is_told_from_what_was_said_on_the_way(
         ("wheels (cupy-cudaXXX or cupy-rocm-X-X), CUDA or ROCm", (None, None, None, False)),
     ],
 )
-def test_a_text_tells_of_its_own_machine(text: str, expected: tuple[object, ...]) -> None:
-    told = machine.of_text(text)
-    assert (told.python, told.system, told.cuda, told.rocm) == expected
+def test_the_machine_is_read_from_the_text(text: str, expected: tuple[object, ...]) -> None:
+    read = machine.of_text(text)
+    assert (read.python, read.system, read.cuda, read.rocm) == expected
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_kernel_that_fails_on_a_gpu_that_is_there_is_a_problem() -> None:
     assert (result.imports, result.works) == (True, False)
 
 
-def test_a_driver_that_is_too_old_is_told_from_none() -> None:
+def test_an_old_driver_is_not_taken_for_none() -> None:
     said = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime"
     tried = attempt(Failure("device", "CUDARuntimeError", said, said))
     for driver, name in ((0, "no-driver"), (12040, "old-driver")):

@@ -105,7 +105,7 @@ class Explanation:
     findings : tuple of Finding
         What was recognized, the root cause first.
     machine : Machine
-        What the text tells of the machine that it comes from.
+        What the text says about its machine.
     ending : str or None
         The exception that ended the program, if no check matches it.
     """
@@ -201,7 +201,7 @@ Found = list[tuple[Check, Said]]
 
 
 def _sorted(reading: Reading, machine: Machine) -> tuple[Found, Found, str | None]:
-    """Tell what ended the program from what was said on the way; return both, and its last word."""
+    """Separate what ended the program from what was said before; return both, and the exception."""
     problems, on_the_way = _recognized(reading, machine)
     ending = reading.chains[-1][-1].exception if reading.chains else None
     warnings = [(check, said) for check, said in on_the_way if check.remark or said.warned]

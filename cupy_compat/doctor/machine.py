@@ -177,7 +177,7 @@ _TREE = re.compile(r'(?:File "|File |\()([^"\n]{1,300}?)[/\\]cupy[/\\](?:_?core[
 
 
 def of_text(text: str) -> Machine:
-    """Return what a text tells about its machine; what it does not tell is unknown."""
+    """Return what a text says about its machine; the rest is unknown."""
     # The message of CuPy's own banner names every platform, so it says nothing about one.
     said = re.sub(
         r"cupy-cudaXXX or cupy-rocm-X-X|CUDA or ROCm|CUDA/ROCm|CUDA or AMD ROCm", "", text
@@ -230,7 +230,7 @@ _COMPARISONS = {
 
 
 def _meets(version: str, requirement: str) -> bool:
-    """Tell whether a version of NumPy meets a requirement of a distribution; others always do."""
+    """Whether a version of NumPy meets a requirement of a distribution; others always do."""
     named = re.match(r"numpy(?![\w.-])\s*\(?([^;)]*)", requirement, re.IGNORECASE)
     bounds = re.findall(r"(<=|>=|==|!=|<|>)\s*([\d.]+)", named.group(1)) if named else []
     return all(

@@ -113,7 +113,7 @@ class Part:
         self._head += raw[:room]
         self._tail = (self._tail + raw[max(room, 0) :])[-KEPT:]
 
-    def tells(self, topic: bytes) -> bool:
+    def matters(self, topic: bytes) -> bool:
         """Whether something was found in it, or it is about that topic."""
         return bool(self.said) or topic in self._head.lower() or topic in self._tail.lower()
 
@@ -157,7 +157,7 @@ class Reading:
 
     @property
     def text(self) -> str:
-        """What the text tells of its machine, as far as it is kept."""
+        """What was kept of the text, which may describe its machine."""
         parts = [self.before, *(part for chain in self.chains for part in chain)]
         return "\n".join(part.text for part in parts)
 
@@ -194,12 +194,12 @@ def read(file: BinaryIO, wordings: Iterable[str], topic: str = "cupy") -> Readin
             chains = reading.chains
             if chains and link != "start":
                 chains[-1].append(current)
-                # A chain of many is a recursion; its beginning and its end tell enough.
+                # A chain of many is a recursion; its beginning and its end are enough.
                 del chains[-1][8:-8]
             else:
-                # Of the chains before, the last one that tells something is kept.
-                telling = chains and any(part.tells(word) for part in chains[-1])
-                chains[:] = chains[-1:] if telling else chains[:-1]
+                # Of the chains before, the last one that matters is kept.
+                keep = chains and any(part.matters(word) for part in chains[-1])
+                chains[:] = chains[-1:] if keep else chains[:-1]
                 chains.append([current])
             link = "start"
     return reading

@@ -61,7 +61,7 @@ class Interpreter:
                 "this Python does not know its own interpreter (sys.executable is empty)"
             )
         # The flags of this interpreter are those that the user's programs are started with, or -I
-        # and the like would be a finding that nobody has.
+        # and the like would be reported to users who do not have them.
         return [sys.executable, *subprocess._args_from_interpreter_flags()]  # type: ignore[attr-defined]
 
     @property

@@ -77,7 +77,7 @@ def of(machine: Machine) -> dict[str, str]:
 
 
 def wheel(machine: Machine) -> Wheel | None:
-    """Return the wheel that suits a machine, None where that cannot be told, or none does."""
+    """Return the wheel that suits a machine, None if it is unknown, or none does."""
     names = [name for name in machine.distributions if name in WHEELS]
     if not names and machine.rocm:
         return None

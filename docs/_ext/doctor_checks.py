@@ -67,6 +67,6 @@ def source(text: str) -> list[Node]:
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Tell Sphinx of the directive."""
+    """Register the directive."""
     app.add_directive("doctor-checks", DoctorChecks)
     return {"parallel_read_safe": True}

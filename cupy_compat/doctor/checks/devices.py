@@ -343,9 +343,9 @@ DEVICES = (
     Check(
         "library-handle",
         "a library could not start on the GPU",
-        "cuBLAS, cuRAND and their kin need memory outside CuPy's pool when they start. Most often "
-        "the GPU's memory is full; an unusable driver, or a GPU that this CUDA does not support, "
-        "is possible too.",
+        "cuBLAS, cuRAND and other libraries need memory outside CuPy's pool when they start. Most "
+        "often the GPU's memory is full; an unusable driver, or a GPU that this CUDA does not "
+        "support, is possible too.",
         (
             *_MEMORY,
             "If the memory is free: see whether `nvidia-smi` works, and restart after a driver "

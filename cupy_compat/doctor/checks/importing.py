@@ -532,7 +532,7 @@ IMPORTING = (
         "second-import",
         "a second import of CuPy, after one that failed",
         "An earlier `import cupy` failed in this process, and left parts of CuPy behind. Only the "
-        "first failure tells what is wrong.",
+        "first failure shows what is wrong.",
         (
             'Restart Python, and look at the first traceback: `python -c "import cupy"`, or '
             "`cupy-compat doctor`.",

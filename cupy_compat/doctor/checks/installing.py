@@ -171,7 +171,7 @@ INSTALLING = (
     Check(
         "wheel-file",
         "a wheel's file is for another Python or system",
-        "The file's name tells which Python and which system it is for, and this pip's are others.",
+        "The file's name names another Python or another system than this pip runs on.",
         ("Let pip choose the file: {install}.",),
         says=("cupy{*} is not a supported wheel on this platform",),
         example="ERROR: cupy_cuda12x-13.0.0-cp310-cp310-win_amd64.whl is not a supported wheel on "

@@ -359,7 +359,7 @@ KERNELS = (
     Check(
         "compilation",
         "a kernel does not compile",
-        "NVRTC rejects a kernel. Its own messages follow the exception, and tell whether the "
+        "NVRTC rejects a kernel. Its own messages follow the exception, and show whether the "
         "kernel or the headers of CUDA are at fault.",
         ("Read the first message with `error:` after it, and give the doctor the whole output.",),
         says=("NVRTC_ERROR_COMPILATION", "JitifyException: Runtime compilation failed"),

@@ -180,7 +180,7 @@ LIBRARIES = (
         "CuPy, or one of ROCm's libraries, asks for `{symbol}`, which the installed ROCm does not "
         "have. Each build of CuPy fits one version of ROCm.",
         (
-            "Install the ROCm that this CuPy was built for; the wheel's name tells it.",
+            "Install the ROCm that this CuPy was built for; the wheel's name shows it.",
             "Or {rocm_install}.",
             "Make sure that LD_LIBRARY_PATH names one ROCm only.",
         ),
@@ -372,8 +372,8 @@ LIBRARIES = (
         "{library} is not found. This CuPy is for AMD GPUs, and its version of ROCm is not "
         "installed, or not where the loader looks.",
         (
-            "For an AMD GPU: install the ROCm that the wheel's name tells, and add its `lib` "
-            "folder to LD_LIBRARY_PATH.",
+            "For an AMD GPU: install the ROCm in the wheel's name, and add its `lib` folder to "
+            "LD_LIBRARY_PATH.",
             "Or install a CuPy for the installed ROCm.",
             "For an NVIDIA GPU: remove this CuPy, and install a `cupy-cuda...` wheel.",
         ),
