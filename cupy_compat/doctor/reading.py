@@ -21,6 +21,8 @@ PIECE, KEPT = 1 << 20, 1 << 15
 REACH = 1200
 #: How often one fixed piece is looked at within a piece of the text.
 _TRIES = 500
+#: How often it is looked at again after all its patterns were found.
+_REPEATS = 10
 
 #: What begins a traceback, and what joins one to the next.
 _MARKERS = {
@@ -185,7 +187,9 @@ def read(file: BinaryIO, wordings: Iterable[str], topic: str = "cupy") -> Readin
         for end, kind in [*_markers(low), (len(raw), "")]:
             current.add(raw[at:end])
             for anchor, patterns in present.items():
-                _look(raw, low, at, end, anchor, patterns, current, reading.printed)
+                # Nearly always not, and a call for each would take longer than the search.
+                if low.find(anchor, at, end) >= 0:
+                    _look(raw, low, at, end, anchor, patterns, current, reading.printed)
             at = end
             if kind != "start":
                 link = kind or link
@@ -263,7 +267,7 @@ def _look(
     printed: dict[str, Said],
 ) -> None:
     """Look for patterns of one fixed piece between two places of a piece of text."""
-    at = start
+    at, repeated = start, 0
     for _ in range(_TRIES):
         at = low.find(anchor, at, end)
         if at < 0:
@@ -280,7 +284,9 @@ def _look(
                 lines = part.said.setdefault(each.wording, [])
                 if len(lines) < 3 and found not in lines:
                     lines.append(found)
-        if all(len(part.said.get(each.wording, ())) == 3 for each in patterns):
+        # A few more may be worded so that they count where the first does not.
+        repeated += all(each.wording in part.said for each in patterns)
+        if repeated > _REPEATS:
             return
 
 
