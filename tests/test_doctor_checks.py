@@ -161,6 +161,66 @@ def test_the_failure_that_ended_the_program_is_the_problem(
     assert explain(text).ending == ending
 
 
+SITE = "/venv/lib/python3.12/site-packages"
+OPENED = "cannot open shared object file: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("text", "owner"),
+    [
+        ("RuntimeError: CUDA error: no kernel image is available for execution on the device",
+         "PyTorch"),
+        ("CUDA error: an illegal memory access was encountered, cudaErrorIllegalAddress",
+         "PyTorch"),
+        ("RuntimeError: cuDNN error: CUDNN_STATUS_NOT_INITIALIZED", "PyTorch"),
+        ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(h)`",
+         "PyTorch"),
+        ("RuntimeError: nvrtc: error: invalid value for --gpu-architecture (-arch)", "PyTorch"),
+        (f"[E:onnxruntime:Default] Failed to load library with error: libcublasLt.so.12: {OPENED}",
+         "ONNX Runtime"),
+        ("E tensorflow/cuda_blas.cc:226] failed to create: CUBLAS_STATUS_NOT_INITIALIZED",
+         "TensorFlow"),
+        ("numba.cuda.cudadrv.driver.CudaAPIError: [2] results in CUDA_ERROR_OUT_OF_MEMORY",
+         "numba"),
+        ("host_config.h:138:2: error: #error -- unsupported GNU version! gcc 8\n"
+         "  ERROR: Failed building wheel for torchsort", "torchsort"),
+        (f'  File "{SITE}/cv2/__init__.py", line 1, in bootstrap\n'
+         f"ImportError: libcuda.so.1: {OPENED}", "cv2"),
+        (f'  File "{SITE}/mmdet/core.py", line 1, in <module>\n'
+         f'  File "{SITE}/numpy/__init__.py", line 1, in __getattr__\n'
+         "AttributeError: module 'numpy' has no attribute 'bool'.", "mmdet"),
+    ],
+)  # fmt: skip
+def test_a_failure_of_another_library_is_not_taken_for_one_of_cupy(text: str, owner: str) -> None:
+    before = f"Found {SITE}/cupy, cupy 13.4.1\n"
+    for whole in (before + text, f"{before}Traceback (most recent call last):\n{text}\n"):
+        read = explain(whole)
+        assert (read.findings, read.owner) == ((), owner)
+        assert f"This is a failure of {owner}, not of CuPy." in report.explanation_as_text(read)
+
+
+@pytest.mark.parametrize(
+    ("frames", "check"),
+    [
+        # Frames of CuPy, or the line that calls it, stand below those of its caller.
+        (f'  File "{SITE}/thinc/x.py", line 1, in f\n    import cupy\n', "driver-library"),
+        (f'  File "{SITE}/cv2/x.py", line 1, in f\n  File "{SITE}/cupy/__init__.py", line 1, in f\n'
+         f'  File "{SITE}/other/x.py", line 1, in g\n', "driver-library"),
+        (f"{SITE}/cv2/x.py in f()\ncupy/cuda/driver.pyx in init cupy.cuda.driver()\n",
+         "driver-library"),
+        ('  File "run.py", line 1, in <module>\n', "driver-library"),
+    ],
+)  # fmt: skip
+def test_a_failure_below_frames_of_cupy_is_its_own(frames: str, check: str) -> None:
+    text = f"Traceback (most recent call last):\n{frames}ImportError: libcuda.so.1: {OPENED}\n"
+    assert found(text) == [(check, "problem")]
+
+
+def test_a_test_that_was_skipped_did_not_fail() -> None:
+    said = "test_x SKIPPED (CUDARuntimeError: cudaErrorNoDevice: no CUDA-capable device)\n1 passed"
+    assert found(said) == [("no-device", "remark")]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -12,6 +12,7 @@ from . import words
 from .case import Case
 from .checks import CHECKS, Check
 from .machine import Machine
+from .owner import builds, raiser, stranger
 from .reading import Part, Reading, Said, read
 from .trial import SHIM, Attempt, Failure, Interpreter, gather_facts, try_cupy
 from .wheels import release
@@ -108,11 +109,14 @@ class Explanation:
         What the text says about its machine.
     ending : str or None
         The exception that ended the program, if no check matches it.
+    owner : str or None
+        The library whose failure it is, if it is not CuPy's.
     """
 
     findings: tuple[Finding, ...]
     machine: Machine
     ending: str | None
+    owner: str | None = None
 
 
 def examine(interpreter: Interpreter, gpu: bool, limit: float) -> Diagnosis:
@@ -189,12 +193,24 @@ def explain(file: BinaryIO) -> Explanation:
     found = [_finding(check, case, "problem", None, said) for check, said in problems]
     if not problems:
         found = [_finding(check, case, "remark", None, said) for check, said in remarks]
-    return Explanation(tuple(found), machine, None if problems else ending)
+    if problems:
+        return Explanation(tuple(found), machine, None)
+    return Explanation(tuple(found), machine, ending, _owner(reading))
 
 
 def explain_check(check: Check, case: Case) -> Finding:
     """Return what a check says of a case, whether or not it finds something there."""
     return _finding(check, case, "remark" if check.remark else "problem", None, None)
+
+
+def _owner(reading: Reading) -> str | None:
+    """Return the library other than CuPy in whose words, or code, a text ends."""
+    parts = reading.chains[-1] if reading.chains else [reading.before]
+    lines = [
+        (said.line, part.text) for part in parts for each in part.said.values() for said in each
+    ]
+    strangers = (stranger(line, text) for line, text in lines)
+    return next(filter(None, strangers), builds(reading.text) if reading.printed else None)
 
 
 Found = list[tuple[Check, Said]]
@@ -227,7 +243,7 @@ def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
         ).update(found)
         if found or _TOPIC in "".join(part.text for part in chain).lower():
             break
-    for check, said in _valid(reading.printed.items(), reading, machine).items():
+    for check, said in _valid(reading.printed.items(), reading, machine, None).items():
         if check.printed:
             final.setdefault(check, said)
     if not final and reading.chains:
@@ -255,14 +271,19 @@ def _leads(chain: list[Part], reading: Reading, machine: Machine) -> bool:
 
 def _matches(part: Part, reading: Reading, machine: Machine) -> dict[Check, Said]:
     pairs = ((wording, said) for wording, lines in part.said.items() for said in lines)
-    return _valid(pairs, reading, machine)
+    return _valid(pairs, reading, machine, part)
 
 
 def _valid(
-    pairs: Iterable[tuple[str, Said]], reading: Reading, machine: Machine
+    pairs: Iterable[tuple[str, Said]], reading: Reading, machine: Machine, part: Part | None
 ) -> dict[Check, Said]:
-    """Return the checks that accept what was said, each with the first line that it accepts."""
+    """Return the checks that accept what was said, each with the first line that it accepts.
+
+    Without a part, the lines were printed anywhere in the text, and no frames belong to them.
+    """
     near = reading.text.lower()
+    text = part.text if part is not None else ""
+    other = None if machine.built else builds(near)
     found: dict[Check, Said] = {}
     by_wording: dict[str, list[Said]] = {}
     for wording, said in pairs:
@@ -270,8 +291,12 @@ def _valid(
     for check in CHECKS:
         for wording in check.says:
             for said in by_wording.get(wording, ()):
-                if check not in found:
+                if check not in found and (check.shared or not stranger(said.line, text)):
                     accepted = _accepted(check, said, near, machine)
+                    if other and check.group == "build":
+                        continue
+                    if not _raised(check, said, text):
+                        continue
                     if accepted is not None:
                         found[check] = accepted
     return found
@@ -284,14 +309,21 @@ def _accepted(check: Check, said: Said, near: str, machine: Machine) -> Said | N
         return None
     if check.needs and not any(text in near for text in check.needs):
         return None
-    if check.frames and 'file "' in near and _TOPIC not in near:
-        return None
     if check.given is not None and not check.given(machine):
         return None
     if check.details is None:
         return said
     more = check.details(machine, said.words)
     return None if more is None else Said(said.line, {**said.words, **more})
+
+
+def _raised(check: Check, said: Said, text: str) -> bool:
+    """Whether a line was raised in the code that a check asks for."""
+    if not check.raised:
+        return True
+    package = raiser(text.partition(said.line)[0])
+    place = "" if package is None else "cupy" if package == "cupy" else "other"
+    return place in check.raised
 
 
 def _roots(found: Mapping[Check, object]) -> list[Check]:

@@ -46,7 +46,7 @@ _EXCEPTION = re.compile(
     r"^(?:\S{1,30} |E +|\[[^\]]{1,40}\]:? ?| {2,10}(?=[\w.]+: ))?"
     r"([\w.]{1,120}(?:Error|Exception|Exit|Interrupt)\b(?::.*)?)$"
 )
-_WARNING = re.compile(r"\b\w*Warning:|\bWARN(?:ING)?\b")
+_WARNING = re.compile(r"\b\w*Warning:|\bWARN(?:ING)?\b|\b(?:SKIPPED|XFAIL|PASSED)\b")
 
 
 class Pattern:
@@ -55,7 +55,8 @@ class Pattern:
     def __init__(self, wording: str) -> None:
         self.wording = wording
         pieces = re.split(r"\{([^}]*)\}", wording)
-        self.anchor = max(pieces[::2], key=len).lower().encode()
+        # Of bytes, `lower` changes ASCII alone, as it does in the text.
+        self.anchor = max(pieces[::2], key=len).encode().lower()
         expression = [re.escape(pieces[0])]
         for place, fixed in zip(pieces[1::2], pieces[2::2]):
             if place == "$":
@@ -88,7 +89,7 @@ class Said:
 
     @property
     def warned(self) -> bool:
-        """Whether the line itself says that it is a warning."""
+        """Whether the line itself says that nothing failed: a warning, a skipped test."""
         return bool(_WARNING.search(self.line))
 
 

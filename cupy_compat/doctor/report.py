@@ -74,6 +74,8 @@ def explanation_as_text(explanation: Explanation) -> str:
         )
     elif not parts:
         parts.append("This does not match any known problem.")
+    if explanation.owner is not None:
+        parts.append(f"This is a failure of {explanation.owner}, not of CuPy.")
     return printable("\n\n".join(parts))
 
 
@@ -101,6 +103,7 @@ def explanation_as_json(explanation: Explanation) -> str:
         {
             "findings": [asdict(each) for each in explanation.findings],
             "ending": explanation.ending,
+            "owner": explanation.owner,
             "machine": _known(explanation.machine),
         }
     )

@@ -38,8 +38,11 @@ class Check:
         Texts on the same line that rule it out.
     needs : tuple of str
         Texts one of which must stand somewhere near, in small letters.
-    frames : bool
-        Whether CuPy must be named where a text has frames at all: other packages say it, too.
+    raised : tuple of str
+        In whose code it must be raised, see `cupy_compat.doctor.owner`: in CuPy's (``'cupy'``), in
+        other code (``'other'``), or in a text without frames (an empty text). None given: anywhere.
+    shared : bool
+        Whether it counts in whatever library it is raised, since several meet there.
     given : callable, optional
         What must hold of the machine besides.
     details : callable, optional
@@ -67,7 +70,8 @@ class Check:
     source: str = ""
     unless: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    frames: bool = False
+    raised: tuple[str, ...] = ()
+    shared: bool = False
     given: Callable[[Machine], bool] | None = None
     details: Details | None = None
     shows: Callable[[Case], bool] | None = None

@@ -108,6 +108,7 @@ DEVICES = (
         ),
         example="ValueError: GPU is not accessible. Was the library installed correctly?",
         source="explosion/spaCy#3496",
+        shared=True,
         after=("*",),
     ),
     Check(

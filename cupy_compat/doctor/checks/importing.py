@@ -109,7 +109,7 @@ IMPORTING = (
         example="AttributeError: attribute '__name__' of 'builtin_function_or_method' objects is "
         "not writable",
         source="cupy/cupy#9128",
-        frames=True,
+        raised=("cupy", ""),
     ),
     Check(
         "memoize-annotated",
@@ -120,7 +120,7 @@ IMPORTING = (
         says=("__annotate__() missing 1 required positional argument",),
         example="TypeError: f.__annotate__() missing 1 required positional argument: 'format'",
         source="cython/cython#7767",
-        frames=True,
+        raised=("cupy", ""),
     ),
     Check(
         "two-distributions",
@@ -211,6 +211,7 @@ IMPORTING = (
         example="AttributeError: module 'random' has no attribute 'Random' (consider renaming "
         "'/w/random.py' since it has the same name as the standard library module named 'random')",
         source="read in CPython",
+        shared=True,
     ),
     Check(
         "not-imported",
@@ -379,6 +380,7 @@ IMPORTING = (
         says=("Cannot use GPU, CuPy is not installed",),
         example="ValueError: Cannot use GPU, CuPy is not installed",
         source="explosion/spaCy#13700",
+        shared=True,
         after=("*",),
     ),
     Check(
@@ -473,6 +475,7 @@ IMPORTING = (
         example="ValueError: numpy.dtype size changed, may indicate binary incompatibility. "
         "Expected 96 from C header, got 88 from PyObject",
         source="explosion/spaCy#13875",
+        shared=True,
     ),
     Check(
         "numpy-bounds",
@@ -556,6 +559,7 @@ IMPORTING = (
         example="TypeError: Implicit conversion to a NumPy array is not allowed. Please use "
         "`.get()` to construct a NumPy array explicitly.",
         source="MouseLand/pykilosort#67",
+        shared=True,
     ),
     Check(
         "numpy-argument",

@@ -136,6 +136,7 @@ LIBRARIES = (
         "__nvJitLinkGetErrorLogSize_12_9, version libnvJitLink.so.12",
         source="rapidsai/cuml#7794",
         group="mixed",
+        shared=True,
     ),
     Check(
         "torch-library",
@@ -156,6 +157,7 @@ LIBRARIES = (
         "cudaGraphInstantiateWithFlags, version libcudart.so.11.0",
         source="cupy/cupy#7506",
         group="mixed",
+        shared=True,
     ),
     Check(
         "old-driver-library",
@@ -173,6 +175,7 @@ LIBRARIES = (
         "undefined symbol: cuDevicePrimaryCtxRelease_v2",
         source="cupy/cupy#3827",
         group="mixed",
+        shared=True,
     ),
     Check(
         "rocm-version",
@@ -198,6 +201,7 @@ LIBRARIES = (
         "_Z22hipCreateSurfaceObjectPyPK15hipResourceDesc, version hip_4.2",
         source="cupy/cupy#7358",
         group="mixed",
+        shared=True,
     ),
     Check(
         "mixed-libraries",
@@ -218,6 +222,7 @@ LIBRARIES = (
         "libcusparse.so.11 with link time reference",
         source="cupy/cupy#5313",
         group="mixed",
+        shared=True,
     ),
     Check(
         "libstdcxx",
