@@ -221,6 +221,38 @@ def test_a_test_that_was_skipped_did_not_fail() -> None:
     assert found(said) == [("no-device", "remark")]
 
 
+NONE = "ERROR: No matching distribution found for"
+VERSIONS = "Could not find a version that satisfies the requirement"
+
+
+@pytest.mark.parametrize(
+    ("text", "check", "first", "absent"),
+    [
+        (f"Python 3.14.2\n{NONE} cupy-cuda13x", "no-wheel", "index versions", "Use a Python"),
+        (f"Python 3.7\n{NONE} cupy-cuda12x", "no-wheel", "3.10 to 3.14", "index versions"),
+        (f"{NONE} cupy-cuda110==7.8.*", "no-such-package", "install cupy-cuda11x", "cuda12x"),
+        (f"{VERSIONS} cupy-cuda90<10,>=9 (from x) (from versions: 4.0.0)\n{NONE} cupy-cuda90<10",
+         "no-such-package", "No current CuPy supports CUDA 9.0", "cupy-cuda9x"),
+        (f"{NONE} cupy-cuda102", "no-such-package", "supports CUDA 10.2", "cuda10x"),
+        (f"{NONE} cupy==cupy-cuda11x", "no-such-version", "install cupy-cuda11x", "cuda12x"),
+        (f"Python 3.8.1\n{VERSIONS} cupy-cuda12x>=14 (from versions: 12.3.0)",
+         "no-such-version", "Use a newer Python", "uninstall"),
+        # No cure before a newer Python may name a wheel that the Python of the text cannot have.
+        (f"pip install cupy-cuda101\n/python3.6/cupy\nImportError: libcufft.so.10: {OPENED}",
+         "library", "Install the CUDA 10.1 toolkit", "uninstall"),
+        (f"/python3.5/cupy\nImportError: libcublas.so.9.1: {OPENED}",
+         "library", "newest toolkit of the CUDA", "uninstall"),
+    ],
+)  # fmt: skip
+def test_a_cure_fits_the_python_and_the_cuda_of_the_text(
+    text: str, check: str, first: str, absent: str
+) -> None:
+    (finding,) = explain(text).findings
+    assert finding.check == check
+    assert first in finding.cures[0]
+    assert not any(absent in cure for cure in finding.cures)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

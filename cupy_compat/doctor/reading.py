@@ -64,7 +64,7 @@ class Pattern:
             elif place == "*":
                 expression.append(r".{0,200}?")
             else:
-                letters = r"[\w.+@/=<>~!,\[\]-]" if place.startswith("/") else r"[\w.+@-]"
+                letters = r"[\w.+@/=<>~!,*\[\]-]" if place.startswith("/") else r"[\w.+@-]"
                 expression.append(rf"(?P<{place.lstrip('/')}>{letters}{{1,120}})")
             expression.append(re.escape(fixed))
         self._expression = re.compile("".join(expression), re.IGNORECASE)

@@ -61,6 +61,12 @@ def retired(name: str) -> bool:
     return bool(_RETIRED.fullmatch(name))
 
 
+def cuda_of(name: str) -> str | None:
+    """Return the CUDA that a distribution of CuPy is for: 12, or 10.2 for retired ones."""
+    found = re.fullmatch(r"cupy-cuda-?(8|9|1\d)\.?(\d?)x?", name)
+    return None if found is None else ".".join(filter(None, found.groups()))
+
+
 def release(version: str, parts: int = 3) -> tuple[int, ...]:
     """Return the first numbers of a version, zeros where it has fewer: 2.0 is 2.0.0."""
     leading = re.match(r"[\d.]*", version)

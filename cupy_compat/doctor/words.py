@@ -10,16 +10,17 @@ from importlib.util import find_spec
 from shutil import which
 
 from .machine import Machine
-from .wheels import CHECKED, NEWEST, PYTHONS, WHEELS, Wheel, release
+from .wheels import CHECKED, NEWEST, PYTHONS, WHEELS, Wheel, cuda_of, release, retired
 
 #: The places of the wordings, where a check finds something without one.
 NEUTRAL = {
     "attribute": "the name",
     "digit": "",
     "file": "a library",
-    "fitting": "`cupy-cuda12x` for CUDA 12",
+    "fitting": "Leave the version out",
+    "first": "",
     "header": "a header",
-    "instead": "use the name that took its place",
+    "instead": "Use the name that took its place",
     "library": "a library",
     "looks": "",
     "module": "of that name",
@@ -29,15 +30,13 @@ NEUTRAL = {
     "rocm_install": "install a CuPy for the installed ROCm",
     "span": "Each CuPy has wheels for some Pythons",
     "symbol": "a function",
-    "version": "another version",
+    "version": "such version",
 }
+
+_PYTHON = f"use a Python that CuPy has wheels for ({PYTHONS} for CuPy {NEWEST}, as of {CHECKED})"
 
 #: The oldest Python whose CuPy brings CUDA's libraries as the extra ctk.
 _CTK = (3, 10)
-_CHOOSE = (
-    "`{pip} install cupy-cuda12x` for CUDA 12, `{pip} install cupy-cuda13x` for CUDA 13 "
-    "(`nvidia-smi` shows the newest CUDA that the driver supports)"
-)
 _ROCM = (
     "`{pip} install cupy-rocm-7-0` for ROCm 7.0; for another ROCm, build CuPy: "
     "`CUPY_INSTALL_USE_HIP=1 ROCM_HOME=/opt/rocm HCC_AMDGPU_TARGET=gfx... {pip} install cupy`"
@@ -57,7 +56,7 @@ def of(machine: Machine) -> dict[str, str]:
         "numpy": f"NumPy {machine.numpy}" if machine.numpy else "the installed NumPy",
         "unmet": machine.unmet or "numpy>=2,<2.6",
         "cuda": f"CUDA {machine.cuda}" if machine.cuda else "a newer CUDA",
-        "own_toolkit": f"CUDA {machine.cuda} toolkit" if machine.cuda else "CUDA toolkit",
+        "own_toolkit": _own_toolkit(machine),
         "driver": f"CUDA {_dotted(machine.driver)}" if machine.driver else "an older CUDA",
         "cache": str(machine.cache.get("path") or "its folder for compiled kernels"),
         "visible": _visible(machine),
@@ -71,6 +70,8 @@ def of(machine: Machine) -> dict[str, str]:
         "older": _older(machine),
         "newer": _newer(machine),
         "choose": _choose(machine),
+        "other_cuda": _other_cuda(machine),
+        "newer_python": _newer_python(machine),
         "repair": _repair(machine),
         "rebuild": _rebuild(machine),
     }
@@ -96,10 +97,12 @@ def _install(machine: Machine) -> str:
         return "`conda install -c conda-forge cupy`"
     if machine.system == "macOS":
         return "use a machine with an NVIDIA or AMD GPU: CuPy has no wheels for macOS"
-    if machine.python and not any(each.serves(machine.python) for each in WHEELS.values()):
+    if not _served(machine):
+        return _choose(machine)
+    if machine.cuda and machine.cuda < 11 and not machine.driver:
         return (
-            f"use a Python that CuPy has wheels for ({PYTHONS} for CuPy {NEWEST}, as of {CHECKED}),"
-            f" and there {_CHOOSE.format(pip='python -m pip')}"
+            f"upgrade the NVIDIA driver (no current CuPy supports CUDA {machine.cuda}), then "
+            + _choose(machine)
         )
     suiting = wheel(machine)
     if suiting is not None:
@@ -111,13 +114,45 @@ def _choose(machine: Machine) -> str:
     """Return the wheel for the CUDA of the machine, whichever the installed CuPy is for."""
     if machine.driver:
         return f"`{machine.pip} install cupy-cuda{min(max(machine.driver // 1000, 11), 13)}x`"
-    return _CHOOSE.format(pip=machine.pip)
+    served = _served(machine)
+    pip, python = (machine.pip, machine.python) if served else ("python -m pip", None)
+    names = [name for name in ("cupy-cuda12x", "cupy-cuda13x") if WHEELS[name].serves(python)]
+    choice = ", ".join(f"`{pip} install {name}` for {WHEELS[name].platform}" for name in names)
+    choice += " (`nvidia-smi` shows the newest CUDA that the driver supports)"
+    return choice if served else f"{_PYTHON}, and there {choice}"
+
+
+def _served(machine: Machine) -> bool:
+    """Whether a wheel exists for the machine's Python."""
+    return any(each.serves(machine.python) for each in WHEELS.values())
+
+
+def _other_cuda(machine: Machine) -> str:
+    """Return what to do where another CUDA is installed, nothing if no wheel can be."""
+    if not _served(machine):
+        return ""
+    return (
+        "If the machine has another CUDA than this CuPy is for: uninstall this CuPy, then "
+        f"{_choose(machine)}."
+    )
+
+
+def _newer_python(machine: Machine) -> str:
+    return "" if _served(machine) else f"Or {_choose(machine)}."
+
+
+def _own_toolkit(machine: Machine) -> str:
+    name = _one(machine)
+    cuda = cuda_of(name) if name and retired(name) else machine.cuda
+    return f"CUDA {cuda} toolkit" if cuda else "CUDA toolkit"
 
 
 def _upgrade(machine: Machine) -> str:
     if machine.conda:
         return "`conda update -c conda-forge cupy`"
     own = _one(machine)
+    if not _served(machine):
+        return _install(machine)
     if own == "cupy":
         return f"`{machine.pip} install --upgrade cupy` (which builds it from source again)"
     if own is not None:
@@ -152,9 +187,11 @@ def _toolkit(machine: Machine) -> str:
     if machine.conda:
         major = machine.cuda or 12
         return f"`conda install -c conda-forge cupy cuda-version={major}`"
+    own = _one(machine)
+    if own is not None and retired(own):
+        return f"install the {_own_toolkit(machine)}, and set CUDA_PATH to its folder"
     if machine.python and release(machine.python) < _CTK:
         return "install the newest toolkit of the CUDA that CuPy is for, and set CUDA_PATH to it"
-    own = _one(machine)
     suiting = WHEELS.get(own) if own in WHEELS else wheel(machine)
     if suiting is not None and suiting.name == "cupy-cuda11x":
         return "install the CUDA 11 toolkit, and set CUDA_PATH to its folder"

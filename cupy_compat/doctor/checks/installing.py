@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from ..machine import Machine
-from ..wheels import CHECKED, WHEELS, retired
+from ..wheels import CHECKED, NEWEST, PYTHONS, WHEELS, cuda_of, release, retired
 from ._check import Check
 
 _NONE = (
@@ -19,7 +19,9 @@ _NONE = (
 def _split(requirement: str) -> tuple[str, str]:
     """Return the name and the version of a requirement, which may be nothing."""
     name, operator, version = re.split(r"([=<>~!]+|$)", requirement, maxsplit=1)
-    return name.partition("[")[0].lower().replace("_", "-"), version if operator else ""
+    return name.partition("[")[0].lower().replace("_", "-"), version.rstrip(
+        ".,"
+    ) if operator else ""
 
 
 def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
@@ -27,8 +29,19 @@ def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | No
     if name not in WHEELS:
         return None
     wheel = WHEELS[name]
-    span = f"{wheel.oldest} to {wheel.newest}"
-    return {"span": f"`{name}` has wheels for Python {span} (as of {CHECKED})"}
+    span = f"`{name}` has wheels for Python {wheel.oldest} to {wheel.newest} (as of {CHECKED})"
+    if machine.python and wheel.serves(machine.python):
+        return {
+            "span": f"{span}, and {machine.python} is among them. Either pip uses an index or a "
+            "mirror that does not have the newest releases",
+            "fitting": "See what pip finds, and where: "
+            f"`{machine.pip} index versions {name}`, `{machine.pip} config list`",
+        }
+    python = f"Python {machine.python}" if machine.python else "this Python"
+    return {
+        "span": f"{span}. Either {python} is not among them",
+        "fitting": f"Use a Python that has wheels: {PYTHONS} with CuPy {NEWEST}",
+    }
 
 
 def _any_version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
@@ -49,27 +62,49 @@ def _unknown(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | 
             f"`{name}` is of the time when each minor version of CUDA had a distribution. It gets "
             "no releases any more, and has no wheels for newer Pythons."
         )
-    digits = re.search(r"cuda-?(\d{2})", name)
-    major = int(digits.group(1)) if digits else machine.cuda or 0
-    instead = f"cupy-cuda{major}x"
-    named = "`cupy-cuda12x` for CUDA 12, `cupy-cuda13x` for CUDA 13"
-    return {
-        "reason": reason,
-        "instead": f"`{machine.pip} install {instead}`" if instead in WHEELS else named,
-    }
+    return {"reason": reason, "instead": _instead(name, machine)}
+
+
+def _instead(name: str, machine: Machine) -> str:
+    """Return how to get the CuPy of today for the CUDA in a distribution's name."""
+    named = cuda_of(name)
+    major = int(named.partition(".")[0]) if named else machine.cuda or 0
+    choose = "`cupy-cuda12x` for CUDA 12, `cupy-cuda13x` for CUDA 13"
+    if not major or major > 13:
+        return choose
+    if major < 11:
+        return (
+            f"No current CuPy supports CUDA {named or major}. Upgrade the NVIDIA driver (on a "
+            f"Jetson, the JetPack), then install {choose}"
+        )
+    wheel = WHEELS[f"cupy-cuda{major}x"]
+    if not wheel.serves(machine.python):
+        return f"With Python {PYTHONS}: `python -m pip install {wheel.name}`"
+    return f"`{machine.pip} install {wheel.name}`" + (
+        ", which is for CUDA 11.2 and later" if major == 11 else ""
+    )
 
 
 def _version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     name, version = _split(words["requirement"])
-    if not version or (name not in WHEELS and name != "cupy" and not retired(name)):
+    if not version or (name not in WHEELS and name != "cupy"):
         return None
-    fitting = f"`{machine.pip} install {name}`"
-    if name not in WHEELS:
-        fitting = f"`{machine.pip} install cupy-cuda12x` for CUDA 12"
     cuda = re.fullmatch(r"(9|1[0-3])\.\d(\.\d+)?", version)
+    wheel = version if version.startswith("cupy-") else name
+    looks = " It looks like a version of CUDA." if cuda else ""
+    fitting = f"Leave the version out: `{machine.pip} install {name}`"
+    if wheel not in WHEELS:
+        fitting = _instead(wheel, machine)
+    elif wheel != name:
+        looks = " It is the name of a wheel."
+        fitting = f"`{machine.pip} install {wheel}`"
+    old = machine.python is not None and release(machine.python, 2) < release(PYTHONS)
     return {
-        "version": version,
-        "looks": " It looks like a version of CUDA." if cuda else "",
+        "version": words["requirement"].rstrip(".,"),
+        "looks": looks,
+        "first": f"Use a newer Python: CuPy {NEWEST} has wheels for {PYTHONS}."
+        if old and not looks
+        else "",
         "fitting": fitting,
     }
 
@@ -78,9 +113,11 @@ INSTALLING = (
     Check(
         "no-such-version",
         "CuPy has no release of that number for this Python",
-        "pip finds no CuPy {version} for this Python.{looks} CuPy has versions of its own.",
+        "pip finds no `{version}` for this Python.{looks} CuPy has versions of its own, and newer "
+        "ones need newer Pythons.",
         (
-            "Leave the version out: {fitting}.",
+            "{first}",
+            "{fitting}.",
             "Or choose one of the versions that pip lists.",
         ),
         says=(
@@ -98,7 +135,7 @@ INSTALLING = (
         "no-such-package",
         "there is no CuPy of that name, or no longer",
         "{reason} The wheels are named after the major version of CUDA alone.",
-        ("For this CUDA: {instead}.",),
+        ("{instead}.",),
         says=(
             *_NONE,
             "{/requirement} was not found in the package registry",
@@ -112,10 +149,10 @@ INSTALLING = (
     Check(
         "no-wheel",
         "pip finds no wheel for this Python",
-        "{span}; {python} is not among them, or the system is not (there are none for macOS), or "
-        "pip is too old to know this system's wheels.",
+        "{span}, or the system has none (such as macOS), or pip is too old to know this system's "
+        "wheels.",
         (
-            "Use a Python that has wheels: {pythons} with CuPy {newest}.",
+            "{fitting}.",
             "If the Python is among them: `{pip} install --upgrade pip`, and try again.",
         ),
         says=(
@@ -252,13 +289,27 @@ INSTALLING = (
         says=(
             "Cannot install {*}because these package versions have conflicting dependencies",
             "ResolutionImpossible",
-            "Could not solve for environment specs",
-            "UnsatisfiableError",
         ),
         needs=("cupy",),
         example="ERROR: Cannot install spacy and spacy[cuda12x]==3.8.2 because these package "
         "versions have conflicting dependencies.\n    cupy-cuda12x 11.5.0 depends on numpy<1.26",
         source="explosion/spaCy#13681",
+    ),
+    Check(
+        "conda-conflict",
+        "conda cannot satisfy all requirements at once",
+        "The packages that are asked for, and those that are installed, need different versions of "
+        "one package. With CuPy and RAPIDS it is most often `cuda-version`.",
+        (
+            "Make a new environment, and name one CUDA: `conda create -n NAME -c conda-forge cupy "
+            "cuda-version=12`, with the other packages in the same command.",
+            "See which CUDA conda finds: the line `__cuda` of `conda info`.",
+        ),
+        says=("Could not solve for environment specs", "UnsatisfiableError"),
+        needs=("cupy",),
+        example="error    libmamba Could not solve for environment specs\n    cupy >=12.0.0 *, "
+        "which conflicts with any installable versions previously reported.",
+        source="scverse/rapids_singlecell#345",
     ),
     Check(
         "cupy-wheel",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from ..machine import Machine
+from ..wheels import release
 from ._check import Check, Details
 
 #: Whose symbol it is, by how it begins.
@@ -206,7 +207,7 @@ LIBRARIES = (
     Check(
         "mixed-libraries",
         "another version of a CUDA library is loaded than was linked",
-        "The {library} that was loaded does not have `{symbol}`, which the version that CuPy or "
+        "The loaded version of {library} does not have `{symbol}`, which the version that CuPy or "
         "another library was linked with has. It comes from an older (or newer) CUDA: from the "
         "system's toolkit, LD_LIBRARY_PATH, PyTorch, or another `nvidia-...` package.",
         (
@@ -306,6 +307,7 @@ LIBRARIES = (
         example="ImportError: libcuda.so.1: cannot open shared object file: No such file or "
         "directory",
         source="cupy/cupy#1790",
+        given=lambda machine: all(release(each) < (13, 0, 0) for each in machine.versions),
     ),
     Check(
         "nvjitlink-missing",
@@ -357,11 +359,11 @@ LIBRARIES = (
         "a library of the CUDA toolkit is missing",
         _MISSING,
         (
-            "If the machine has another CUDA than this CuPy is for: uninstall this CuPy, then "
-            "{choose}.",
+            "{other_cuda}",
             "{toolkit}.",
             "A toolkit that is installed must be found: on Linux, add its `lib64` to "
             "LD_LIBRARY_PATH.",
+            "{newer_python}",
         ),
         says=(*_ABSENT, "Could not find module '{file}"),
         details=lambda machine, words: _library(machine, words),
