@@ -221,6 +221,27 @@ def test_a_test_that_was_skipped_did_not_fail() -> None:
     assert found(said) == [("no-device", "remark")]
 
 
+@pytest.mark.parametrize(
+    ("frame", "said", "check"),
+    [
+        ("cupy/cuda/__init__.py", "ImportError: cannot import name 'cub' from 'cupy.cuda'",
+         "own-import"),
+        ("run.py", "ImportError: cannot import name 'cub' from 'cupy.cuda'", "no-such-name"),
+        ("cupy/cuda/cub.pyx", "ModuleNotFoundError: No module named 'cupy.core._reduction'",
+         "own-import"),
+        ("run.py", "ModuleNotFoundError: No module named 'cupy.core'", "removed-module"),
+        # The package's own look-up fails on behalf of the program.
+        ('run.py", line 1, in f\n  File "cupy/__init__.py", line 1, in __getattr__\n  File "<x>',
+         "AttributeError: module 'cupy' has no attribute 'polyfit'", "no-such-name"),
+    ],
+)  # fmt: skip
+def test_a_missing_name_is_laid_to_the_code_that_asks_for_it(
+    frame: str, said: str, check: str
+) -> None:
+    text = f'Traceback (most recent call last):\n  File "{frame}", line 1, in g\n{said}\n'
+    assert found(text) == [(check, "problem")]
+
+
 NONE = "ERROR: No matching distribution found for"
 VERSIONS = "Could not find a version that satisfies the requirement"
 

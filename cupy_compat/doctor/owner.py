@@ -12,7 +12,7 @@ import sys
 #: A line of a traceback of Python or IPython that names a file.
 _FRAME = re.compile(
     r'^[ |>]*(?:File )?"?((?:[A-Za-z]:|[~/.\w-])[^"\n]{0,300}?\.p(?:yx?|xi|xd)|<[^>\n]{1,80}>)'
-    r'"?(?:, line \d|:\d+, ?in | in )',
+    r'"?(?:, line \d+(?:,? in (?!__getattr__)|$)|(?::\d+,)? in (?!__getattr__))',
     re.M,
 )
 _CUPY = re.compile(r"(?:^|[/\\])cupy(?:x|_backends)?[/\\]")
@@ -50,7 +50,8 @@ _BUILD = re.compile(r"(?:building wheel for|build wheels for|failed to build) '?
 def raiser(text: str) -> str | None:
     """Return the package in whose code a traceback ends.
 
-    Python's standard library and NumPy are passed over: they fail on behalf of their callers.
+    Python's standard library, NumPy and ``__getattr__`` are passed over: they fail on behalf of
+    their callers.
 
     Returns
     -------

@@ -20,6 +20,7 @@ NEUTRAL = {
     "fitting": "Leave the version out",
     "first": "",
     "header": "a header",
+    "import": "import cupyx",
     "instead": "Use the name that took its place",
     "library": "a library",
     "looks": "",

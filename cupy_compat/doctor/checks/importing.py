@@ -11,7 +11,8 @@ from ._check import Check
 _EVERY = frozenset(
     ("__version__", "ndarray", "array", "asarray", "zeros", "ones", "empty", "arange", "asnumpy",
      "cuda", "memoize", "float32", "float64", "int32", "random", "linalg", "ElementwiseKernel",
-     "RawKernel", "get_array_module", "sum", "runtime", "Device", "Stream", "compiler")
+     "show_config", "RawKernel", "get_array_module", "sum", "runtime", "Device", "Stream",
+     "compiler")
 )  # fmt: skip
 #: What became of names that CuPy had once. An empty text: it is gone without a successor.
 _GONE = {
@@ -24,7 +25,7 @@ _GONE = {
     "_cupyx": "import `cupyx` itself",
     "compile_with_cache": "use `cupy.RawModule` or `cupy.RawKernel`",
     "cudnn": "install a CuPy before 14, which still has cuDNN",
-    "bool": "use `bool` or `cupy.bool_`",
+    "bool": "use `bool` or `cupy.bool_`; CuPy 14 has `cupy.bool` again",
     "int": "use `int` or `cupy.int64`",
     "float": "use `float` or `cupy.float64`",
     "complex": "use `complex` or `cupy.complex128`",
@@ -45,6 +46,18 @@ _GONE = {
     "NaN": "use `cupy.nan`",
     "find_common_type": "use `cupy.promote_types` or `cupy.result_type`",
 }
+#: Packages that their parents do not import.
+_SCIPY = (
+    "fft",
+    "interpolate",
+    "linalg",
+    "ndimage",
+    "signal",
+    "sparse",
+    "spatial",
+    "special",
+    "stats",
+)
 _SITE = ("site-packages", "dist-packages")
 _ATTRIBUTE = (
     "module 'cupy' has no attribute '{attribute}'",
@@ -74,8 +87,27 @@ def _every(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | No
     return words if words["attribute"] in _EVERY else None
 
 
+def _unimported(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    name = words.get("attribute", "cupyx")
+    if name in ("nccl", "cudnn", "cutensor"):
+        return {"module": f"cupy.cuda.{name}", "import": f"from cupy.cuda import {name}"}
+    if name in ("cupyx", "scipy"):
+        module = "cupyx.scipy" if name == "scipy" else name
+    elif "package" in words and name in _SCIPY:
+        module = f"cupyx.scipy.{name}"
+    else:
+        return None
+    return {"module": module, "import": f"import {module}"}
+
+
+def _left_out(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    names = {"cudnn": "cuDNN", "nccl": "NCCL", "cutensor": "cuTENSOR"}
+    library = names.get(words.get("attribute", "cutensor"))
+    return {"library": library} if library else None
+
+
 def _neither(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    return None if words["attribute"] in {*_EVERY, *_GONE} else words
+    return None if words["attribute"] in {*_EVERY, *_GONE, "_core"} else words
 
 
 def _other_module(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
@@ -216,13 +248,18 @@ IMPORTING = (
     Check(
         "not-imported",
         "a module of CuPy has to be imported by name",
-        "`import cupy` does not import `cupy.cuda.{attribute}`.",
-        ("Import it: `from cupy.cuda import {attribute}`. (CuPy 14 has no `cudnn` any more.)",),
-        says=("module 'cupy.cuda' has no attribute '{attribute}'",),
-        unless=_SHADOW,
-        details=lambda machine, words: (
-            words if words["attribute"] in ("nccl", "cudnn", "cutensor") else None
+        "`import cupy` does not import `{module}`.",
+        ("Import it: `{import}`. (CuPy 14 has no `cudnn` any more.)",),
+        says=(
+            "module 'cupy.cuda' has no attribute '{attribute}'",
+            "module 'cupyx' has no attribute '{attribute}'",
+            "module '{package}.scipy' has no attribute '{attribute}'",
+            "module 'cupy' has no attribute 'cupyx'",
+            "cannot import name 'cupyx' from 'cupy'",
+            "No module named 'cupy.cupyx",
         ),
+        unless=(*_SHADOW, "'scipy'"),
+        details=_unimported,
         example="AttributeError: module 'cupy.cuda' has no attribute 'nccl'",
         source="read in CuPy",
     ),
@@ -238,6 +275,7 @@ IMPORTING = (
         unless=_SHADOW,
         details=_removed,
         after=("not-imported",),
+        raised=("other", ""),
         example="AttributeError: module 'cupy' has no attribute 'util'",
         source="cupy/cupy#5044",
     ),
@@ -255,6 +293,7 @@ IMPORTING = (
             "No module named 'cupyx.{attribute}'",
         ),
         details=_removed_module,
+        raised=("other", ""),
         example="ModuleNotFoundError: No module named 'cupy.core'",
         source="cupy/cupy#5761",
         given=lambda machine: not machine.source_tree and not machine.frozen,
@@ -291,10 +330,11 @@ IMPORTING = (
             "Look the name up in CuPy's API reference and upgrade guide (https://docs.cupy.dev).",
             "If a library uses it, install the CuPy that this library was written for.",
         ),
-        says=_ATTRIBUTE,
+        says=(*_ATTRIBUTE, "module 'cupy.{module}' has no attribute '{attribute}'"),
         unless=_SHADOW,
         details=_neither,
-        after=("not-imported",),
+        after=("not-imported", "pytest"),
+        raised=("other", ""),
         example="AttributeError: module 'cupy' has no attribute 'polyfit'",
         source="UCBerkeleySETI/hyperseti#60",
     ),
@@ -306,9 +346,12 @@ IMPORTING = (
         (
             "If a library imports it, install the CuPy that this library was written for (Chainer "
             "7 needs CuPy 7, say), or a newer library.",
+            "If an object is unpickled (by Dask, say), install one CuPy on all machines.",
         ),
         says=("No module named 'cupy.{attribute}'", "No module named 'cupyx.{attribute}'"),
         details=_other_module,
+        after=("not-imported", "built-without"),
+        raised=("other", ""),
         example="ModuleNotFoundError: No module named 'cupy.cuda.cublas'",
         source="cupy/cupy#6248",
         given=lambda machine: not machine.source_tree and not machine.frozen,
@@ -335,6 +378,66 @@ IMPORTING = (
         given=lambda machine: machine.frozen,
     ),
     Check(
+        "old-core",
+        "this CuPy has no cupy._core",
+        "The program uses `cupy._core`, which CuPy has since version 9. Either this CuPy is older, "
+        "or its files are gone.",
+        (
+            "Upgrade CuPy: {upgrade}.",
+            "If it is CuPy 9 or later, remove all and install one: {reinstall}.",
+        ),
+        says=(
+            "module 'cupy' has no attribute '_core'",
+            "cannot import name '_core' from 'cupy'",
+        ),
+        unless=_SHADOW,
+        raised=("other", ""),
+        example="AttributeError: module 'cupy' has no attribute '_core'",
+        source="UCBerkeleySETI/turbo_seti#272",
+    ),
+    Check(
+        "built-without",
+        "this CuPy was built without an optional library",
+        "The build of this CuPy did not find the headers of {library}, and left out the module for "
+        "it. (CuPy 14 has no cuDNN any more.)",
+        (
+            "Install a wheel: {install}.",
+            "Or install {library} with its headers, and build CuPy again.",
+        ),
+        says=(
+            "No module named 'cupyx.cutensor'",
+            "No module named 'cupy.cuda.{attribute}'",
+            "No module named 'cupy_backends.cuda.libs.{attribute}'",
+        ),
+        details=_left_out,
+        raised=("cupy",),
+        given=lambda machine: not machine.frozen,
+        example='  File "/opt/cupy/cupy/cutensor.py", line 3, in <module>\n'
+        "ModuleNotFoundError: No module named 'cupyx.cutensor'",
+        source="cupy/cupy#7991",
+    ),
+    Check(
+        "own-import",
+        "CuPy's modules do not fit together",
+        "One of CuPy's own modules imports another, and does not find what it needs. The files are "
+        "of several versions of CuPy, or some are missing.",
+        (
+            "Remove all and install one: {reinstall}.",
+            "If it is your own build, remove what it made before, and build again.",
+        ),
+        says=(
+            "No module named 'cupy.{attribute}'",
+            "No module named 'cupyx.{attribute}'",
+            "cannot import name '{attribute}' from 'cupy",
+        ),
+        raised=("cupy",),
+        given=lambda machine: not machine.source_tree and not machine.frozen,
+        after=("incomplete", "built-without", "other-python", "second-import"),
+        example='  File "/venv/cupy/cuda/__init__.py", line 34, in <module>\n'
+        "ImportError: cannot import name 'cub' from 'cupy.cuda'",
+        source="cupy/cupy#4334",
+    ),
+    Check(
         "incomplete",
         "modules of CuPy are missing",
         "CuPy is installed in part: an installation was interrupted, or uninstalling another "
@@ -347,8 +450,9 @@ IMPORTING = (
             "No module named 'cupy.random'",
             "No module named 'cupy.linalg'",
             'cannot open source file "cupy/',
+            "type object 'cupy{*}' has no attribute '__reduce_cython__'",
         ),
-        after=("other-python",),
+        after=("other-python", "built-without"),
         example="ModuleNotFoundError: No module named 'cupy._environment'",
         source="cupy/cupy#7021",
         given=lambda machine: not machine.source_tree and not machine.frozen,
@@ -370,14 +474,15 @@ IMPORTING = (
         breaks=True,
     ),
     Check(
-        "spacy-no-cupy",
-        "spaCy could not import CuPy",
-        "spaCy says this whenever `import cupy` fails, for whatever reason, and hides the reason.",
+        "hidden-failure",
+        "a library could not import CuPy, and does not say why",
+        "spaCy, SpikingJelly and other libraries say this whenever `import cupy` fails, and hide "
+        "the reason.",
         (
             'See the reason: `python -c "import cupy"`, or `cupy-compat doctor`.',
             "If CuPy is not installed: {install}.",
         ),
-        says=("Cannot use GPU, CuPy is not installed",),
+        says=("Error: {*}CuPy is not installed",),
         example="ValueError: Cannot use GPU, CuPy is not installed",
         source="explosion/spaCy#13700",
         shared=True,
@@ -413,7 +518,7 @@ IMPORTING = (
             "numpy._core.multiarray failed to import",
             "module compiled against API version",
         ),
-        needs=_FRAMES,
+        needs=(*_FRAMES, "docs.cupy.dev"),
         example="ImportError: numpy.core.multiarray failed to import (auto-generated because you "
         "didn't call 'numpy.import_array()' after cimporting numpy)\n"
         '  File "cupy/_core/core.pyx", line 1, in init cupy._core.core',
@@ -436,7 +541,7 @@ IMPORTING = (
             "module 'numpy' has no attribute '",
             "cannot import name '{name}' from 'numpy",
         ),
-        needs=("cupy/", "cupy\\", "cupyx/", "cupyx\\"),
+        needs=("cupy/", "cupy\\", "cupyx/", "cupyx\\", "import cupy"),
         example="AttributeError: `np.float_` was removed in the NumPy 2.0 release. Use "
         "`np.float64` "
         'instead.\n  File "/venv/lib/python3.12/site-packages/cupy/__init__.py", line 286',
@@ -525,11 +630,23 @@ IMPORTING = (
         "CuPy 14.1.0 needs pytest",
         "`cupy.testing` of CuPy 14.1.0 imports pytest, which is no requirement of CuPy.",
         ("Upgrade to CuPy 14.1.1 or later: {upgrade}.", "Or `{pip} install pytest`."),
-        says=("No module named 'pytest'",),
-        needs=("cupy/testing", "cupy\\testing"),
+        says=("No module named 'pytest'", "module 'cupy.testing' has no attribute 'fix_random'"),
+        needs=("cupy/testing", "cupy\\testing", "cupy.testing"),
         example="ModuleNotFoundError: No module named 'pytest'\n"
         '  File "/venv/lib/python3.14/site-packages/cupy/testing/_random.py", line 11',
         source="cupy/cupy#9963",
+    ),
+    Check(
+        "pkg-resources",
+        "CuPy needs an older setuptools",
+        "`cupy.testing` of this CuPy imports `pkg_resources`, which setuptools 82 has removed.",
+        ("Upgrade CuPy: {upgrade}.", 'Or install an older one: `{pip} install "setuptools<82"`.'),
+        says=("No module named 'pkg_resources'",),
+        needs=("cupy/testing", "cupy\\testing"),
+        raised=("cupy", ""),
+        example="ModuleNotFoundError: No module named 'pkg_resources'\n"
+        "cupy/testing/_helper.py:56: in installed",
+        source="cupy/cupy#8446",
     ),
     Check(
         "second-import",
