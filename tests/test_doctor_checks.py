@@ -222,6 +222,35 @@ def test_a_test_that_was_skipped_did_not_fail() -> None:
 
 
 @pytest.mark.parametrize(
+    ("gpu", "cure"),
+    [
+        ("NVRTC Version : (13, 0)\nDevice 0 Compute Capability : 61", "install cupy-cuda12x"),
+        ("-arch=compute_21", "use a newer GPU"),
+        ("cupy-cuda13x on a V100", "install cupy-cuda12x"),
+        ("cupy-cuda12x on an RTX 5090", "needs CUDA 12.8 or later"),
+        # Nothing says which of the two GPUs it is.
+        ("a V100 and an RTX 5090", "For a newer GPU"),
+    ],
+)
+def test_the_gpu_says_whether_the_compiler_is_too_old_or_too_new(gpu: str, cure: str) -> None:
+    said = "cupy.cuda.compiler.CompileException: nvrtc: error: invalid value for --gpu-architecture"
+    (finding,) = explain(f"{gpu}\n{said}\n").findings
+    assert finding.check == "architecture"
+    assert cure in finding.cures[0]
+    assert len(finding.cures) == 1 + cure.startswith("For")
+
+
+def test_a_build_for_rocm_gets_no_cure_for_cuda() -> None:
+    text = "ROCM_HOME : /opt/rocm\nhipcc command : ['/usr/bin/hipcc']\n"
+    for said in (
+        "ERROR: CUDA could not be found on your system.",
+        "Failed building wheel for cupy",
+    ):
+        (finding,) = explain(text + said).findings
+        assert not any("CUDA toolkit" in cure or "cupy-cuda" in cure for cure in finding.cures)
+
+
+@pytest.mark.parametrize(
     ("frame", "said", "check"),
     [
         ("cupy/cuda/__init__.py", "ImportError: cannot import name 'cub' from 'cupy.cuda'",

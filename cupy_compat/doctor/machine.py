@@ -34,6 +34,10 @@ class Machine:
         Whether it is a CuPy for AMD GPUs.
     conda : bool
         Whether conda manages CuPy.
+    capability : int or None
+        The compute capability of the GPU: 86 is 8.6.
+    nvrtc : int or None
+        The major version of NVRTC, if the text states it.
     built : bool
         Whether CuPy itself is being built from source.
     frozen : bool
@@ -57,6 +61,8 @@ class Machine:
     cuda: int | None = None
     rocm: bool = False
     conda: bool = False
+    capability: int | None = None
+    nvrtc: int | None = None
     built: bool = False
     frozen: bool = False
     source_tree: bool = False
@@ -135,6 +141,8 @@ _WHEEL = re.compile(r"\bcupy[-_](?:cuda\d{2,3}x?|rocm[-_]\d[-_]\d)(?!\w)")
 _SOURCE = re.compile(
     r"\bcupy-\d+\.\d+[\w.]*\.(?:tar\.gz|zip)|cupy_builder|cupy_setup_build|"
     r"\bCuPy Configuration Summary|pip-[\w-]{1,60}[/\\]cupy[/\\_]|FAILED: cupy/|"
+    r"Configuring Module: cuda|Skip installing cuda support|"
+    r"\bcupy(?:_backends|x)?[/\\][\w/\\]{1,80}\.(?:cpp|cu|pyx):\d+:\d+: (?:fatal )?error|"
     r"(?:building wheel for|failed to build|build wheels for|setup\.py install for|collecting)"
     r" '?cupy(?![-_\w])|Installing cupy \(|build `cupy==",
     re.I,
@@ -160,6 +168,23 @@ _CUDA = (
     re.compile(r"\b(?:cublas|cublasLt|cudart|nvrtc|nvrtc-builtins)64_(\d{1,2})"),
     re.compile(r"\bnvrtc-builtins\.so\.(\d{1,2})"),
     re.compile(r"[/\\]cuda-(\d{1,2})\.\d|[/\\]CUDA[/\\]+v(\d{1,2})\.\d|\bcu(1\d)\d?\b"),
+)
+_NVRTC = (re.compile(r"NVRTC Version\s{0,40}: \((\d+), \d+\)"),)
+_CAPABILITY = (
+    re.compile(r"Compute Capability\s{0,40}: (\d{2,3})\b"),
+    re.compile(r"-arch[= ](?:compute|sm)_(\d{2,3})"),
+)
+#: The compute capability of GPUs, by what their names hold.
+_GPUS = (
+    (re.compile(r"\bGTX 10\d0\b|\bTitan Xp?\b|\bP40\b", re.I), 61),
+    (re.compile(r"\bV100\b"), 70),
+    (re.compile(r"\bRTX 20\d0\b|\bTesla T4\b", re.I), 75),
+    (re.compile(r"\bA100\b"), 80),
+    (re.compile(r"\bRTX 30\d0\b", re.I), 86),
+    (re.compile(r"\bRTX 40\d0\b", re.I), 89),
+    (re.compile(r"\bH[12]00\b"), 90),
+    (re.compile(r"\bB200\b"), 100),
+    (re.compile(r"\bRTX 50\d0\b", re.I), 120),
 )
 _ROCM = re.compile(
     r"\brocm\b|hiprtc|\blibamdhip64|\bhipcc\b|\bhipError|\bgfx\d{3,4}\b|AMD ROCm\b", re.I
@@ -190,6 +215,7 @@ def of_text(text: str) -> Machine:
     folders = [each for each in _TREE.findall(said) if each]
     systems = ((_WINDOWS, "Windows"), (_MACOS, "macOS"), (_LINUX, "Linux"))
     version = _first(_CUPY, said)
+    capability, nvrtc = _first(_CAPABILITY, said), _first(_NVRTC, said)
     return Machine(
         python=_first(_PYTHON, said),
         system=next((name for pattern, name in systems if pattern.search(said)), None),
@@ -198,12 +224,20 @@ def of_text(text: str) -> Machine:
         cuda=int(major[:2]) if major and not rocm and 8 <= int(major[:2]) <= 20 else None,
         rocm=rocm,
         conda=bool(_CONDA.search(said)),
+        capability=int(capability) if capability else _by_name(said),
+        nvrtc=int(nvrtc) if nvrtc else None,
         built=bool(_SOURCE.search(said)),
         frozen=bool(_FROZEN.search(said)),
         source_tree=bool(folders)
         and not any(re.search(r"(site|dist)-packages", each) for each in folders)
         and not _FROZEN.search(said),
     )
+
+
+def _by_name(text: str) -> int | None:
+    """Return the compute capability of the only kind of GPU that a text names."""
+    found = [capability for name, capability in _GPUS if name.search(text)]
+    return found[0] if len(found) == 1 else None
 
 
 def _first(patterns: tuple[re.Pattern[str], ...], text: str) -> str | None:

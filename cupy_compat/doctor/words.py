@@ -70,6 +70,13 @@ def of(machine: Machine) -> dict[str, str]:
         "toolkit": _toolkit(machine),
         "older": _older(machine),
         "newer": _newer(machine),
+        **_gpu(machine),
+        "build_toolkit": (
+            "install ROCm with its headers, set CUPY_INSTALL_USE_HIP=1 and ROCM_HOME"
+            if machine.rocm
+            else "install the CUDA toolkit, set CUDA_PATH to its folder"
+        ),
+        "compiler": _compiler(machine),
         "choose": _choose(machine),
         "other_cuda": _other_cuda(machine),
         "newer_python": _newer_python(machine),
@@ -140,6 +147,56 @@ def _other_cuda(machine: Machine) -> str:
 
 def _newer_python(machine: Machine) -> str:
     return "" if _served(machine) else f"Or {_choose(machine)}."
+
+
+#: The newest CUDA with a current CuPy, by the oldest compute capability that it compiles for.
+_NEWEST_CUDA = ((75, 13), (50, 12), (35, 11))
+#: The first CUDA that compiles for a compute capability, the newest first.
+_FIRST_CUDA = ((100, "12.8"), (89, "11.8"), (86, "11.1"), (80, "11.0"), (75, "10.0"), (70, "9.0"))
+
+
+def _gpu(machine: Machine) -> dict[str, str]:
+    """Return what to do about a GPU that is too new or too old for a CUDA, one or both."""
+    new = (
+        f"For a newer GPU, upgrade CUDA and CuPy: {_toolkit(machine)} (an RTX 50 needs CUDA 12.8 "
+        "or later)."
+    )
+    old = (
+        "For an older GPU, use a CUDA that still supports it, and the CuPy for that CUDA: CUDA 13 "
+        "dropped the GPUs before Turing, CUDA 12 those before Maxwell."
+    )
+    either = {"new_gpu": new, "old_gpu": old}
+    capability = machine.capability
+    if capability is None:
+        return either
+    gpu = f"The GPU has compute capability {capability // 10}.{capability % 10}"
+    cuda = machine.nvrtc or machine.cuda
+    newest = next((each for oldest, each in _NEWEST_CUDA if capability >= oldest), None)
+    first = next((each for lowest, each in _FIRST_CUDA if capability >= lowest), "8.0")
+    if newest is None:
+        old = f"{gpu}. No CUDA that a current CuPy supports knows it: use a newer GPU."
+        return {"new_gpu": "", "old_gpu": old}
+    if cuda is not None and cuda > newest:
+        old = (
+            f"{gpu}, which CUDA {cuda} has dropped. Uninstall this CuPy, and install the one for "
+            f"CUDA {newest}: `{machine.pip} install cupy-cuda{newest}x`."
+        )
+        return {"new_gpu": "", "old_gpu": old}
+    if cuda is not None and cuda > int(first.partition(".")[0]):
+        return either
+    upgrade = _newer(machine) if _served(machine) else _choose(machine)
+    return {"new_gpu": f"{gpu}, which needs CUDA {first} or later: {upgrade}.", "old_gpu": ""}
+
+
+def _compiler(machine: Machine) -> str:
+    if machine.system == "Windows":
+        return (
+            "Install a Visual Studio that this CUDA accepts, or a newer CUDA toolkit. CuPy 13 and "
+            "later need none to compile kernels."
+        )
+    return (
+        'Use an older compiler (`NVCC="nvcc --compiler-bindir gcc-12"`), or a newer CUDA toolkit.'
+    )
 
 
 def _own_toolkit(machine: Machine) -> str:

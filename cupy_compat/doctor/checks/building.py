@@ -55,13 +55,13 @@ BUILDING = (
         "Each nvcc accepts C++ compilers up to some version, and this one is newer.",
         (
             "If CuPy itself is being built, a wheel needs no building: {install}.",
-            'Use an older compiler (`NVCC="nvcc --compiler-bindir gcc-12"`), or a newer CUDA '
-            "toolkit.",
+            "{compiler}",
         ),
         says=(
             "unsupported GNU version!",
             "unsupported clang version!",
             "unsupported Microsoft Visual Studio version!",
+            "nvcc cannot find a supported version of Microsoft Visual Studio",
         ),
         example="host_config.h:143:2: error: #error -- unsupported GNU version! gcc versions "
         "later than 12 are not supported!",
@@ -101,6 +101,7 @@ BUILDING = (
             "Microsoft Visual C++ {version} or greater is required",
             "Unable to find vcvarsall.bat",
             "Cannot find compiler 'cl.exe' in PATH",
+            "Unable to find a compatible Visual Studio",
         ),
         given=_built,
         example='Microsoft Visual C++ 14.0 is required. Get it with "Microsoft Visual C++ Build '
@@ -158,12 +159,12 @@ BUILDING = (
     ),
     Check(
         "build-no-cython",
-        "a build of CuPy does not get Cython",
-        "The build needs Cython (and others) from the package index, and does not find them there.",
+        "a build of CuPy has no Cython, or too old a one",
+        "The build needs Cython (and others), and does not get the version that it asks for.",
         (
             _WHEEL,
-            "To build: see whether pip reaches the index, and install the requirements first: "
-            '`{pip} install "Cython>=3" numpy setuptools wheel`.',
+            "To build: use the newest CuPy, see whether pip reaches the index, and install what "
+            'that CuPy asks for: `{pip} install "Cython>=3" numpy setuptools wheel`.',
         ),
         says=(
             "No matching distribution found for Cython",
@@ -217,7 +218,7 @@ BUILDING = (
         "a build of CuPy finds no CUDA toolkit",
         "`pip install cupy` builds CuPy from source, and that needs a CUDA toolkit with its "
         "headers, and a compiler.",
-        (_WHEEL, "To build: install the CUDA toolkit, and set CUDA_PATH to its folder."),
+        (_WHEEL, "To build: {build_toolkit}, and try again."),
         says=("CUDA could not be found on your system", "Your CUDA environment is invalid"),
         example="Exception: Your CUDA environment is invalid. Please check above error log.",
         source="made with pip",
@@ -230,7 +231,7 @@ BUILDING = (
         "a build of CuPy finds no headers or libraries of CUDA",
         "`pip install cupy` builds CuPy from source, and that needs a CUDA toolkit with its "
         "headers where the compiler looks.",
-        (_WHEEL, "To build: install the CUDA toolkit, and set CUDA_PATH to its folder."),
+        (_WHEEL, "To build: {build_toolkit}, and try again."),
         says=(
             "fatal error: cublas_v2.h",
             "fatal error: 'cublas_v2.h'",
@@ -241,6 +242,10 @@ BUILDING = (
             "fatal error: cuComplex.h",
             "cannot find -lcublas",
             "cannot find -lcudart",
+            "cannot find -lcuda{$}",
+            "*** WARNING: Cannot link libraries: [",
+            "*** WARNING: Include files not found: [",
+            "*** WARNING: Skip installing cuda support",
         ),
         given=_built,
         example="a.cpp:1:10: fatal error: 'cublas_v2.h' file not found\n  Using cached "
@@ -258,6 +263,8 @@ BUILDING = (
         (_WHEEL, "To build: use the newest CuPy with a toolkit that it supports."),
         says=(
             "cupy{*}.cpp:{line}:{column}: error: ",
+            "cupy{*}.cpp:{line}:{column}: fatal error: ",
+            "cupy{*}.cu:{line}:{column}: fatal error: ",
             "cupy{*}.cpp({line}): error C",
             "cupy{*}.cu:{line}:{column}: error: ",
             "cupy{*}.cu({line}): error: ",
@@ -268,7 +275,7 @@ BUILDING = (
         "'PyObject*'\nERROR: Failed building wheel for cupy",
         source="cupy/cupy#5273",
         printed=True,
-        after=("build-no-cuda", "build-host-compiler"),
+        after=("build-no-cuda", "build-host-compiler", "build-rocm"),
         group="build",
     ),
     Check(
@@ -299,7 +306,7 @@ BUILDING = (
         "pip builds CuPy from source, and that fails",
         "`pip install cupy` takes the source distribution, which needs a CUDA (or ROCm) toolkit "
         "and a C++ compiler. What failed stands above this message.",
-        (_WHEEL, "To build: install the CUDA toolkit and a compiler, and look at the first error."),
+        (_WHEEL, "To build: {build_toolkit}, install a compiler, and look at the first error."),
         says=(
             "Failed building wheel for cupy{$}",
             "Could not build wheels for cupy{$}",

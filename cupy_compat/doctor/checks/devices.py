@@ -397,6 +397,28 @@ DEVICES = (
         source="read in CUDA",
     ),
     Check(
+        "other-context",
+        "a kernel, stream or event belongs to another CUDA context",
+        "Another library (PyCUDA, TensorRT, the ZED SDK) made a context of its own current, or an "
+        "object is used on another GPU than the one that it was made on.",
+        (
+            "Let the other library use the primary context (PyCUDA: `import "
+            "pycuda.autoprimaryctx`), or pop its context before CuPy is called.",
+            "With several GPUs, use each array, stream and kernel on its own: `with "
+            "cupy.cuda.Device(n):`.",
+        ),
+        says=(
+            "CUDA_ERROR_INVALID_HANDLE",
+            "cudaErrorInvalidResourceHandle",
+            "CUDA_ERROR_INVALID_CONTEXT",
+            "CUDA_ERROR_CONTEXT_IS_DESTROYED",
+        ),
+        example="cupy_backends.cuda.api.driver.CUDADriverError: CUDA_ERROR_INVALID_HANDLE: invalid "
+        "resource handle",
+        source="cupy/cupy#5827",
+        after=("illegal-access",),
+    ),
+    Check(
         "launch-timeout",
         "a kernel ran too long on a GPU that drives a display",
         "The operating system ends kernels that block the display for some seconds.",
@@ -404,6 +426,18 @@ DEVICES = (
         says=("cudaErrorLaunchTimeout", "CUDA_ERROR_LAUNCH_TIMEOUT"),
         example="CUDARuntimeError: cudaErrorLaunchTimeout: the launch timed out and was terminated",
         source="read in CUDA",
+    ),
+    Check(
+        "own-launch-resources",
+        "a kernel of CuPy itself was launched with more than the GPU has",
+        "CuPy chose the size of the launch, not the program: it is a fault of this CuPy, or a "
+        "consequence of threads that use one kernel at the same time.",
+        ("Upgrade CuPy: {upgrade}.", "Else report it to CuPy with the whole traceback."),
+        says=("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "cudaErrorLaunchOutOfResources"),
+        needs=("_simplereductionkernel",),
+        example="CUDADriverError: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources\n  File "
+        '"x.pyx", in cupy._core._reduction._SimpleReductionKernel.__call__',
+        source="cupy/cupy#8772",
     ),
     Check(
         "launch-resources",
@@ -418,6 +452,7 @@ DEVICES = (
         example="CUDADriverError: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources "
         "requested for launch",
         source="read in CUDA",
+        after=("own-launch-resources",),
     ),
     Check(
         "not-supported",

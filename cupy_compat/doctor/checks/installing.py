@@ -196,8 +196,14 @@ INSTALLING = (
             "ConnectTimeoutError",
             "CERTIFICATE_VERIFY_FAILED",
             "Cannot connect to proxy",
+            "ReadTimeoutError",
         ),
-        needs=("no matching distribution", "satisfies the requirement", "retrying (retry"),
+        needs=(
+            "no matching distribution",
+            "satisfies the requirement",
+            "retrying (retry",
+            "downloading cupy",
+        ),
         example="WARNING: Retrying (Retry(total=4)) after connection broken by "
         "'NewConnectionError: Failed to establish a new connection'\nERROR: No matching "
         "distribution found for cupy-cuda12x",
@@ -242,12 +248,28 @@ INSTALLING = (
         printed=True,
     ),
     Check(
+        "hashes",
+        "a downloaded file is not the one that the requirements name",
+        "The requirements list hashes, and a file has another one: it was downloaded in part, or "
+        "the list is of other files.",
+        (
+            "Download it again: `{pip} cache purge`, then install with `--no-cache-dir`.",
+            "If it happens again, make the list of hashes anew.",
+        ),
+        says=("THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE",),
+        needs=("cupy",),
+        example="ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n"
+        "    cupy-cuda12x from https://example.org/cupy_cuda12x.whl:",
+        source="read in pip",
+        printed=True,
+    ),
+    Check(
         "files-in-use",
         "a running program uses the files that pip wants to replace",
         "Windows does not let pip replace libraries that a running Python has loaded.",
         ("End all programs that use this Python (notebooks too), and run pip again.",),
         says=("Could not install packages due to an OSError: [WinError {code}] {*}",),
-        needs=("cupy",),
+        needs=("cupy", "~upy"),
         details=lambda machine, words: words if words["code"] in ("5", "32") else None,
         example="ERROR: Could not install packages due to an OSError: [WinError 5] Access is "
         "denied: 'C:\\\\venv\\\\cupy\\\\_core\\\\core.pyd'",
@@ -314,9 +336,13 @@ INSTALLING = (
     Check(
         "cupy-wheel",
         "cupy-wheel does not find out which CuPy this machine needs",
-        "`cupy-wheel` looks for CUDA or ROCm while it is installed, and found none that it knows.",
+        "`cupy-wheel` looks for CUDA or ROCm while it is installed, and found none that it knows; "
+        "newer pips refuse its file's name as well.",
         ("Install the wheel itself: {install}.",),
-        says=("Unable to detect NVIDIA CUDA or AMD ROCm installation",),
+        says=(
+            "Unable to detect NVIDIA CUDA or AMD ROCm installation",
+            "cupy_wheel-{*} is not a valid wheel filename",
+        ),
         example="AutoDetectionFailed: Unable to detect NVIDIA CUDA or AMD ROCm installation.",
         source="Fannovel16/ComfyUI-Frame-Interpolation#10",
         printed=True,

@@ -137,10 +137,8 @@ KERNELS = (
         "The GPU is newer than the NVRTC or nvcc that was used, or so old that they have dropped "
         "it.",
         (
-            "For a newer GPU, upgrade CUDA and CuPy: {toolkit} (an RTX 50 needs CUDA 12.8 or "
-            "later).",
-            "For an older GPU, use a CUDA that still supports it, and the CuPy for that CUDA: "
-            "CUDA 13 dropped the GPUs before Turing, CUDA 12 those before Maxwell.",
+            "{new_gpu}",
+            "{old_gpu}",
         ),
         says=(
             "invalid value for --gpu-architecture",
@@ -161,8 +159,8 @@ KERNELS = (
         "that this NVRTC has dropped it. An option that the program passes is the other "
         "possibility.",
         (
-            "For a newer GPU, upgrade CUDA and CuPy: {toolkit}.",
-            "For an older GPU, use an older CUDA, and the CuPy for it.",
+            "{new_gpu}",
+            "{old_gpu}",
         ),
         says=("NVRTC_ERROR_INVALID_OPTION",),
         example="cupy_backends.cuda.libs.nvrtc.NVRTCError: NVRTC_ERROR_INVALID_OPTION (5)",
@@ -270,6 +268,8 @@ KERNELS = (
             "With a toolkit of the system: set CUDA_PATH to its folder.",
         ),
         says=_OPEN,
+        # There the kernel itself includes it.
+        unless=(".cubin.cu(", "kern.cu("),
         details=_header("runtime"),
         example='cuda_fp16.h(129): catastrophic error: cannot open source file "vector_types.h"',
         source="cupy/cupy#8466",
@@ -282,10 +282,12 @@ KERNELS = (
         (
             'Pass the folder of CUDA\'s headers: `options=("-I/usr/local/cuda/include",)`, or set '
             "CUDA_PATH.",
+            "Or remove the `#include`: NVRTC needs none for `cuda_runtime.h` and `cuda.h`.",
             'Some of these headers need host headers as well: then use `backend="nvcc"`.',
         ),
         says=_OPEN,
-        details=_header("cuda"),
+        details=_header("cuda", "runtime"),
+        after=("runtime-headers",),
         example='k.cu(2): catastrophic error: cannot open source file "thrust/count.h"',
         source="cupy/cupy#4321",
         group="compile",
@@ -303,6 +305,45 @@ KERNELS = (
         details=_header("host"),
         example='util_type.cuh(36): catastrophic error: cannot open source file "iostream"',
         source="cupy/cupy#7743",
+        group="compile",
+    ),
+    Check(
+        "temporary-path",
+        "NVRTC cannot open a file in the temporary folder",
+        "CuPy writes a kernel into the temporary folder, and NVRTC does not open it. On Windows "
+        "NVRTC cannot open paths with letters outside ASCII, such as those of a user's name.",
+        ("Set TEMP and TMP to a folder with an ASCII path (`C:\\Temp`) before Python starts.",),
+        says=('cannot open source file "{*}.cubin.cu"',),
+        example="cupy.cuda.compiler.CompileException: Catastrophic error: cannot open source file "
+        '"C:\\Users\\\u59d7\\Temp\\tmpx\\5670_2.cubin.cu"',
+        source="cupy/cupy#2100",
+        group="compile",
+    ),
+    Check(
+        "barrier",
+        "the header files of CuPy 13.0 do not compile for this GPU",
+        "CuPy 13.0 compiles a trial kernel with `cuda/barrier`, which exists for compute "
+        "capability 7.0 and later alone. The GPU is older.",
+        ("Upgrade to a later CuPy: {upgrade}.",),
+        says=("CUDA synchronization primitives are only supported for sm_70 and up",),
+        needs=("cupy_jitify_exercise",),
+        example='std/barrier(16): catastrophic error: #error directive: "CUDA synchronization '
+        'primitives are only supported for sm_70 and up."\ncompile log for cupy_jitify_exercise',
+        source="cupy/cupy#8260",
+        printed=True,
+        group="compile",
+    ),
+    Check(
+        "jitify-headers",
+        "the header files of CuPy 13.0 do not compile",
+        "CuPy 13.0 compiles a trial kernel with header files of its own, and NVRTC rejects them.",
+        ("Upgrade to a later CuPy: {upgrade}.",),
+        says=("libcxx/include/limits({line}): error: floating constant is out of range",),
+        needs=("cupy_jitify_exercise",),
+        example="detail/libcxx/include/limits(351): error: floating constant is out of range\n"
+        "compile log for cupy_jitify_exercise",
+        source="cupy/cupy#8147",
+        printed=True,
         group="compile",
     ),
     Check(
@@ -337,6 +378,7 @@ KERNELS = (
         example="/venv/cupy/_core/include/cupy/_cccl/libcudacxx/cuda/std/storage.h(137): error: "
         'incomplete type "__nv_fp8_e8m0" is not allowed',
         source="cupy/cupy#9962",
+        after=("barrier", "jitify-headers"),
         group="compile",
     ),
     Check(
@@ -353,7 +395,7 @@ KERNELS = (
         unless=("cannot open source file", "could not open source file"),
         example='/tmp/tmpx/3b7c.cubin.cu(16): error: identifier "tensor" is undefined',
         source="cupy/cupy#5294",
-        after=("mixed-headers", "runtime-headers", "build"),
+        after=("barrier", "mixed-headers", "runtime-headers", "build"),
         group="compile",
     ),
     Check(

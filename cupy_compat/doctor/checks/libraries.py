@@ -205,6 +205,27 @@ LIBRARIES = (
         shared=True,
     ),
     Check(
+        "other-cuda",
+        "libraries of another CUDA than CuPy's are loaded",
+        "CuPy is for one major version of CUDA, and loads libraries of another, or the driver is "
+        "too old for what it loads. PyTorch 2.11 and later bring CUDA 13 into the environment.",
+        (
+            'Use a PyTorch for the CUDA of this CuPy: with CUDA 12, `{pip} install "torch<2.11"`.',
+            "Or use the CuPy for the other CUDA, `cupy-cuda13x` in place of `cupy-cuda12x`, if the "
+            "driver supports it (`nvidia-smi` shows the newest CUDA that it does).",
+        ),
+        says=(
+            "(): CUDA context cannot be initialized",
+            ": {linked} (linked to CuPy) / {local} (locally installed)",
+        ),
+        details=lambda machine, words: (
+            None if words and words["linked"][:-3] == words["local"][:-3] else words
+        ),
+        example="CUDA Runtime Version : 12090 (linked to CuPy) / 13000 (locally installed)",
+        source="cupy/cupy#9827",
+        shared=True,
+    ),
+    Check(
         "mixed-libraries",
         "another version of a CUDA library is loaded than was linked",
         "The loaded version of {library} does not have `{symbol}`, which the version that CuPy or "
