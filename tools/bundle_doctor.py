@@ -12,6 +12,7 @@ import sys
 import tempfile
 import zipapp
 import zipfile
+from importlib.metadata import files
 from pathlib import Path
 
 START = """\
@@ -27,7 +28,7 @@ sys.exit(main())
 
 
 def bundle(wheel: Path, target: Path) -> None:
-    """Write the archive: the doctor, the shim that it tries, and the metadata with the version.
+    """Write the archive: the doctor, the shim that it tries with wrapt, and the metadata of both.
 
     Parameters
     ----------
@@ -44,6 +45,12 @@ def bundle(wheel: Path, target: Path) -> None:
         shutil.rmtree(package / "cudamark")
         # By a name of its own, since it runs on Pythons that the package is not for.
         (package / "doctor").rename(folder / "cupy_compat_doctor")
+        for file in files("wrapt") or ():
+            # Its compiled half is for one Python, and wrapt does without.
+            if file.parts[0].startswith("wrapt") and file.suffix not in (".so", ".pyd", ".pyc"):
+                target_file = folder / file
+                target_file.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file.locate(), target_file)
         (folder / "__main__.py").write_text(START)
         zipapp.create_archive(folder, target, interpreter="/usr/bin/env python3", compressed=True)
 
