@@ -189,6 +189,9 @@ OPENED = "cannot open shared object file: No such file or directory"
         (f'  File "{SITE}/mmdet/core.py", line 1, in <module>\n'
          f'  File "{SITE}/numpy/__init__.py", line 1, in __getattr__\n'
          "AttributeError: module 'numpy' has no attribute 'bool'.", "mmdet"),
+        # A subpackage may be called so in any package.
+        (f'  File "{SITE}/other/cupy/__init__.py", line 1, in f\n'
+         f"ImportError: libcublas.so.12: {OPENED}", "other"),
     ],
 )  # fmt: skip
 def test_a_failure_of_another_library_is_not_taken_for_one_of_cupy(text: str, owner: str) -> None:
@@ -280,6 +283,7 @@ VERSIONS = "Could not find a version that satisfies the requirement"
     [
         (f"Python 3.14.2\n{NONE} cupy-cuda13x", "no-wheel", "index versions", "Use a Python"),
         (f"Python 3.7\n{NONE} cupy-cuda12x", "no-wheel", "3.10 to 3.14", "index versions"),
+        (f"Python 3.14\n{NONE} cupy-cuda11x", "no-wheel", "3.8 to 3.13 with CuPy 13.6", "14.2"),
         (f"{NONE} cupy-cuda110==7.8.*", "no-such-package", "install cupy-cuda11x", "cuda12x"),
         (f"{VERSIONS} cupy-cuda90<10,>=9 (from x) (from versions: 4.0.0)\n{NONE} cupy-cuda90<10",
          "no-such-package", "No current CuPy supports CUDA 9.0", "cupy-cuda9x"),

@@ -12,7 +12,7 @@ from . import words
 from .case import Case
 from .checks import CHECKS, Check
 from .machine import Machine
-from .owner import builds, raiser, stranger
+from .owner import builds, raiser, stranger, worded
 from .reading import Part, Reading, Said, read
 from .trial import SHIM, Attempt, Failure, Interpreter, gather_facts, try_cupy
 from .wheels import release
@@ -210,7 +210,9 @@ def _owner(reading: Reading) -> str | None:
         (said.line, part.text) for part in parts for each in part.said.values() for said in each
     ]
     strangers = (stranger(line, text) for line, text in lines)
-    return next(filter(None, strangers), builds(reading.text) if reading.printed else None)
+    ending = reading.chains[-1][-1].exception if reading.chains else None
+    others = [worded(ending or ""), builds(reading.text) if reading.printed else None]
+    return next(filter(None, (*strangers, *others)), None)
 
 
 Found = list[tuple[Check, Said]]

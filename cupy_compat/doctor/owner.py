@@ -24,13 +24,13 @@ _STANDARD = re.compile(
 _NEUTRAL = {"cuda", "conda", "distutils", "fastrlock", "numpy", "pip", "setuptools", "Cython"}
 #: Python 3.9 has no list of them; of these, exceptions are printed with their module's name.
 _STANDARD_MODULES = getattr(sys, "stdlib_module_names", frozenset(("json", "subprocess")))
-_DOTTED = re.compile(r"(?:^|[\s:\]])(\w+)(?:\.\w+){1,8}(?:Error|Exception)\b")
+_DOTTED = re.compile(r"(?:^|[\s:\]])(\w+)(?:\.\w+){1,8}(?:Error|Exception)(?=:|$)")
 #: What other libraries say, in words that they do not share with CuPy.
 _WORDS = (
     (
         re.compile(
             r"(?:^|RuntimeError: |\s)(?:CUDA|CUDA driver|cuDNN|cuFFT) error: |"
-            r"RuntimeError: nvrtc: |when calling `cu|[/\\]torch[/\\]"
+            r"RuntimeError: nvrtc: |when calling `cu|[/\\]torch[/\\]|\btorch\.\w"
         ),
         "PyTorch",
     ),
@@ -61,16 +61,21 @@ def raiser(text: str) -> str | None:
     """
     found = None
     for frame in _FRAME.finditer(text):
-        path = frame.group(1)
-        package = _PACKAGE.search(path)
-        name = package.group(1) if package else ""
-        if _CUPY.search(path):
-            found = "cupy"
-        elif name in _NEUTRAL or (not package and _STANDARD.search(path)):
-            found = found or ""
-        else:
-            found = name
+        package = _package(frame.group(1))
+        found = (found or "") if package is None else package
     return found
+
+
+def _package(path: str) -> str | None:
+    """Return the package of a file, an empty text for a program's own, None for a neutral one."""
+    package = _PACKAGE.search(path)
+    if package:
+        # Others may have a subpackage of the name: array_api_compat/cupy.
+        name = package.group(1)
+        return "cupy" if _CUPY.match(f"{name}/") else None if name in _NEUTRAL else name
+    if _CUPY.search(path):
+        return "cupy"
+    return None if _STANDARD.search(path) else ""
 
 
 def stranger(line: str, text: str) -> str | None:
@@ -85,9 +90,9 @@ def stranger(line: str, text: str) -> str | None:
     """
     if "cupy" in line.lower():
         return None
-    for wording, name in _WORDS:
-        if wording.search(line):
-            return name
+    words = worded(line)
+    if words:
+        return words
     dotted = _DOTTED.search(line)
     if dotted and dotted.group(1) not in _STANDARD_MODULES | _NEUTRAL:
         return dotted.group(1)
@@ -97,9 +102,14 @@ def stranger(line: str, text: str) -> str | None:
     frames = list(_FRAME.finditer(stack))
     # The source line that called CuPy may be all that is left of CuPy's frames.
     called = bool(frames) and "cupy" in stack[frames[-1].end() :].lower()
-    if called or any(_CUPY.search(frame.group(1)) for frame in frames):
+    if called or any(_package(frame.group(1)) == "cupy" for frame in frames):
         return None
     return raiser(stack) or None
+
+
+def worded(line: str) -> str | None:
+    """Return the library whose words alone a line is in, None if there is none."""
+    return next((name for wording, name in _WORDS if wording.search(line)), None)
 
 
 def builds(text: str) -> str | None:

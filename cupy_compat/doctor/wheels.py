@@ -63,7 +63,7 @@ def retired(name: str) -> bool:
 
 def cuda_of(name: str) -> str | None:
     """Return the CUDA that a distribution of CuPy is for: 12, or 10.2 for retired ones."""
-    found = re.fullmatch(r"cupy-cuda-?(8|9|1\d)\.?(\d?)x?", name)
+    found = re.fullmatch(r"cupy-cuda-?([789]|1\d)\.?(\d?)x?", name)
     return None if found is None else ".".join(filter(None, found.groups()))
 
 

@@ -59,7 +59,7 @@ def of(machine: Machine) -> dict[str, str]:
         "cuda": f"CUDA {machine.cuda}" if machine.cuda else "a newer CUDA",
         "own_toolkit": _own_toolkit(machine),
         "driver": f"CUDA {_dotted(machine.driver)}" if machine.driver else "an older CUDA",
-        "cache": str(machine.cache.get("path") or "its folder for compiled kernels"),
+        "cache": str(machine.cache.get("path") or "The folder for compiled kernels"),
         "visible": _visible(machine),
         "pip": machine.pip,
         "newest": NEWEST,

@@ -40,7 +40,9 @@ def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | No
     python = f"Python {machine.python}" if machine.python else "this Python"
     return {
         "span": f"{span}. Either {python} is not among them",
-        "fitting": f"Use a Python that has wheels: {PYTHONS} with CuPy {NEWEST}",
+        "fitting": "Use a Python that has wheels: "
+        + (PYTHONS if wheel.cupy == NEWEST else f"{wheel.oldest} to {wheel.newest}")
+        + f" with CuPy {wheel.cupy}",
     }
 
 
