@@ -152,6 +152,12 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
         ("ImportError: libfoo.so.1: cannot open shared object file: No such file", [], None),
         ("ImportError: CuPy: DLL load failed while importing runtime: 找不到指定的程序。",
          [("dll-procedure", "problem")], None),
+        ("ImportError: CuPy: DLL load failed while importing core: Не найдена указанная процедура.",
+         [("dll-procedure", "problem")], None),
+        ("ImportError: CuPy: DLL load failed while importing core: Не знайдено вказаний модуль.",
+         [("dll-module", "problem")], None),
+        ("TypeError: Unsupported type <class 'torch.Tensor'>",
+         [("numpy-argument", "problem")], None),
     ],
 )  # fmt: skip
 def test_the_failure_that_ended_the_program_is_the_problem(
@@ -189,6 +195,10 @@ OPENED = "cannot open shared object file: No such file or directory"
         (f'  File "{SITE}/mmdet/core.py", line 1, in <module>\n'
          f'  File "{SITE}/numpy/__init__.py", line 1, in __getattr__\n'
          "AttributeError: module 'numpy' has no attribute 'bool'.", "mmdet"),
+        (f"{SITE}/cv2/__init__.py:1: in <module>\nE   ImportError: libcuda.so.1: {OPENED}", "cv2"),
+        ('  File "C:\\u\\Lib\\site-packages\\cv2\\x.py", line 1, in f\n'
+         '  File "C:\\u\\anaconda3\\lib\\ctypes\\x.py", line 1, in f\n'
+         "ImportError: DLL load failed: The specified module could not be found.", "cv2"),
         # A subpackage may be called so in any package.
         (f'  File "{SITE}/other/cupy/__init__.py", line 1, in f\n'
          f"ImportError: libcublas.so.12: {OPENED}", "other"),

@@ -12,13 +12,15 @@ import sys
 #: A line of a traceback of Python or IPython that names a file.
 _FRAME = re.compile(
     r'^[ |>]*(?:File )?"?((?:[A-Za-z]:|[~/.\w-])[^"\n]{0,300}?\.p(?:yx?|xi|xd)|<[^>\n]{1,80}>)'
-    r'"?(?:, line \d+(?:,? in (?!__getattr__)|$)|(?::\d+,)? in (?!__getattr__))',
+    r'"?(?:, line \d+(?:,? in (?!__getattr__)|$)|(?::\d+[:,])? in (?!__getattr__))',
     re.M,
 )
 _CUPY = re.compile(r"(?:^|[/\\])cupy(?:x|_backends)?[/\\]")
 _PACKAGE = re.compile(r"[/\\](?:site|dist)-packages[/\\]([\w.-]+?)(?:\.py)?(?:[/\\]|$)")
 _STANDARD = re.compile(
-    r"^<frozen|[/\\]python3?[\d.]*[/\\]lib[/\\]|[/\\]lib(?:64)?[/\\]python\d[\d.]*[/\\]", re.I
+    r"^<frozen|[/\\]lib(?:64)?[/\\]python\d[\d.]*[/\\]|"
+    r"[/\\][\w.-]{0,40}(?:python|conda)[\w.-]{0,40}[/\\](?:envs[/\\][\w.-]{1,80}[/\\])?lib[/\\]",
+    re.I,
 )
 #: These run, or are run by, the code whose failure it is.
 _NEUTRAL = {"cuda", "conda", "distutils", "fastrlock", "numpy", "pip", "setuptools", "Cython"}
@@ -30,7 +32,7 @@ _WORDS = (
     (
         re.compile(
             r"(?:^|RuntimeError: |\s)(?:CUDA|CUDA driver|cuDNN|cuFFT) error: |"
-            r"RuntimeError: nvrtc: |when calling `cu|[/\\]torch[/\\]|\btorch\.\w"
+            r"RuntimeError: nvrtc: |when calling `cu|[/\\]torch[/\\]|\btorch\.[\w.]*Error"
         ),
         "PyTorch",
     ),

@@ -26,6 +26,7 @@ NEUTRAL = {
     "looks": "",
     "module": "of that name",
     "nvjitlink": "nvidia-nvjitlink-cu12",
+    "optional": "as CuPy's installation guide says",
     "package": "NAME",
     "reason": "The index has no distribution of that name.",
     "rocm_install": "install a CuPy for the installed ROCm",

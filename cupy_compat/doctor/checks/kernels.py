@@ -410,6 +410,17 @@ KERNELS = (
         after=("*",),
     ),
     Check(
+        "no-kernel-file",
+        "the file of a compiled kernel is missing",
+        "The program or a library loads a kernel from a file (cubin, fatbin or PTX) that is not "
+        "there. Some libraries compile theirs while they are installed, and go on without nvcc.",
+        ("Install that library again, with nvcc on PATH; or correct the file's path.",),
+        says=("CUDA_ERROR_FILE_NOT_FOUND", "cudaErrorFileNotFound"),
+        example="cupy_backends.cuda.api.driver.CUDADriverError: CUDA_ERROR_FILE_NOT_FOUND: file "
+        "not found",
+        source="rapidsai/cusignal#535",
+    ),
+    Check(
         "kernel-name",
         "a compiled module has no kernel of that name",
         "The C++ compiler changes the names of kernels, so that the plain name is not found.",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from ..machine import Machine
-from ..wheels import release
+from ..wheels import cuda_of, release, retired
 from ._check import Check, Details
 
 #: Whose symbol it is, by how it begins.
@@ -87,6 +87,7 @@ _PROCEDURE = (
     "Impossibile trovare la procedura specificata",
     "Não foi possível encontrar o procedimento especificado",
     "Не найдена указанная процедура",
+    "Не знайдено вказану процедуру",
     "找不到指定的程序",
     "指定されたプロシージャが見つかりません",
     "지정된 프로시저를 찾을 수 없습니다",
@@ -102,6 +103,7 @@ _MODULE = (
     "Impossibile trovare il modulo specificato",
     "Não foi possível encontrar o módulo especificado",
     "Не найден указанный модуль",
+    "Не знайдено вказаний модуль",
     "找不到指定的模块",
     "找不到指定的模組",
     "指定されたモジュールが見つかりません",
@@ -415,10 +417,7 @@ LIBRARIES = (
         "optional-missing",
         "an optional library is missing",
         "The program uses {library}, which CuPy's wheels do not contain.",
-        (
-            "Install it for CuPy: with wheels, `{pip} install {package}`; with conda, from "
-            "conda-forge.",
-        ),
+        ("Install it for CuPy: {optional}.",),
         says=_ABSENT,
         details=lambda machine, words: _optional_package(machine, words),
         example="ImportError: libcutensor.so.2: cannot open shared object file: No such file or "
@@ -476,6 +475,55 @@ LIBRARIES = (
         group="dll",
     ),
     Check(
+        "dll-start",
+        "a library that CuPy needs does not start on Windows",
+        "The library was found, and its own start-up failed. Most often the Visual C++ runtime is "
+        "older than the one that the library was built with.",
+        (
+            "Install the newest Visual C++ Redistributable of Microsoft (x64).",
+            "If PyTorch is there, import it before CuPy, and use one version of CUDA for both.",
+        ),
+        says=("DLL load failed{*}A dynamic link library (DLL) initialization routine failed",),
+        needs=("cupy",),
+        example="ImportError: DLL load failed while importing core: A dynamic link library (DLL) "
+        "initialization routine failed.\nFailed to import CuPy.",
+        source="read in Windows",
+        group="dll",
+    ),
+    Check(
+        "dll-format",
+        "a library that CuPy needs is damaged, or for another processor",
+        "Windows says this of a file that is cut off, and where a Python of 32 bits loads a "
+        "library of 64 bits.",
+        (
+            "Use a Python of 64 bits: `python -c \"import struct; print(struct.calcsize('P'))\"` "
+            "shows 8.",
+            "If it is one: {reinstall}.",
+        ),
+        says=("DLL load failed{*}%1 is not a valid Win32 application",),
+        needs=("cupy",),
+        example="ImportError: DLL load failed while importing core: %1 is not a valid Win32 "
+        "application.\nFailed to import CuPy.",
+        source="read in Windows",
+        group="dll",
+    ),
+    Check(
+        "paging-file",
+        "Windows has no memory to load a library",
+        "CUDA's libraries are large, and each process that loads them takes a part of the paging "
+        "file.",
+        (
+            "Enlarge the paging file (Windows calls it virtual memory).",
+            "Start fewer processes that import CuPy or PyTorch.",
+        ),
+        says=("The paging file is too small for this operation to complete",),
+        needs=("cupy",),
+        example="OSError: [WinError 1455] The paging file is too small for this operation to "
+        "complete. Error loading cupy",
+        source="read in Windows",
+        group="dll",
+    ),
+    Check(
         "dll",
         "Windows cannot load an extension module of CuPy",
         "A library that CuPy needs is missing, or is there in another version; the message says "
@@ -490,7 +538,14 @@ LIBRARIES = (
         example="ImportError: DLL load failed while importing _util: Das System kann die Datei "
         "nicht öffnen.\nFailed to import CuPy.",
         source="read in CPython",
-        after=("dll-module", "dll-procedure", "damaged"),
+        after=(
+            "dll-module",
+            "dll-procedure",
+            "dll-start",
+            "dll-format",
+            "paging-file",
+            "damaged",
+        ),
     ),
     Check(
         "cuda-path-warning",
@@ -537,4 +592,10 @@ def _optional_package(machine: Machine, words: Mapping[str, str]) -> Mapping[str
         return None
     stem = {"cuTENSOR": "cutensor", "NCCL": "nvidia-nccl", "cuDNN": "nvidia-cudnn"}
     name = stem.get(found["library"], "nvidia-cusparselt")
-    return {**found, "package": f"{name}-cu{machine.cuda or 12}"}
+    old = next(filter(retired, machine.distributions), None)
+    if old is not None and name != "nvidia-cusparselt":
+        # These look for it where CuPy's own tool installs it, and nowhere else.
+        tool = f"--library {found['library'].lower()} --cuda {cuda_of(old)}"
+        return {**found, "optional": f"`python -m cupyx.tools.install_library {tool}`"}
+    package = f"`{machine.pip} install {name}-cu{machine.cuda or 12}`"
+    return {**found, "optional": f"with wheels, {package}; with conda, from conda-forge"}
