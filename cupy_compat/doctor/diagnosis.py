@@ -9,6 +9,7 @@ from typing import BinaryIO, Literal
 
 from . import machine as machines
 from . import words
+from .attempt import LIBRARIES
 from .case import Case
 from .checks import CHECKS, Check
 from .machine import Machine
@@ -422,4 +423,6 @@ def _works(attempt: Attempt | None) -> bool | None:
         return False
     if attempt.end != "finished" or attempt.failure("memoize"):
         return False
-    return "kernel" in attempt.values if "device" in attempt.values else None
+    if "device" not in attempt.values:
+        return None
+    return "kernel" in attempt.values and not any(map(attempt.failure, LIBRARIES))

@@ -48,6 +48,8 @@ def verdict(diagnosis: Diagnosis) -> str:
         return f"{cupy} imports on {python}, but cannot be used: there is no GPU to try it on."
     if diagnosis.works:
         return f"{cupy} imports on {python}, and works."
+    if attempt is not None and "kernel" in attempt.values:
+        return f"{cupy} imports on {python}, and runs kernels, but not all of its libraries load."
     return f"{cupy} imports on {python}, but does not work."
 
 

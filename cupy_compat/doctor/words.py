@@ -32,6 +32,7 @@ NEUTRAL = {
     "rocm_install": "install a CuPy for the installed ROCm",
     "span": "Each CuPy has wheels for some Pythons",
     "symbol": "a function",
+    "user": "A library",
     "version": "such version",
 }
 

@@ -249,6 +249,26 @@ LIBRARIES = (
         shared=True,
     ),
     Check(
+        "library-version",
+        "a library of one CUDA is loaded for another's",
+        "{user} needs {file}, and finds a file of that name which is not of that version: of "
+        "another CUDA, or of another package.",
+        (
+            "Take the folders of other CUDAs out of LD_LIBRARY_PATH, and remove copies or links of "
+            "{file} that do not belong to this CUDA.",
+            "Install the CUDA that CuPy is for again: {toolkit}.",
+        ),
+        says=("version `{file}' not found (required by {/user})",),
+        details=lambda machine, words: (
+            words if _CUDA.match(words["file"].partition(".so")[0]) else None
+        ),
+        example="ImportError: /venv/nvidia/cu13/lib/libnvJitLink.so.13: version "
+        "`libnvJitLink.so.13' not found (required by /venv/nvidia/cu13/lib/libcusparse.so.12)",
+        source="seen with nvJitLink of CUDA 12 under the name of CUDA 13's",
+        group="mixed",
+        shared=True,
+    ),
+    Check(
         "libstdcxx",
         "the C++ library is missing or too old",
         "CuPy's extension modules were compiled with a newer libstdc++ than the one that was "
