@@ -149,6 +149,12 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
          "found.", [], None),
         ("PermissionError: [Errno 13] Permission denied: 'data.npy'", [], None),
         ("ModuleNotFoundError: No module named 'cudf'", [], None),
+        # CuPy names the error besides.
+        ("cupy 13\nOSError: (External) CUDA error(100), no CUDA-capable device is detected.", [],
+         None),
+        ("[CUDA] no kernel image is available for execution on the device", [], None),
+        ("RuntimeError: CUDA error: no kernel image is available for execution on the device", [],
+         None),
         ("ImportError: libfoo.so.1: cannot open shared object file: No such file", [], None),
         ("ImportError: CuPy: DLL load failed while importing runtime: 找不到指定的程序。",
          [("dll-procedure", "problem")], None),
@@ -174,8 +180,6 @@ OPENED = "cannot open shared object file: No such file or directory"
 @pytest.mark.parametrize(
     ("text", "owner"),
     [
-        ("RuntimeError: CUDA error: no kernel image is available for execution on the device",
-         "PyTorch"),
         ("CUDA error: an illegal memory access was encountered, cudaErrorIllegalAddress",
          "PyTorch"),
         ("RuntimeError: cuDNN error: CUDNN_STATUS_NOT_INITIALIZED", "PyTorch"),
@@ -186,6 +190,7 @@ OPENED = "cannot open shared object file: No such file or directory"
          "ONNX Runtime"),
         ("E tensorflow/cuda_blas.cc:226] failed to create: CUBLAS_STATUS_NOT_INITIALIZED",
          "TensorFlow"),
+        ("cv2.error: OpenCV(4.8) x.cu:1: cudaErrorNoKernelImageForDevice: no kernel image", "cv2"),
         ("numba.cuda.cudadrv.driver.CudaAPIError: [2] results in CUDA_ERROR_OUT_OF_MEMORY",
          "numba"),
         ("host_config.h:138:2: error: #error -- unsupported GNU version! gcc 8\n"

@@ -26,7 +26,7 @@ _STANDARD = re.compile(
 _NEUTRAL = {"cuda", "conda", "distutils", "fastrlock", "numpy", "pip", "setuptools", "Cython"}
 #: Python 3.9 has no list of them; of these, exceptions are printed with their module's name.
 _STANDARD_MODULES = getattr(sys, "stdlib_module_names", frozenset(("json", "subprocess")))
-_DOTTED = re.compile(r"(?:^|[\s:\]])(\w+)(?:\.\w+){1,8}(?:Error|Exception)(?=:|$)")
+_DOTTED = re.compile(r"(?:^|[\s:\]])(\w+)(?:\.\w+){0,7}\.\w*(?:[Ee]rror|Exception)(?=:|$)")
 #: What other libraries say, in words that they do not share with CuPy.
 _WORDS = (
     (

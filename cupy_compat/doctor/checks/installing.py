@@ -141,6 +141,7 @@ INSTALLING = (
         says=(
             *_NONE,
             "{/requirement} was not found in the package registry",
+            "depends on {/requirement} ({*}) which doesn't match any versions",
             "we only found wheels for `{/requirement}` (v",
         ),
         details=_unknown,
@@ -160,6 +161,7 @@ INSTALLING = (
         says=(
             *_NONE,
             "{/requirement} has no {none} with a matching Python",
+            "all versions of {/requirement} have no wheels with a matching Python",
             "we only found wheels for `{/requirement}` (v",
         ),
         details=_any_version,
