@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 import testbed
 from conftest import TYPICAL, arming
-from environments import BASE, ROOT, Environment, clean, run
+from environments import BASE, ROOT, Environment, clean, copy_package, run
 
 PAGE = ROOT / "docs" / "workers.md"
 ENGINES = ("distributed==2026.8.0", "joblib==1.6.0", "mpi4py==4.1.2", "ray==2.60.0")
@@ -188,6 +188,8 @@ def make(folder: Path, *wheels: Path) -> Environment:
         _, _, code = (engines.folder / "bin" / script).read_text().partition("\n")
         (made.folder / "bin" / script).write_text(f"#!{made.python}\n{code}")
         (made.folder / "bin" / script).chmod(0o755)
+    # A repair imports it.
+    copy_package("wrapt", made)
     made.install(*wheels)
     return made
 
