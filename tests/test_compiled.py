@@ -87,6 +87,8 @@ def test_what_was_compiled_is_taken_again_only_while_what_it_inlines_is_the_same
 ) -> None:
     copied = copy_of_the_package(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    # Python takes bytecode for a file of the same size and second to be that file's.
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     top = "from cupy_compat.cudamark.compiled import compiled\n"
     (copied / "cudamark" / "outer.py").write_text(
         top + "from cupy_compat.cudamark.inner import value\n"
