@@ -229,7 +229,7 @@ class Installation:
 
 
 def digest(content: bytes) -> str:
-    """Return the hash by which modules are told apart."""
+    """Return the SHA-256 of a module, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 

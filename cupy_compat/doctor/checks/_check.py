@@ -58,7 +58,7 @@ class Check:
     printed : bool
         Whether compilers and pip print it long before the traceback that ends the program.
     remark : bool
-        Whether it is only a remark: CuPy may work all the same.
+        Whether it is only a remark: CuPy may still work.
     """
 
     name: str
