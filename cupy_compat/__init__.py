@@ -1,16 +1,16 @@
-"""Let CuPy import where its ``memoize`` dies on a ``__name__`` that is not writable.
+"""Repair CuPy builds whose ``memoize`` fails because a ``__name__`` is not writable.
 
-``import cupy_compat`` before ``import cupy`` is all. On Python 3.11 and 3.12 it does nothing unless
-the environment variable ``CUPY_COMPAT`` says ``always``; on later ones it waits for CuPy, tries
-CuPy's own ``memoize``, and repairs it only if it fails.
+Write ``import cupy_compat`` before ``import cupy``. On Python 3.11 and 3.12 that does nothing
+unless the environment variable ``CUPY_COMPAT`` is ``always``. On later Pythons it waits for CuPy,
+tries CuPy's own ``memoize``, and repairs it only if it fails.
 
-(For pytest, which would warn that it cannot rewrite this package's assertions where the start of
-Python has imported it already: PYTEST_DONT_REWRITE.)
+(PYTEST_DONT_REWRITE: without this word, pytest warns that it cannot rewrite the assertions of a
+package that was imported at the start of Python.)
 """
 
-# Everybody who depends on this package pays for what is imported here at every start of Python:
-# nothing but the smallest modules of our own, and not even ``__future__`` or ``typing``. They are
-# imported relatively, for those who vendor the package under another name.
+# Every start of Python pays for what this module imports: two small modules of our own, and not
+# even ``__future__`` or ``typing``. The imports are relative so that other projects can vendor the
+# package under another name.
 import sys
 
 from . import _policy
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ._status import Status
 else:
-    # So that hints can be evaluated, by people who have them checked while they run.
+    # Run-time type checkers evaluate the hints.
     ModuleType = type(sys)
     cupy_compat = sys.modules[__name__]
 
@@ -38,8 +38,8 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-# What is imported late must be found after a chdir(), too, and a zip file that sys.path names
-# relatively leaves relative paths here.
+# Late imports must work after a chdir(), too. A zip file with a relative name on sys.path leaves
+# relative paths here.
 if type(__spec__.loader).__name__ == "zipimporter":
     from os.path import abspath
 
@@ -49,56 +49,56 @@ _UTIL = "cupy._util"
 _PACKAGES = ("cupy", "cupy_backends", "cupyx")
 
 _uninstalled = False
-# A CuPy that was repaired after its import had failed, and waits to be imported again: Python hands
-# out the same module then.
+# The cupy._util that was repaired after its import had failed. The next import gets the same
+# module object.
 _dropped: "ModuleType | None" = None
-# A CuPy that could not be examined, and why.
+# The cupy._util that could not be examined, and why.
 _failed: "tuple[ModuleType, str] | None" = None
 
 
 def install(force: bool = False) -> "cupy_compat.Status":
-    """Arm the repair, and repair a CuPy whose import has failed in this process already.
+    """Arm the repair, and repair a CuPy whose import has already failed in this process.
 
-    Importing ``cupy_compat`` does this by itself. Calling it again changes nothing more. While
-    another thread imports CuPy, it waits for the end of that.
+    Importing ``cupy_compat`` calls this with ``force=False``. Further calls change nothing. While
+    another thread imports CuPy, the call waits until that import ends.
 
     Parameters
     ----------
     force : bool, default False
-        Arm on every Python, whatever ``CUPY_COMPAT`` says.
+        Arm on every Python and ignore ``CUPY_COMPAT``.
 
     Returns
     -------
     Status
-        What ``status()`` says afterwards.
+        The new status, as from ``status()``.
 
     Warns
     -----
     RuntimeWarning
-        Once, if ``CUPY_COMPAT`` is none of ``auto``, ``always`` and ``never``; it counts as
-        ``auto`` then.
+        Once, if ``CUPY_COMPAT`` is not ``auto``, ``always`` or ``never``. ``auto`` applies then.
     """
-    # The policy decides in any case, because a wrong value warns.
+    # Always ask the policy, because it warns of an invalid value.
     if _policy.decide()[0] or force:
         arm()
     return status()
 
 
 def arm() -> None:
-    """Do what ``install(force=True)`` does, and build no ``Status``.
+    """Do the same as ``install(force=True)``, without building a ``Status``.
 
-    Start-up files of environments call this, so its name must stay.
+    Start-up files of existing environments call this function, so its name must not change.
     """
     global _dropped, _uninstalled
     from . import _hook
 
     _uninstalled = False
-    # First of all, for whoever imports CuPy at this moment and has not come as far.
+    # Before taking the locks: another thread may be importing CuPy and may not have reached
+    # cupy._util yet.
     _hook.arm(_UTIL, _examine)
     with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
         util = _hook.executed(_UTIL)
-        # A failed import of CuPy leaves some of its modules behind, and they keep the next one from
-        # succeeding. They are dropped only where that failure is the one repaired here.
+        # A failed import of CuPy leaves some of its modules behind, and the next import fails
+        # because of them. Drop them only if this very call repaired the failure.
         if util is not None and _examine(util, again=False) and "cupy" not in sys.modules:
             _dropped = util
             for name in list(sys.modules):
@@ -107,10 +107,10 @@ def arm() -> None:
 
 
 def uninstall() -> None:
-    """Take the hook away, and give a repaired ``cupy._util`` its own ``functools`` back.
+    """Remove the hook, and give a repaired ``cupy._util`` its own ``functools`` back.
 
-    Functions that were memoized meanwhile keep working. Without ``install()`` nothing happens.
-    While another thread imports CuPy, it waits for the end of that.
+    Functions that are already memoized keep working. Without a previous ``install()``, nothing
+    happens. While another thread imports CuPy, the call waits until that import ends.
     """
     global _uninstalled
     from . import _hook
@@ -119,7 +119,7 @@ def uninstall() -> None:
     with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
         _hook.disarm(_UTIL)
         util = _hook.executed(_UTIL) or _dropped
-        # Who examined nothing has nothing to undo, and may have lost what undoes it.
+        # After a failed examination there is nothing to undo, and _repair may not be importable.
         if util is not None and _failed is None:
             from . import _repair
 
@@ -129,7 +129,7 @@ def uninstall() -> None:
 def status() -> "cupy_compat.Status":
     """Return what the shim has done in this process so far, and why.
 
-    Nothing is imported of CuPy for it, and nothing is changed.
+    The call does not import CuPy and changes nothing.
     """
     try:
         from . import _hook, _status
@@ -138,7 +138,7 @@ def status() -> "cupy_compat.Status":
         failure = _failed[1] if _failed is not None and _failed[0] is util else ""
         return _status.report(_UTIL, util, _uninstalled, failure)
     except Exception as error:
-        # An upgrade or an uninstallation took its files away from under a running process.
+        # An upgrade or an uninstallation has removed the files of a running process.
         return _last_words(error)
 
 
@@ -161,34 +161,30 @@ def _last_words(error: Exception) -> "cupy_compat.Status":
 
 
 def _examine(util: ModuleType, again: bool = True) -> bool:
-    """Examine a ``cupy._util``, and tell whether it was found broken and was repaired.
+    """Examine a ``cupy._util``, and return whether it was broken and has just been repaired.
 
-    Whatever goes wrong with the shim itself, CuPy is left alone and its import goes on.
+    If the shim itself fails, it leaves CuPy alone, and the import of CuPy continues.
     """
     global _failed
     _failed = None
-    try:
-        return _find_out(util, again)
-    except Exception as error:
-        struck = error
-    # What is wrong with the shim or with CuPy is wrong at a second attempt. A job's time limit is
-    # not, and without the shim the import would have ended with it.
-    try:
-        _find_out(util, again)
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        _failed = util, f"CuPy is left alone: cupy_compat could not examine it ({said})."
-        return False
-    raise struck
+    errors: list[Exception] = []
+    while len(errors) < 2:
+        try:
+            from . import _repair
 
-
-def _find_out(util: ModuleType, again: bool) -> bool:
-    from . import _repair
-
-    # A healthy CuPy is not tried again and again, since each trial leaves a trace in it.
-    if not again and _repair.verdict(util) is not None:
-        return False
-    return _repair.examine(util)
+            # Each trial leaves a trace in CuPy, so do not try a healthy one again.
+            repaired = (again or _repair.verdict(util) is None) and _repair.examine(util)
+        except Exception as error:
+            errors.append(error)
+            continue
+        # A fault of the shim or of CuPy occurs at the second attempt, too. Any other error came
+        # from outside (a job's time limit, say) and would have ended the import without the shim.
+        if errors:
+            raise errors[0]
+        return repaired
+    said = f"{type(errors[1]).__name__}: {errors[1]}"
+    _failed = util, f"CuPy is left alone: cupy_compat could not examine it ({said})."
+    return False
 
 
 if _policy.decide()[0]:

@@ -10,20 +10,14 @@ from importlib import import_module
 
 from cupy_compat import __version__
 
-#: Each command, the module whose ``main(arguments)`` does it, and what it does in a line.
+#: The module whose ``main(arguments)`` implements each command, and a summary.
 COMMANDS = {
-    "run": ("cupy_compat.start.run", "run a program as python would, with its CuPy repaired"),
-    "enable": ("cupy_compat.start.enable", "have every start of this environment's Python armed"),
-    "disable": ("cupy_compat.start.disable", "take back what enable did"),
-    "rebuild": (
-        "cupy_compat.rebuild.command",
-        "compile the broken module of the installed CuPy again",
-    ),
-    "cudamark": (
-        "cupy_compat.cudamark.command",
-        "sort one array with 1, 2, 4 ... threads, CPU or GPU",
-    ),
-    "doctor": ("cupy_compat.doctor.command", "say why CuPy does not import here, and what to do"),
+    "run": ("start.run", "run a program like python does, and repair its CuPy"),
+    "enable": ("start.enable", "repair CuPy at every start of this environment's Python"),
+    "disable": ("start.disable", "undo enable"),
+    "rebuild": ("rebuild.command", "recompile the broken module of the installed CuPy"),
+    "cudamark": ("cudamark.command", "sort an array with 1, 2, 4 ... threads, on the CPU or a GPU"),
+    "doctor": ("doctor.command", "find out why CuPy does not import or work, and what to do"),
 }
 
 
@@ -41,21 +35,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     parser = argparse.ArgumentParser(
-        prog="cupy-compat", description="Companion of CuPy: see `import cupy_compat`."
+        prog="cupy-compat",
+        description="Repair a CuPy that fails to import, find other faults, and measure sorts.",
+        epilog="`cupy-compat COMMAND --help` describes a command.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (_, summary) in COMMANDS.items():
-        # A command knows its own arguments, --help among them.
+        # Each command parses its own arguments, including --help.
         commands.add_parser(name, add_help=False, help=summary)
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Everything behind the command's name is the command's.
     command = parser.parse_args(arguments[:1]).command
-    # A path that standard output cannot encode must not end a command that has done its work.
-    # Standard error escapes it anyway.
+    if command is None:
+        parser.print_help()
+        return 0
+    # A path that standard output cannot encode must not make a command fail after its work is done.
+    # Standard error escapes such characters anyway.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
-    code: int = import_module(COMMANDS[command][0]).main(arguments[1:])
+    code: int = import_module(f"cupy_compat.{COMMANDS[command][0]}").main(arguments[1:])
     return code
 
 

@@ -1,6 +1,6 @@
-"""``functools`` for one module, with a ``wraps`` for wrappers that refuse metadata.
+"""A ``functools`` whose ``wraps`` accepts functions with read-only metadata.
 
-Only a broken CuPy needs it, and only such a one pays for the import of wrapt.
+It is imported only to repair a broken CuPy, because importing wrapt is slow.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _REFUSING = ("builtin_function_or_method", cython_function_or_method.__name__)
 
 
 def coping_functools(module: dict[str, Any], why: str) -> Any:
-    """Return a transparent proxy of ``functools``, which differs from it by ``wraps`` alone.
+    """Return a transparent proxy of ``functools`` with its own ``wraps``.
 
     Parameters
     ----------
     module : dict
-        The globals of the module that gets it.
+        The globals of the module that will use the proxy.
     why : str
-        Why it gets it, in a sentence.
+        The reason for the repair, in a sentence.
     """
     makers: dict[str, Callable[[], FunctionType]] = {}
 
     def replaced(wrapper: Callable[..., Any]) -> Any:
-        # Cython's functions alone. With Cython 3.2.6 also one that takes what it is given now: it
-        # refuses the annotations that it may be given later.
+        # Replace every Cython function, even one that accepts this metadata: with Cython 3.2.6 it
+        # would refuse annotations that a later functools.wraps() sets.
         if type(wrapper).__name__ not in _REFUSING:
             return wrapper
         name = wrapper.__name__
@@ -39,16 +39,17 @@ def coping_functools(module: dict[str, Any], why: str) -> Any:
             makers[name] = maker(name, module)
         return with_metadata(wrapper, makers[name]())
 
-    # Within a function, because IPython's autoreload would give the proxy's class to functools.
+    # Defined in a function, out of reach of IPython's autoreload, which would otherwise assign the
+    # reloaded class to functools.
     class CopingFunctools(wrapt.ObjectProxy):  # type: ignore[type-arg]
-        # Other versions of this package recognize it by these two.
+        # Other versions of this package rely on these two names.
         of_cupy_compat = True
         reason = why
 
         def __repr__(self) -> str:
             return repr(self.__wrapped__)
 
-        # A property, so that replacing wraps by way of this proxy replaces that of functools.
+        # A property, so that assigning to `wraps` of the proxy assigns to functools.wraps.
         @property
         def wraps(self) -> Callable[..., Any]:
             def wraps(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -1,10 +1,10 @@
-"""Call a function on a module between its execution and whatever is imported next.
+"""An import hook: call a function on a module right after the module has been executed.
 
-This module knows how modules are loaded, and nothing of CuPy. It may be loaded more than once in a
-process (reloaded, vendored, imported afresh by a test), so what it leaves in ``sys.meta_path`` is
-recognized by an attribute and not by its class, and is taken over by whichever copy arms next.
-``wrapt`` has post-import hooks too, but they fire once, cannot be taken away, and cost more to
-import than all of this package.
+This module knows how Python loads modules, and nothing about CuPy. A process may load it more than
+once (reloaded, vendored, or imported again by a test). Therefore an attribute, not a class,
+identifies its finder in ``sys.meta_path``, and the copy that arms next takes the finder over.
+``wrapt`` has post-import hooks too, but they fire once, cannot be removed, and importing wrapt
+costs more than importing this whole package.
 """
 
 import _frozen_importlib
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
     Action = Callable[[ModuleType], object]
     Asking = ContextVar[str]
 else:
-    # Hints that can be evaluated, since some people have all imports checked by them while they
-    # run, and that need no import.
+    # Run-time type checkers evaluate the hints. These stand-ins need no import.
     ModuleType = type(sys)
     Action = Any = Asking = object
 
 
 def arm(name: str, action: Action) -> None:
-    """Have ``action(module)`` called whenever the module of that name has been executed."""
-    # Two threads that look and then insert would leave two finders.
+    """Call ``action(module)`` each time the module of that name has been executed."""
+    # Without the lock, two threads could insert two finders.
     with ImportLock(name):
         finder = _finder_of(name)
         if finder is not None:
@@ -40,34 +39,34 @@ def arm(name: str, action: Action) -> None:
         if isinstance(sys.meta_path, list):
             sys.meta_path.insert(0, finder)
         elif sys.meta_path is not None:
-            # Somebody replaced it by a tuple, which imports go through as well. It is None while
-            # the interpreter shuts down, and then nothing is imported any more.
+            # Somebody replaced the list by a tuple, which also works for imports. It is None while
+            # the interpreter shuts down.
             sys.meta_path = (finder, *sys.meta_path)
 
 
 def disarm(name: str) -> None:
-    """Undo ``arm``, also for a module that has been found and not been executed yet."""
+    """Undo ``arm``, also for a module that was found but has not been executed yet."""
     with ImportLock(name):
         finder = _finder_of(name)
         if finder is not None:
             finder.action = None
-            # A new list, since other threads may be going through the old one: what is taken out of
-            # that makes them miss a finder, and so a module that is there.
+            # A new list: if another thread is iterating over the old one, removing an item would
+            # make it skip the next finder and miss a module.
             rest = [other for other in _meta_path() if other is not finder]
             sys.meta_path = type(sys.meta_path)(rest)  # type: ignore[arg-type]
 
 
 def is_armed(name: str) -> bool:
-    """Tell whether a module of that name is waited for."""
+    """Return whether a finder waits for the module of that name."""
     finder = _finder_of(name)
     return finder is not None and finder.action is not None
 
 
 def contents(name: str) -> "dict[str, object]":
-    """Return what the module of that name holds; nothing is loaded for it.
+    """Return the namespace of the module of that name, without loading anything.
 
-    It is empty without such a module, and nearly so for one that ``importlib.util.LazyLoader``
-    loads when it is first asked for an attribute: it is not asked here.
+    It is empty if there is no such module. A module of ``importlib.util.LazyLoader`` is not loaded
+    by this, so its namespace is nearly empty.
     """
     try:
         found: dict[str, object] = object.__getattribute__(sys.modules.get(name), "__dict__")
@@ -77,33 +76,33 @@ def contents(name: str) -> "dict[str, object]":
 
 
 def executed(name: str) -> "ModuleType | None":
-    """Return the module of that name if it has been executed, to its end."""
+    """Return the module of that name if its execution is complete, else None."""
     module = sys.modules.get(name)
-    # A module of another class is one that waits to be loaded.
+    # LazyLoader gives a module that is not loaded yet another class.
     if type(module) is not type(sys) or is_executing(name):
         return None
     return module
 
 
 def is_executing(name: str) -> bool:
-    """Tell whether the module of that name is there and has not been executed to its end."""
+    """Return whether the module of that name exists and its execution is not complete."""
     return bool(getattr(contents(name).get("__spec__"), "_initializing", False))
 
 
-# The module that this thread asks the finders behind ours for.
+# The module for which this thread is asking the finders after ours.
 _asking: "Asking | None" = None
-# Stands in should Python's own vanish: it keeps out only those who ask for it.
+# A fallback if Python's own lock disappears. It excludes only threads that use this module.
 _own_lock = RLock()
 
 
 class ImportLock:
-    """The lock that Python itself holds while it imports the module of a name.
+    """The lock that Python itself holds while it imports the module of that name.
 
-    While this thread has it, no other thread imports the module. The thread that is importing the
-    module gets it too.
+    While this thread holds it, no other thread can import the module. It is reentrant, so the
+    thread that is importing the module can take it, too.
     """
 
-    # Private, but every import of Python goes through it.
+    # A private class, but every import uses it.
     _make: "Any" = getattr(_frozen_importlib, "_ModuleLockManager", lambda name: _own_lock)
 
     def __init__(self, name: str) -> None:
@@ -117,7 +116,8 @@ class ImportLock:
         try:
             self._lock.__enter__()
         except RuntimeError:
-            # Two threads import each other's modules. Python then goes on without the lock.
+            # A deadlock: two threads import each other's modules. Python itself continues without
+            # the lock in this case.
             return
         self._held = True
 
@@ -127,16 +127,17 @@ class ImportLock:
 
 
 def _is_orphaned(name: str) -> bool:
-    """Tell whether the thread that holds Python's lock on that name does not exist any more.
+    """Return whether the thread that holds Python's lock on that name no longer exists.
 
-    A process that was forked while another thread imported the module would wait for ever.
+    That happens if a process is forked while another thread imports the module. The child would
+    wait forever.
     """
     reference = getattr(_frozen_importlib, "_module_locks", {}).get(name)
     owner = getattr(reference and reference(), "owner", None)
     try:
         return owner is not None and owner not in sys._current_frames()
     except Exception:
-        # An audit hook may refuse the question.
+        # An audit hook may forbid the call.
         return False
 
 
@@ -157,7 +158,7 @@ def _is_ours(finder_or_loader: object) -> bool:
 
 
 class _Finder:
-    """Finds one module, through the finders behind it, and has its loader call the action."""
+    """Finds one module through the finders after it, and wraps its loader to call the action."""
 
     of_cupy_compat = True
 
@@ -171,16 +172,16 @@ class _Finder:
     def find_spec(
         self, fullname: str, path: object = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        # Every import of the process passes here: this comparison is all that it costs.
+        # Every import in the process calls this. The comparison is its whole cost.
         if fullname != self.name:
             return None
         global _asking
-        # NumPy has loaded this. Before, it would be a third of what arming costs.
+        # NumPy has loaded this by now. At arming it would be a third of the cost.
         from _contextvars import ContextVar, copy_context
 
         _asking = _asking or ContextVar("cupy_compat asks for", default="")
-        # Finders behind this one may ask all finders again, and so this one. A variable of the
-        # context says so, because Ctrl-C at whatever moment leaves nothing of it behind.
+        # A finder after this one may ask all finders again, this one included. A context variable
+        # detects that recursion. Unlike a flag, it is reset even if Ctrl-C interrupts the search.
         if self.action is None or _asking.get() == fullname:
             return None
         spec = copy_context().run(self._ask_behind, fullname, path, target)
@@ -189,7 +190,7 @@ class _Finder:
             try:  # noqa: SIM105 - contextlib would cost more than all of this
                 spec.loader = _Loader(loader, self)  # type: ignore
             except AttributeError:
-                # A spec that cannot be changed stays as it is.
+                # Leave a read-only spec unchanged.
                 pass
         return spec
 
@@ -197,7 +198,7 @@ class _Finder:
         self, name: str, path: object, target: "ModuleType | None"
     ) -> "ModuleSpec | None":
         _asking.set(name)  # type: ignore[union-attr]
-        # Those before it have been asked, and answered nothing.
+        # The finders before this one have already been asked, without result.
         finders = iter(_meta_path())
         for finder in finders:
             if finder is self:
@@ -211,7 +212,7 @@ class _Finder:
 
 
 class _Loader:
-    """The module's real loader, until the module is executed."""
+    """Wraps the module's real loader until the module is executed."""
 
     of_cupy_compat = True
 
@@ -220,13 +221,13 @@ class _Loader:
         self._finder = finder
 
     def __getattr__(self, name: str) -> object:
-        # A copy is asked for attributes before it has any.
+        # copy.copy() asks a new instance for attributes before it has any.
         if name == "_real":
             raise AttributeError(name)
         return getattr(self._real, name)
 
     def exec_module(self, module: ModuleType) -> None:
-        # From here on nothing shows that the module was waited for.
+        # Restore the real loader, so that the module looks as it does without the hook.
         spec = getattr(module, "__spec__", None)
         if getattr(spec, "loader", None) is self:
             spec.loader = self._real  # type: ignore
@@ -235,12 +236,12 @@ class _Loader:
         try:
             self._real.exec_module(module)  # type: ignore[attr-defined]
         except BaseException as error:
-            # A module that fails by itself does so without this frame in its traceback.
+            # Remove this frame from the traceback of a module that fails by itself.
             if error.__traceback__ is not None:
                 error.__traceback__ = error.__traceback__.tb_next
             raise
-        # Asked now, since the finder may have been taken away since it found the module.
+        # Look the action up only now, because disarm() may have cleared it since.
         action = self._finder.action
         if action is not None:
-            # A loader may put another module in the place of the one that it is given.
+            # A loader may replace the module in sys.modules by another one.
             action(sys.modules.get(self._finder.name, module))

@@ -1,4 +1,4 @@
-"""A function that refuses metadata, and the metadata beside it."""
+"""A class that combines a native function with metadata of its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, NoReturn
 
 
 class _Metadata:
-    """An attribute that a Python function, kept for its metadata alone, answers.
+    """A descriptor that forwards an attribute to a Python function.
 
-    It is read, checked, set and deleted as a function's attribute is.
+    The function exists only for its metadata. It validates values as any Python function does.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
-        # Kept here and not in this module, which may be loaded again while functions live.
+        # Stored here because this module may be reloaded while memoized functions exist.
         self._slot = vars(owner)["_function"]
 
     def function_of(self, instance: cython_function_or_method) -> FunctionType:
@@ -36,10 +36,10 @@ class _Metadata:
 
 
 class _Type(type):
-    """What keeps a class written in Python as fixed as one written in C.
+    """A metaclass that makes a Python class immutable, as Cython's function type is.
 
-    Cython's class can be neither changed nor called. So IPython's autoreload, which changes classes
-    in place, leaves functions of an older version of this package intact.
+    The class can be neither changed nor called. IPython's autoreload, which changes classes in
+    place, therefore leaves the functions of an older version of this package intact.
     """
 
     @property
@@ -48,7 +48,7 @@ class _Type(type):
 
     @property
     def __module__(cls) -> str:  # type: ignore[override]
-        # The class itself keeps the descriptor of its instances' __module__ under this name.
+        # In the class itself, this name holds the descriptor for the instances' __module__.
         return __name__
 
     def __setattr__(cls, name: str, value: object) -> NoReturn:
@@ -59,13 +59,12 @@ class _Type(type):
 
 
 class cython_function_or_method(metaclass=_Type):
-    # What ``cupy.memoize`` would have returned, had its inner function taken metadata. CuPy 13.5
-    # and later return a function of Cython's, which this resembles. Ray, Celery, Sphinx, pydantic
-    # and others recognize those by the name of their class. This is no docstring, because a
-    # memoized function is asked for its own under that name.
+    # Resembles the Cython function that ``cupy.memoize`` returns in CuPy 13.5 and later. Ray,
+    # Celery, Sphinx, pydantic and others recognize such a function by the name of its class. This
+    # is a comment because `__doc__` holds the descriptor for the instances' docstrings.
 
-    # Python looks __call__ up in the class and finds this slot, so a call reaches the native
-    # function with no Python code on its way. An attribute's name reaches __getattribute__ instead.
+    # For a call, Python looks __call__ up in the class and finds this slot, so the native function
+    # runs without any Python code in between. Reading f.__call__ uses __getattribute__ instead.
     __slots__ = ("__call__", "__dict__", "__qualname__", "__weakref__", "_function")
 
     __module__ = _Metadata()
@@ -77,18 +76,18 @@ class cython_function_or_method(metaclass=_Type):
     __defaults__ = _Metadata()
     __globals__ = _Metadata()
     __kwdefaults__ = _Metadata()
-    # Not hasattr(), which every class answers for itself.
+    # Not hasattr(FunctionType, ...), which finds the attribute of the metaclass.
     if "__annotate__" in vars(FunctionType):
         __annotate__ = _Metadata()
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)  # type: ignore[arg-type]
 
-    # f.__call__ is a method like any other: it can be pickled and has a signature, and what is
-    # assigned to it lies in __dict__ and changes no call. A class cannot hold a descriptor for
-    # __qualname__, so it is a slot that __setattr__ and __delattr__ guard, with the help of another
-    # attribute's descriptor. And a function's __dict__ cannot be deleted.
-    # No annotations: typeguard checks them by isinstance(), which would call this again.
+    # f.__call__ is an ordinary method: it can be pickled and has a signature. A value assigned to
+    # it goes into __dict__ and does not change calls. A class cannot have a descriptor named
+    # __qualname__, so that is a slot, and __setattr__ and __delattr__ check its values through
+    # another attribute's descriptor. The __dict__ of a function cannot be deleted.
+    # No annotations here: typeguard checks them with isinstance(), which would recurse.
     def __getattribute__(self, name):  # type: ignore[no-untyped-def]
         if name == "__call__":
             try:
@@ -117,7 +116,7 @@ class cython_function_or_method(metaclass=_Type):
         object.__delattr__(self, name)
 
     def __reduce__(self) -> str:
-        # Pickled and copied by name, as functions are.
+        # Pickle and copy by name, as for functions.
         name: str = self.__qualname__
         return name
 
@@ -125,9 +124,9 @@ class cython_function_or_method(metaclass=_Type):
         return f"<cyfunction {self.__qualname__} at {id(self):#x}>"
 
 
-# Without annotations, since f.__call__ shows its signature.
+# Without annotations, because inspect.signature(f.__call__) shows them.
 def _call(self, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-    # No name of this module, which may be loaded again: that would give it another class.
+    # Use no global name: after a reload of this module it would be another class.
     return object.__getattribute__(self, "__call__")(*args, **kwargs)
 
 
@@ -137,16 +136,17 @@ _call.__qualname__ = "cython_function_or_method.__call__"
 
 
 def maker(name: str, module: dict[str, Any]) -> Callable[[], FunctionType]:
-    """Return what makes Python functions for metadata alone, which nobody calls.
+    """Return a factory of Python functions that hold metadata and are never called.
 
     Parameters
     ----------
     name : str
-        What they are called before they get another name: as Cython's inner function.
+        Their initial name, that of Cython's inner function.
     module : dict
-        The globals that they have.
+        Their globals.
     """
-    # Named as Cython names it: where no such file is, the memoized function's source is found.
+    # Cython uses the same file name. As no such file exists, inspect finds the wrapped function's
+    # source instead.
     file = f"{module['__name__'].replace('.', '/')}.pyx"
     source = f"def make():\n def {name}(*args, **kwargs): pass\n return {name}"
     made: dict[str, Callable[[], FunctionType]] = {}
@@ -155,19 +155,19 @@ def maker(name: str, module: dict[str, Any]) -> Callable[[], FunctionType]:
 
 
 def with_metadata(native: Callable[..., Any], metadata: FunctionType) -> Any:
-    """Return a function that calls a native one and takes metadata.
+    """Return an object that calls a native function and has writable metadata.
 
     Parameters
     ----------
     native : callable
         The inner function of ``cupy.memoize``.
     metadata : function
-        What keeps the metadata.
+        A Python function that stores the metadata.
 
     Returns
     -------
     cython_function_or_method
-        It has no metadata of its own yet, only what Cython's inner function has.
+        Its metadata is initially that of Cython's inner function.
     """
     self = object.__new__(cython_function_or_method)
     cython_function_or_method.__code__.set_function(self, metadata)
@@ -176,7 +176,7 @@ def with_metadata(native: Callable[..., Any], metadata: FunctionType) -> Any:
     return self
 
 
-# Whoever looks at a memoized function sees no more than at one of Cython's.
+# Remove names that a Cython function does not have.
 for _name in ("_function", "__slots__", "__weakref__", "__firstlineno__", "__static_attributes__"):
     if _name in vars(cython_function_or_method):
         type.__delattr__(cython_function_or_method, _name)

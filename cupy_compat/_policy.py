@@ -1,22 +1,22 @@
-"""Whether the shim should do anything, from ``CUPY_COMPAT`` and the version of Python."""
+"""The policy: whether to arm, by ``CUPY_COMPAT`` and the version of Python."""
 
 import sys
 from os import environ
 
 VARIABLE = "CUPY_COMPAT"
-#: The first Python on which CuPys that fail are met without anybody asking for them.
+#: The first Python on which the policy ``auto`` arms.
 FIRST_PYTHON = (3, 13)
 
 _warned = False
 
 
 def decide() -> "tuple[bool, str]":
-    """Decide by the environment as it is now; a value that is not valid warns once.
+    """Apply the policy to the current environment. An invalid value causes one warning.
 
     Returns
     -------
     tuple of bool and str
-        Whether to arm, and why, in a sentence.
+        Whether to arm, and a sentence that says why.
     """
     chosen = environ.get(VARIABLE) or "auto"
     if chosen not in ("auto", "always", "never"):
@@ -27,8 +27,8 @@ def decide() -> "tuple[bool, str]":
     version = sys.version_info[:2]
     return (
         version >= FIRST_PYTHON,
-        f"On Python {version[0]}.{version[1]} nothing is done "
-        f"unless {VARIABLE}=always or install(force=True) asks for it.",
+        f"On Python {version[0]}.{version[1]}, "
+        f"set {VARIABLE}=always or call install(force=True) to arm.",
     )
 
 
@@ -39,7 +39,7 @@ def _warn(value: str) -> None:
     _warned = True
     import warnings
 
-    # Up through decide() and its caller, to the line that imports or installs.
+    # Report the line that imports cupy_compat or calls install(), not decide() or its caller.
     warnings.warn(
         f"{VARIABLE}={value!r} is not valid; using 'auto'. "
         "The values are 'auto', 'always' and 'never'.",

@@ -1,12 +1,13 @@
-"""What is broken in some builds of CuPy, and how it is repaired.
+"""The fault in some builds of CuPy, and its repair.
 
-``cupy.memoize`` ends in ``functools.wraps(f)(ret)`` over its inner function ``ret``. CuPys up to
-13.4 are compiled with Cython's ``binding=False``, and since Cython 3.1 that makes ``ret`` a plain
-built-in function, whose metadata cannot be written: ``wraps`` raises, although ``ret`` itself is
-fine. So the repair touches ``wraps`` alone: the module gets a ``functools`` whose ``wraps`` puts
-the metadata beside the function. Cache, per-device keys and ``clear_memo`` stay CuPy's own.
+``cupy.memoize`` ends with ``functools.wraps(f)(ret)``, where ``ret`` is its inner function. CuPy
+up to 13.4 is compiled with Cython's ``binding=False``. Since Cython 3.1, this makes ``ret`` a plain
+built-in function, whose metadata is read-only, so ``wraps`` raises. The function itself works.
+The repair therefore replaces ``wraps`` alone: it gives the module a ``functools`` whose ``wraps``
+stores the metadata beside the function. The cache, the per-device keys and ``clear_memo`` are
+CuPy's own code.
 
-This module knows nothing of how modules are imported. Its caller lets in one thread at a time.
+This module knows nothing about imports. Its caller must admit one thread at a time.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any, Literal
 Verdict = tuple[Literal["inactive", "healthy", "repaired"], str]
 
 
-# Each trial leaves a trace in CuPy, so both are kept if this module is loaded again.
-# A CuPy that was left as it is, and why. What was done to one is read from that CuPy.
+# Each trial leaves a trace in CuPy, so a reload of this module keeps both values.
+# The cupy._util that was left unchanged, and why. A repaired one carries its own reason.
 _tried: tuple[ModuleType, Verdict] | None = globals().get("_tried")
-# A CuPy whose repair was taken back, and what it had been given.
+# The cupy._util whose repair was undone, and the functools that it had.
 _undone: tuple[ModuleType, object] | None = globals().get("_undone")
 
 
@@ -32,18 +33,18 @@ def examine(util: ModuleType) -> bool:
     Parameters
     ----------
     util : module
-        ``cupy._util``, executed. It is left as it was if its ``memoize`` works, if it is not as
-        this repair knows it, or if it is broken in a way that this repair does not cure.
+        ``cupy._util``, executed. It stays unchanged if its ``memoize`` works, if it has no
+        ``memoize``, or if the repair does not help.
 
     Returns
     -------
     bool
-        Whether a trial showed the failure just now, and the repair was made.
+        Whether this call found the failure and repaired it.
 
     Raises
     ------
     Exception
-        Whatever ``memoize`` raises that is not the failure which this repair cures.
+        Any other error that ``memoize`` raises.
     """
     global _tried, _undone
     found = vars(util).get("functools")
@@ -82,8 +83,8 @@ def examine(util: ModuleType) -> bool:
 
 
 def verdict(util: ModuleType) -> Verdict | None:
-    """Return what was done to a ``cupy._util`` and why, or None if nobody has examined it."""
-    # Each is read once: status() takes no lock, and another thread may undo the repair meanwhile.
+    """Return what was done to a ``cupy._util`` and why, or None if it was not examined."""
+    # Read each once: status() takes no lock, so another thread may undo the repair at any time.
     found, tried = vars(util).get("functools"), _tried
     if _copes(found):
         return "repaired", found.reason  # type: ignore[union-attr]
@@ -93,7 +94,7 @@ def verdict(util: ModuleType) -> Verdict | None:
 
 
 def undo(util: ModuleType) -> None:
-    """Give a repaired ``cupy._util`` its own ``functools`` back, and forget what was tried."""
+    """Give a repaired ``cupy._util`` its own ``functools`` back, and forget the verdict."""
     global _tried, _undone
     _tried = None
     found = vars(util).get("functools")
@@ -103,16 +104,16 @@ def undo(util: ModuleType) -> None:
 
 
 def _copes(found: object) -> bool:
-    # By an attribute, not by the class: another copy of this package may have done it.
+    # Check an attribute, not the class: another copy of this package may have made the repair.
     return getattr(type(found), "of_cupy_compat", False) is True
 
 
 def _failure_of(memoize: Callable[..., Any]) -> Exception | None:
-    """Return the error of copying metadata that ``memoize`` ends in; any other is raised."""
+    """Return the error with which ``memoize`` fails to copy metadata; raise any other error."""
 
-    # Annotated, because with some Cythons only annotations fail (cython/cython issue 7767).
+    # Annotated, because with some versions of Cython only annotations fail (cython/cython#7767).
     def probe(x: int) -> int:
-        """Stand in for what CuPy memoizes."""
+        """Stand in for a function that CuPy memoizes."""
         return x
 
     try:
@@ -127,7 +128,7 @@ def _failure_of(memoize: Callable[..., Any]) -> Exception | None:
 
 
 def _comes_of_copying(error: Exception) -> bool:
-    """Tell whether ``functools`` raised an error: it is the innermost frame, as Cython has none."""
+    """Return whether the error was raised in ``functools``: Cython's setters have no frame."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""What the shim did, as a record for people and programs; loaded when somebody asks."""
+"""The status record. It is imported only when ``status()`` is called."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ State = Literal["inactive", "armed", "healthy", "repaired"]
 
 @dataclass(frozen=True)
 class Status:
-    """What ``cupy_compat`` has done in this process. It cannot be changed.
+    """A read-only record of what ``cupy_compat`` has done in this process.
 
     Attributes
     ----------
     state : {'inactive', 'armed', 'healthy', 'repaired'}
-        ``inactive``: the shim does nothing; ``armed``: it waits for CuPy; ``healthy``: CuPy was
-        loaded and needed nothing; ``repaired``: CuPy was broken, and the shim repaired it.
+        ``inactive``: the shim does nothing. ``armed``: it waits for CuPy. ``healthy``: CuPy is
+        loaded and needs no repair. ``repaired``: CuPy was broken, and the shim repaired it.
     reason : str
-        Why, in a sentence.
+        The reason for the state, in a sentence.
     python : str
         The version of Python.
     cupy : str or None
-        The version of CuPy, None before it is loaded.
+        The version of CuPy; None before CuPy is loaded.
     cython : str or None
-        The version of the Cython that compiled CuPy, None before it is loaded, or if it does not
-        say.
+        The version of Cython that compiled CuPy; None before CuPy is loaded, or if unknown.
     """
 
     state: State
@@ -45,18 +44,18 @@ class Status:
 
 
 def report(util_name: str, util: ModuleType | None, uninstalled: bool, failure: str) -> Status:
-    """Find out from CuPy itself, from the hook and from the policy what was done.
+    """Build the record from CuPy itself, the hook and the policy.
 
     Parameters
     ----------
     util_name : str
         ``cupy._util``.
     util : module or None
-        The module of that name, if it has been executed.
+        The executed module of that name, if there is one.
     uninstalled : bool
-        Whether ``uninstall()`` was called last.
+        Whether ``uninstall()`` was called after the last ``install()``.
     failure : str
-        Why the shim could not examine that module; empty if it could.
+        Why the shim could not examine the module; empty if it could.
     """
     state, reason = _judge(util_name, util, uninstalled, failure)
     cupy = _hook.contents("cupy").get("__version__")
@@ -76,19 +75,19 @@ def _judge(
         verdict = _repair.verdict(util)
         if verdict is not None:
             return verdict
-    # Asked first: where this package is loaded twice, another copy may have armed meanwhile.
+    # Ask the hook first: another copy of this package may have armed it.
     if not _hook.is_armed(util_name):
         if uninstalled:
             return "inactive", "uninstall() was called."
         arming, why = _policy.decide()
         if not arming:
             return "inactive", why
-        return "inactive", "The hook is not in sys.meta_path; install() puts it there."
-    # Not so one that was repaired after its import had failed, and was given up by uninstall().
+        return "inactive", "The hook is not in sys.meta_path. Call install() to add it."
+    # Do not use `util` here: it may be a repaired module that uninstall() has given up.
     if _hook.executed(util_name) is not None:
         return "inactive", (
             f"{util_name} was loaded by another finder before the hook was asked, or examined by "
-            "another copy of this package; install(force=True) examines it."
+            "another copy of this package. Call install(force=True) to examine it."
         )
     if _hook.is_executing(util_name):
         return "armed", f"{util_name} is being imported."

@@ -152,7 +152,7 @@ def test_a_sandbox_that_refuses_to_show_frames_keeps_no_cupy_from_importing(
 
 
 @pytest.mark.parametrize("raised", ["TimeoutError", "AttributeError", "MemoryError"])
-@pytest.mark.parametrize("where", ["probe", "_find_out", "examine"])
+@pytest.mark.parametrize("where", ["probe", "examine"])
 def test_what_strikes_while_a_healthy_cupy_is_examined_ends_the_import_and_repairs_nothing(
     reference: Interpreter, where: str, raised: str
 ) -> None:

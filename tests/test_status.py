@@ -60,12 +60,12 @@ BROKEN = {
         "import os, sys\nfinders = sys.meta_path[:]\nos.environ['CUPY_COMPAT'] = 'always'\n"
         "import cupy_compat\nsys.meta_path[:] = finders",
         "inactive",
-        "The hook is not in sys.meta_path; install() puts it there.",
+        "The hook is not in sys.meta_path. Call install() to add it.",
     ),
     "a policy that came after the import": (
         "import os, cupy_compat\nos.environ['CUPY_COMPAT'] = 'always'",
         "inactive",
-        "The hook is not in sys.meta_path; install() puts it there.",
+        "The hook is not in sys.meta_path. Call install() to add it.",
     ),
     "uninstall()": (FORCED + "cupy_compat.uninstall()", "inactive", "uninstall() was called."),
     "uninstall() by one copy and install() by another": (
@@ -149,7 +149,7 @@ HEALTHY = {
     "a purge of the package": (
         PURGE + "purge('cupy_compat')\nimport cupy_compat",
         "inactive",
-        "examined by another copy of this package; install(force=True) examines it",
+        "examined by another copy of this package. Call install(force=True) to examine it.",
     ),
     "the same, and install()": (
         PURGE + "purge('cupy_compat')\n" + FORCED,
