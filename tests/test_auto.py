@@ -1,26 +1,21 @@
-"""The second distribution, whose presence starts the shim."""
+"""``cupy-compat-auto``, the distribution whose presence arms each start of Python."""
 
 import email
 import json
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 from environments import ORIGIN, ROOT, Environment, fails_import, passes_import, run
+from test_enable import state
 
 import cupy_compat
 
-#: What a start did, without importing cupy_compat where it did nothing.
-STATE = """
-import sys
-print(sys.modules["cupy_compat"].status().state if "cupy_compat" in sys.modules else "not loaded")
-"""
 AUTO = "armed" if sys.version_info >= (3, 13) else "inactive"
 
 
-def test_the_wheel_holds_two_files_and_what_describes_it(wheels: list[Path]) -> None:
+def test_the_wheel_contains_two_files_and_its_metadata(wheels: list[Path]) -> None:
     with zipfile.ZipFile(wheels[1]) as wheel:
         files = [name for name in wheel.namelist() if ".dist-info/" not in name]
         (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
@@ -29,11 +24,6 @@ def test_the_wheel_holds_two_files_and_what_describes_it(wheels: list[Path]) -> 
     assert metadata["Version"] == cupy_compat.__version__
     assert metadata.get_all("Requires-Dist") == ["cupy-compat"]
     assert (ROOT / "auto" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
-
-
-def test_the_extra_brings_it() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["optional-dependencies"]["auto"] == ["cupy-compat-auto"]
 
 
 def test_its_source_distribution_builds_the_same_wheel(wheels: list[Path], tmp_path: Path) -> None:
@@ -46,7 +36,7 @@ def test_its_source_distribution_builds_the_same_wheel(wheels: list[Path], tmp_p
 
 
 @pytest.mark.parametrize("kind", ["wheels", "editables"])
-def test_each_start_is_armed_by_the_policy(
+def test_each_start_follows_the_policy(
     kind: str, venv: Environment, request: pytest.FixtureRequest
 ) -> None:
     assert fails_import(venv.start(ORIGIN))
@@ -62,53 +52,51 @@ def test_each_start_is_armed_by_the_policy(
             "cupy_compat._policy",
         ]
     for option in ("-I", "-E", "-s", "-P", "-O", "-Wd"):
-        assert venv.output(option, "-c", STATE).strip() == AUTO
-    assert venv.output("-S", "-c", STATE).strip() == "not loaded"
+        assert state(venv, option) == AUTO
+    assert state(venv, "-S") == "not loaded"
 
 
 @pytest.mark.parametrize("by", ["pip", "uv"])
-def test_uninstalling_leaves_a_silent_start_and_no_file(
+def test_uninstalling_leaves_no_file_and_no_message(
     by: str, venv: Environment, wheels: list[Path]
 ) -> None:
     before = venv.listing()
     venv.install(*wheels)
     venv.output("-c", "import cupy_compat")
     venv.uninstall(by, "cupy-compat")
-    assert venv.output("-c", STATE).strip() == "not loaded"
-    # A file that was nobody's keeps the folder, and the folder imports as an empty package.
+    assert state(venv) == "not loaded"
+    # An uninstallation may leave a folder, which imports as an empty package.
     (venv.site / "cupy_compat").mkdir()
     assert venv.output("-c", "import cupy_compat") == ""
     (venv.site / "cupy_compat").rmdir()
     venv.uninstall(by, "cupy-compat-auto")
-    assert venv.output("-c", STATE).strip() == "not loaded"
+    assert state(venv) == "not loaded"
     assert venv.listing() == before
 
 
 def test_an_upgrade_of_the_package_keeps_it(venv: Environment, wheels: list[Path]) -> None:
     venv.install(*wheels)
     venv.pip("install", "--no-index", "--no-deps", "--force-reinstall", wheels[0])
-    assert venv.output("-c", STATE).strip() == AUTO
+    assert state(venv) == AUTO
 
 
-def test_an_environment_within_starts_without_it(
+def test_an_environment_made_from_it_is_not_armed(
     venv: Environment, wheels: list[Path], tmp_path: Path
 ) -> None:
     venv.install(*wheels)
     inner = tmp_path / "inner"
     venv.output("-m", "venv", "--without-pip", inner)
-    assert Environment(inner).output("-c", STATE).strip() == "not loaded"
+    assert state(Environment(inner)) == "not loaded"
 
 
-def test_a_meaningless_value_is_told_at_each_start_and_harms_none(
-    venv: Environment, wheels: list[Path]
-) -> None:
+def test_an_invalid_value_warns_at_each_start(venv: Environment, wheels: list[Path]) -> None:
     venv.install(*wheels)
     done = venv.start("-c", "print('on')", environment={"CUPY_COMPAT": "perhaps"})
     assert (done.returncode, done.stdout) == (0, "on\n")
     assert done.stderr.count("RuntimeWarning") == 1
 
 
-def test_the_doctor_tells_what_the_start_of_python_does_about_a_broken_cupy(
+def test_the_doctor_reports_whether_each_start_repairs_a_broken_cupy(
     venv: Environment, wheels: list[Path]
 ) -> None:
     def repair() -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""`cupy-compat enable` and `disable`: each start of an environment's Python is armed, or is not."""
+"""``cupy-compat enable`` and ``disable``: whether each start of an environment's Python arms."""
 
 import csv
 import ctypes
@@ -24,7 +24,7 @@ from environments import (
 
 from cupy_compat.start.files import Startup
 
-#: What a start did, without importing cupy_compat where it did nothing.
+#: Prints what the start did, without importing cupy_compat.
 STATE = """
 import sys
 print(sys.modules["cupy_compat"].status().state if "cupy_compat" in sys.modules else "not loaded")
@@ -50,7 +50,7 @@ def record(venv: Environment) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["wheels", "editables"])
-def test_each_start_is_armed_on_any_python_until_disabled(
+def test_each_start_arms_on_every_python_until_disabled(
     kind: str, venv: Environment, request: pytest.FixtureRequest
 ) -> None:
     venv.install(request.getfixturevalue(kind)[0])
@@ -79,7 +79,7 @@ def test_each_start_is_armed_on_any_python_until_disabled(
     assert f"wrote {record(venv)}\n" in said
     assert installation(venv) == before
     assert fails_import(venv.start(ORIGIN))
-    assert venv.do("disable") == f"It was not enabled in {venv.site}.\n"
+    assert venv.do("disable").startswith("Nothing to do: ")
 
 
 def test_status_says_whether_it_is_enabled(venv: Environment, wheels: list[Path]) -> None:
@@ -107,7 +107,9 @@ def test_status_says_whether_it_is_enabled(venv: Environment, wheels: list[Path]
 
 
 @pytest.mark.parametrize("by", ["pip", "uv"])
-def test_uninstalling_takes_it_along(by: str, venv: Environment, wheels: list[Path]) -> None:
+def test_uninstalling_the_package_disables_it(
+    by: str, venv: Environment, wheels: list[Path]
+) -> None:
     before = venv.listing()
     venv.install(wheels[0])
     venv.do("enable")
@@ -117,17 +119,17 @@ def test_uninstalling_takes_it_along(by: str, venv: Environment, wheels: list[Pa
     assert state(venv) == "not loaded"
 
 
-def test_what_stays_behind_is_silent(venv: Environment, wheels: list[Path]) -> None:
+def test_leftover_files_do_nothing(venv: Environment, wheels: list[Path]) -> None:
     venv.install(wheels[0])
     venv.do("enable")
     shutil.rmtree(venv.site / "cupy_compat")
     assert state(venv) == "not loaded"
-    # What is left of a package may be a folder, which imports as an empty one.
+    # An uninstallation may leave a folder, which imports as an empty package.
     (venv.site / "cupy_compat").mkdir()
     assert venv.output("-c", "print('on')") == "on\n"
 
 
-def test_the_record_is_rewritten_byte_for_byte(venv: Environment, wheels: list[Path]) -> None:
+def test_the_record_is_restored_byte_for_byte(venv: Environment, wheels: list[Path]) -> None:
     venv.install(wheels[0])
     for end in (b"\n", b"\r\n"):
         lines = record(venv).read_bytes().splitlines()
@@ -144,7 +146,7 @@ def test_the_record_is_rewritten_byte_for_byte(venv: Environment, wheels: list[P
         assert record(venv).read_bytes() == before
 
 
-def test_a_record_without_an_end_of_line_gets_one(venv: Environment, wheels: list[Path]) -> None:
+def test_a_record_without_a_final_newline_gets_one(venv: Environment, wheels: list[Path]) -> None:
     venv.install(wheels[0])
     record(venv).write_bytes(record(venv).read_bytes().rstrip())
     venv.do("enable")
@@ -153,7 +155,7 @@ def test_a_record_without_an_end_of_line_gets_one(venv: Environment, wheels: lis
 
 
 def without_privilege() -> None:
-    """Have a folder's permissions bind this process, even if it is root's."""
+    """Make a folder's permissions apply to this process, even if it runs as root."""
     if os.geteuid() == 0:
         drop_from_bounding_set, override_permissions = 24, 1
         assert ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions) == 0
@@ -161,7 +163,7 @@ def without_privilege() -> None:
 
 @pytest.mark.parametrize("command", ["enable", "disable"])
 @pytest.mark.parametrize("locked", ["site", "dist-info"])
-def test_where_it_may_not_write_it_refuses_in_a_line(
+def test_without_permission_it_refuses_with_one_line(
     command: str, locked: str, venv: Environment, wheels: list[Path]
 ) -> None:
     venv.install(wheels[0])
@@ -182,94 +184,63 @@ def test_where_it_may_not_write_it_refuses_in_a_line(
     if command == "enable" or locked == "site":
         assert after == before
     else:
-        # The files are gone, and a record that names too much harms nobody.
+        # The files are gone. A record may safely list more than exists.
         assert {Path(name).name for name in before.keys() - after.keys()} >= {MODULE, PTH}
         assert before[name] == after[name]
 
 
-def test_without_an_installation_it_refuses_in_a_line(
+def test_without_an_installation_it_refuses_with_one_line(
     stranger: Environment, wheels: list[Path], tmp_path: Path
 ) -> None:
     target = tmp_path / "target"
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "-q",
-        "install",
-        "--no-index",
-        "--no-deps",
-        "--target",
-        target,
-        wheels[0],
-    )
+    pip = (sys.executable, "-m", "pip", "-q", "install", "--no-index", "--no-deps")
+    run(*pip, "--target", target, wheels[0])
     unrecorded = tmp_path / "unrecorded"
     shutil.copytree(target, unrecorded)
     (next(unrecorded.glob("*.dist-info")) / "RECORD").unlink()
     alone = tmp_path / "alone"
     shutil.copytree(target / "cupy_compat", alone / "cupy_compat")
-    for place, told in [
+    for place, message in [
         (alone, "cupy-compat is not installed in "),
         (unrecorded, "the installed cupy-compat has no RECORD"),
-        (target, f"cupy-compat is installed in {target}, which is no site-packages of "),
-        (wheels[0], f"cupy-compat is installed in {wheels[0]}, which is no site-packages of "),
+        (target, f"cupy-compat is installed in {target}, which is not a site-packages folder of "),
     ]:
         for command in ("enable", "disable"):
-            done = stranger.start(
-                "-m", "cupy_compat", command, environment={"PYTHONPATH": str(place)}
-            )
+            words, path = ("-m", "cupy_compat", command), {"PYTHONPATH": str(place)}
+            done = stranger.start(*words, environment=path)
             assert done.returncode == 1
             (line,) = done.stderr.splitlines()
-            assert line.startswith(f"cupy-compat {command}: {told}")
+            assert line.startswith(f"cupy-compat {command}: {message}")
 
 
-def test_a_users_site_packages_are_enabled_for_that_user(
-    wheels: list[Path], tmp_path: Path
-) -> None:
+def test_user_site_packages_are_enabled_for_that_user(wheels: list[Path], tmp_path: Path) -> None:
     user = {"PYTHONUSERBASE": str(tmp_path / "user base")}
-    # Debian's Python has no pip of its own, and nobody but Debian may install beside it.
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "-q",
-            "--python",
-            BASE,
-            "install",
-            "--user",
-            "--break-system-packages",
-            "--no-index",
-            "--no-deps",
-            "--no-warn-script-location",
-            wheels[0],
-        ],
-        env=clean() | user,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
-    def ask(*words: str, **variables: str) -> str:
-        done = subprocess.run(
-            [BASE, *words], env=clean() | variables, capture_output=True, text=True, check=True
-        )
+    def start(*command: str | Path, **variables: str) -> str:
+        environment = clean() | variables
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
+    def ask(*words: str, **variables: str) -> str:
+        return start(BASE, *words, **variables)
+
+    # Debian's Python has no pip, and allows only Debian to install beside it.
+    pip = (sys.executable, "-m", "pip", "-q", "--python", BASE, "install", "--user", "--no-deps")
+    how = ("--break-system-packages", "--no-index", "--no-warn-script-location")
+    start(*pip, *how, wheels[0], **user)
     ask("-m", "cupy_compat", "enable", **user)
     assert ask("-c", STATE, **user) == "armed"
     assert ask("-c", STATE) == ask("-s", "-c", STATE, **user) == "not loaded"
-    # A virtual environment that sees them leaves them alone: others see them too.
+    # A virtual environment that sees them must not change them, because others see them, too.
     inner = make(tmp_path / "inner", "--system-site-packages")
     refused = inner.start("-m", "cupy_compat", "disable", environment=user)
     assert refused.returncode == 1
-    assert f", which is no site-packages of {inner.folder}; install it" in refused.stderr
+    assert f", which is not a site-packages folder of {inner.folder}; install it" in refused.stderr
     ask("-m", "cupy_compat", "disable", **user)
     assert ask("-c", STATE, **user) == "not loaded"
 
 
-def test_all_ways_at_once_arm_once(venv: Environment, wheels: list[Path]) -> None:
+def test_enable_auto_and_run_together_arm_once(venv: Environment, wheels: list[Path]) -> None:
     venv.install(*wheels)
     venv.do("enable")
     code = """
@@ -287,7 +258,7 @@ def test_all_ways_at_once_arm_once(venv: Environment, wheels: list[Path]) -> Non
     assert venv.output("-c", code) == "1\nrepaired\n"
 
 
-def test_a_start_endures_what_else_is_there(venv: Environment, wheels: list[Path]) -> None:
+def test_a_start_arms_under_unusual_conditions(venv: Environment, wheels: list[Path]) -> None:
     venv.install(*wheels)
     venv.do("enable")
     assert state(venv, "-X", "dev", "-W", "error") == "armed"
@@ -297,19 +268,10 @@ def test_a_start_endures_what_else_is_there(venv: Environment, wheels: list[Path
         [venv.python, "-c", STATE], env={}, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "armed\n", "")
-    done = subprocess.run(
-        [
-            "sh",
-            "-c",
-            'exec "$0" -c "$1" <&- >&- 2>&-',
-            venv.python,
-            "import sys; sys.exit(sys.modules['cupy_compat'].status().state != 'armed')",
-        ],
-        env=clean(),
-        check=False,
-    )
-    assert done.returncode == 0
-    # First on the path, because Debian's Python has a sitecustomize in its standard library.
+    code = "import sys; sys.exit(sys.modules['cupy_compat'].status().state != 'armed')"
+    closed = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', venv.python, code]
+    assert subprocess.run(closed, env=clean(), check=False).returncode == 0
+    # Put it first on the path, because Debian's standard library has a sitecustomize.
     (venv.folder / "sitecustomize.py").write_text("raise ValueError('mine')")
     done = venv.start("-c", STATE, environment={"PYTHONPATH": str(venv.folder)})
     assert (done.returncode, done.stdout) == (0, "armed\n")
@@ -327,7 +289,7 @@ def test_a_start_endures_what_else_is_there(venv: Environment, wheels: list[Path
 def test_a_path_that_stdout_cannot_encode_is_escaped(
     encoding: str, venv: Environment, wheels: list[Path]
 ) -> None:
-    # \udcff stands for a byte that is no UTF-8.
+    # \udcff stands for a byte that is not valid UTF-8.
     venv.install(wheels[0])
     moved = Environment(venv.folder.rename(venv.folder.parent / "Zoë 日本 \udcff"))
     codec, _, errors = encoding.partition(":")
@@ -343,7 +305,7 @@ def test_a_path_that_stdout_cannot_encode_is_escaped(
         assert expected in done.stdout
 
 
-def test_an_environment_within_starts_without_it(
+def test_an_environment_made_from_it_is_not_armed(
     venv: Environment, wheels: list[Path], tmp_path: Path
 ) -> None:
     venv.install(wheels[0])
@@ -352,8 +314,8 @@ def test_an_environment_within_starts_without_it(
     assert state(Environment(tmp_path / "inner")) == "not loaded"
 
 
-def test_python_3_18_is_given_the_file_that_it_reads(tmp_path: Path) -> None:
-    # A stand-in: no such Python is there yet. Entries are `module:callable`, one a line.
+def test_python_3_18_gets_the_file_that_it_reads(tmp_path: Path) -> None:
+    # A stand-in, because that Python does not exist yet. A line is `module:callable`.
     startup = Startup(tmp_path / "cupy_compat-1.dist-info" / "RECORD")
     for python in ((3, 11), (3, 17)):
         assert [path.name for path in startup.files(python)] == [MODULE, PTH]
@@ -363,21 +325,14 @@ def test_python_3_18_is_given_the_file_that_it_reads(tmp_path: Path) -> None:
         path.write_bytes(content)
     (entry,) = (tmp_path / "cupy_compat_enabled.start").read_text().splitlines()
     module, _, function = entry.partition(":")
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import {module}; {module}.{function}()"
+    code = f"import sys; sys.path[:0] = {[str(tmp_path), str(ROOT)]}; import {module}\n"
+    printed = subprocess.check_output(
+        [BASE, "-c", f"{code}{module}.{function}(){STATE}"], env=clean(), text=True
     )
-    root = str(Path(__file__).parent.parent)
-    done = subprocess.run(
-        [BASE, "-c", code + STATE],
-        env=clean() | {"PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == ("armed\n", "")
+    assert printed == "armed\n"
 
 
-def test_it_shows_each_file_that_runs_at_a_start_and_the_hash_that_the_page_lists(
+def test_show_prints_each_start_up_file_and_the_hash_that_the_documentation_lists(
     venv: Environment, wheels: list[Path]
 ) -> None:
     venv.install(*wheels)

@@ -1,4 +1,4 @@
-"""What only Python 3.14 and later have: annotations that wait, and imports that wait."""
+"""Features of Python 3.14 and later: lazy annotations and lazy imports."""
 
 import json
 import sys
@@ -9,8 +9,8 @@ import testbed
 from conftest import Interpreter
 from environments import Environment, make
 
-#: A CuPy whose functions refuse annotations, of a Cython that calls their setter in a wrong way
-#: (cython/cython issue 7767). The import of CuPy survives that.
+#: A CuPy whose functions refuse annotations, because its Cython calls their setter in a wrong way
+#: (cython/cython#7767). CuPy itself imports.
 REFUSING = ("14.1.1" if sys.version_info < (3, 15) else "14.2.0", "3.2.6")
 
 MEMOIZE = """
@@ -26,7 +26,7 @@ def refusing(shim: Path) -> Interpreter:
     return Interpreter(testbed.broken(sys.executable, *REFUSING), shim)
 
 
-def test_functions_that_refuse_annotations_keep_them(
+def test_functions_that_refuse_annotations_get_them(
     refusing: Interpreter, reference: Interpreter
 ) -> None:
     plain = refusing.run(MEMOIZE, shim=False)
@@ -38,7 +38,7 @@ def test_functions_that_refuse_annotations_keep_them(
     assert json.loads(refusing.output(parity)) == json.loads(expected)
 
 
-def test_annotations_are_evaluated_when_somebody_asks(broken: Interpreter) -> None:
+def test_annotations_are_evaluated_when_they_are_read(broken: Interpreter) -> None:
     code = """
         print(length.__annotations__)
         """
@@ -57,7 +57,7 @@ SWITCHES = {
     "lazy and isolated": ("-X", "lazy_imports=all", "-I"),
     "lazy and strict": ("-X", "lazy_imports=all", "-W", "error"),
 }
-#: The finder is looked at before anything can import cupy_compat, which would arm by itself.
+#: Prints the finder first, because importing cupy_compat later would arm as well.
 USE = "import sys; print(sys.meta_path[0]); import cupy; print(cupy.memoize()(len)('abc'))"
 
 
@@ -80,7 +80,7 @@ def test_each_start_arms_and_repairs(
     options = SWITCHES[switches]
     if how == "run" and "-I" in options:
         refused = environment.start(*options, "-m", "cupy_compat", "run", "-c", USE)
-        assert "under python's -I, -E and -S nothing can be armed" in refused.stderr
+        assert "python's options -I, -E and -S prevent arming" in refused.stderr
         return
     command = ["-m", "cupy_compat", "run"] if how == "run" else []
     printed = environment.output(*options, *command, "-c", USE)

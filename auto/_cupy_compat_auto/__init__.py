@@ -1,13 +1,13 @@
-"""What ``cupy_compat_auto.pth`` calls at each start of Python.
+"""Called by ``cupy_compat_auto.pth`` at each start of Python.
 
-A package, because uv removes a package's bytecode with it, but leaves that of a single module.
+This is a package because uv removes the bytecode of a package, but not that of a single module.
 """
 
 
 def start():
-    """Arm ``cupy_compat`` by its policy; without a word where it is not installed any more."""
-    try:  # noqa: SIM105 - contextlib would cost more than all of this
-        # The import does it, and nothing more. Within a function no Python puts an import off.
+    """Arm ``cupy_compat`` by its policy; do nothing if it is no longer installed."""
+    try:  # noqa: SIM105 - importing contextlib would cost more than all of this
+        # The import arms. In a function it is never lazy.
         import cupy_compat  # noqa: F401
     except ImportError:
         pass

@@ -1,5 +1,5 @@
-"""Start Python with the shim armed: ``cupy-compat run``, ``enable`` and ``disable``.
+"""Arm the shim when Python starts: ``cupy-compat run``, ``enable`` and ``disable``.
 
-`run` starts one program, and `site` is the folder that arms it and its children. `enable` and
-`disable` write and remove the `files` that arm every start of an environment's Python.
+`run` starts one program; the folder `site` arms it and its child processes. `enable` and `disable`
+write and remove the start-up files (`files`), which arm every start of an environment's Python.
 """

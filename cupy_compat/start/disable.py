@@ -1,4 +1,4 @@
-"""The command ``cupy-compat disable``, which takes back what ``cupy-compat enable`` did."""
+"""The command ``cupy-compat disable``, which undoes ``cupy-compat enable``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from cupy_compat.start.files import Startup, StartupError
 
 
 def main(argv: Sequence[str]) -> int:
-    """Remove what each start of this Python calls.
+    """Remove the start-up files of this Python.
 
     Parameters
     ----------
     argv : sequence of str
-        The arguments, of which there are none.
+        The arguments; only ``--help`` is valid.
 
     Returns
     -------
     int
-        0, or 1 if something could not be removed.
+        The exit status: 0, or 1 if a file could not be removed.
     """
     argparse.ArgumentParser(
         prog="cupy-compat disable",
-        description="Take back what `cupy-compat enable` did: no start of Python is armed by it.",
+        description="Undo `cupy-compat enable`: remove its start-up files.",
     ).parse_args(argv)
     try:
         startup = Startup.find()
@@ -35,5 +35,5 @@ def main(argv: Sequence[str]) -> int:
     for path in changed:
         print(f"{'wrote' if path == startup.record else 'removed'} {path}")
     if not changed:
-        print(f"It was not enabled in {startup.folder}.")
+        print(f"Nothing to do: {startup.folder} is not enabled.")
     return 0

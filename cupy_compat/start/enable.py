@@ -1,4 +1,4 @@
-"""The command ``cupy-compat enable``: every start of this environment's Python is armed."""
+"""The command ``cupy-compat enable``, which arms every start of this environment's Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cupy_compat.start.files import Startup, StartupError
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write what each start of this Python calls; only show it with ``--status`` or ``--show``.
+    """Write the start-up files of this Python, or print information about them.
 
     Parameters
     ----------
@@ -23,27 +23,30 @@ def main(argv: Sequence[str]) -> int:
     Returns
     -------
     int
-        0, or 1 if nothing could be written; with ``--status`` 1 if it is not enabled.
+        The exit status: 0, or 1 if the files could not be written. With ``--status``, 1 if this
+        Python is not enabled.
     """
     parser = argparse.ArgumentParser(
         prog="cupy-compat enable",
-        description="Have every start of this environment's Python repair a broken CuPy. "
-        "`cupy-compat disable` takes it back.",
+        description="Repair a broken CuPy at every start of this environment's Python. "
+        "Undo it with `cupy-compat disable`.",
     )
     only = parser.add_mutually_exclusive_group()
     only.add_argument(
-        "--status", action="store_true", help="only say whether it is so; exit 1 if not"
+        "--status",
+        action="store_true",
+        help="change nothing, and print whether it is enabled; exit status 1 if not",
     )
     only.add_argument(
         "--show",
         action="store_true",
-        help="only print each file that runs at a start, with its hash and its content",
+        help="change nothing, and print each start-up file with its SHA-256 hash and content",
     )
     options = parser.parse_args(argv)
     try:
         startup = Startup.find()
         if options.status:
-            return _tell(startup)
+            return _status(startup)
         if options.show:
             return _show(startup.files() | _files_of_auto())
         written = startup.enable()
@@ -52,12 +55,12 @@ def main(argv: Sequence[str]) -> int:
         return 1
     for path in written:
         print(f"wrote {path}")
-    done = "arms cupy_compat from now on" if written else "arms cupy_compat already"
-    print(f"Each start of {sys.executable} {done}.")
+    done = "now arms" if written else "already arms"
+    print(f"Each start of {sys.executable} {done} cupy_compat.")
     return 0
 
 
-def _tell(startup: Startup) -> int:
+def _status(startup: Startup) -> int:
     enabled = startup.is_enabled()
     for path in startup.files():
         if path.exists():
@@ -68,12 +71,12 @@ def _tell(startup: Startup) -> int:
     except importlib.metadata.PackageNotFoundError:
         pass
     else:
-        print(f"cupy-compat-auto {version} is installed: each start arms as CUPY_COMPAT says")
+        print(f"cupy-compat-auto {version} is installed: each start follows CUPY_COMPAT")
     return 0 if enabled else 1
 
 
 def _files_of_auto() -> dict[Path, bytes]:
-    """Return the files by which ``cupy-compat-auto`` runs at a start, if it is installed."""
+    """Return the start-up files of ``cupy-compat-auto``; empty if it is not installed."""
     try:
         listed = importlib.metadata.files("cupy-compat-auto") or []
     except importlib.metadata.PackageNotFoundError:

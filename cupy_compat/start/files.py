@@ -1,8 +1,9 @@
-"""The files by which each start of an environment's Python arms the shim, and their record.
+"""The start-up files, which arm every start of an environment's Python.
 
-A start reads the ``.pth`` files in the root of ``site-packages``; from Python 3.18 on it reads
-``.start`` files instead. Ours calls a small module beside it, which is silent once ``cupy_compat``
-is gone. Both are entered in the RECORD of ``cupy_compat``, so what uninstalls that removes them.
+At its start, Python reads the ``.pth`` files in the root of ``site-packages``; from Python 3.18 on,
+it reads ``.start`` files instead. Ours calls a small module beside it, which does nothing once
+``cupy_compat`` is gone. The RECORD of ``cupy_compat`` lists both files, so uninstalling the package
+removes them, too.
 """
 
 from __future__ import annotations
@@ -20,25 +21,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MODULE = """\
-\"\"\"What each start of Python calls since `cupy-compat enable`, till `cupy-compat disable`.\"\"\"
+\"\"\"Written by `cupy-compat enable`, called at each start of Python.\"\"\"
 
 
 def start():
     try:
-        # The name, because what an uninstallation leaves of a package may import as an empty one.
+        # An uninstallation may leave a folder that imports as an empty package without this name.
         from cupy_compat import arm
     except ImportError:
         return
     arm()
 """
-#: The first Python that calls nothing from a .pth any more. Its forerunners know both files, but
-#: a .start costs them several times as much, and silences the .pth of the same name.
+#: The first Python that runs no code from .pth files. Python 3.15 to 3.17 support both, but there a
+#: .start file takes several times as long and disables the .pth file of the same name.
 _FIRST_WITHOUT_PTH = (3, 18)
 _PTH = "import _cupy_compat_enabled; _cupy_compat_enabled.start()\n"
 _START = "_cupy_compat_enabled:start\n"
-# Sorted behind the .pth of an editable cupy_compat, which begins with an underscore.
+# Python reads .pth files in alphabetical order. That of an editable cupy_compat begins with an
+# underscore and must come first.
 _NAMES = ("_cupy_compat_enabled.py", "cupy_compat_enabled.pth", "cupy_compat_enabled.start")
-# What Python writes by itself, as the record names it. uv removes nothing that is not recorded.
+# The bytecode that Python writes, as paths in the RECORD. uv removes only recorded files.
 _BYTECODE = tuple(
     f"__pycache__/_cupy_compat_enabled.{sys.implementation.cache_tag}{level}.pyc"
     for level in ("", ".opt-1", ".opt-2")
@@ -46,24 +48,30 @@ _BYTECODE = tuple(
 
 
 class StartupError(Exception):
-    """What was asked cannot be done; the message says why."""
+    """The start-up files cannot be found, written or removed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Startup:
-    """Where ``cupy_compat`` is installed.
+    """The start-up files of an environment.
 
     Attributes
     ----------
     record : Path
-        Its RECORD.
+        The RECORD of the installed ``cupy_compat``.
     """
 
     record: Path
 
     @classmethod
     def find(cls) -> Startup:
-        """Return that of this Python, if its start reads what is written there."""
+        """Return the start-up files of this Python.
+
+        Raises
+        ------
+        StartupError
+            If ``cupy_compat`` is not installed where this Python reads start-up files.
+        """
         try:
             distribution = importlib.metadata.distribution("cupy-compat")
         except importlib.metadata.PackageNotFoundError:
@@ -74,14 +82,14 @@ class Startup:
         record = next(listed, None)
         if record is None:
             raise StartupError(
-                "the installed cupy-compat has no RECORD, without which no pip could remove "
-                "what is written now; install it with pip or uv"
+                "the installed cupy-compat has no RECORD, so pip could not remove the start-up "
+                "files later; install it with pip or uv"
             )
         found = cls(Path(str(record.locate())))
         if os.path.realpath(found.folder) not in map(os.path.realpath, _site_folders()):
             raise StartupError(
-                f"cupy-compat is installed in {found.folder}, which is no site-packages of "
-                f"{sys.prefix}; install it there with pip or uv"
+                f"cupy-compat is installed in {found.folder}, which is not a site-packages folder "
+                f"of {sys.prefix}; install it there with pip or uv"
             )
         return found
 
@@ -91,32 +99,32 @@ class Startup:
         return self.record.parent.parent
 
     def files(self, python: tuple[int, int] = sys.version_info[:2]) -> dict[Path, bytes]:
-        """Return the files that a start of that Python needs, the one it reads last."""
+        """Return the start-up files for that version of Python; the file that it reads is last."""
         module, pth, start = (self.folder / name for name in _NAMES)
         if python < _FIRST_WITHOUT_PTH:
             return {module: _MODULE.encode(), pth: _PTH.encode()}
         return {module: _MODULE.encode(), start: _START.encode()}
 
     def is_enabled(self) -> bool:
-        """Tell whether the files are there, and recorded."""
+        """Return whether the files exist unchanged and are recorded."""
         files = self.files()
         return self._record(files) == self.record.read_bytes() and all(
             path.is_file() and path.read_bytes() == content for path, content in files.items()
         )
 
     def enable(self) -> list[Path]:
-        """Write the files, all or none, and return those written."""
+        """Write the files, all or none, and return their paths."""
         if self.is_enabled():
             return []
         files = self.files()
-        # The record first: a file that it names too early harms nobody.
+        # The record first: it may safely list a file that does not exist yet.
         _write({self.record: self._record(files), **files}, mode_of=self.record)
         return [*files, self.record]
 
     def disable(self) -> list[Path]:
-        """Remove the files, restore the record, and return what was removed and written."""
+        """Remove the files, restore the record, and return the paths of all of them."""
         module, pth, start = (self.folder / name for name in _NAMES)
-        # First what calls, then what is called.
+        # Remove the file that calls before the module that it calls.
         there = [path for path in (pth, start, module) if path.exists()]
         restored = self._record({})
         if not there and restored == self.record.read_bytes():
@@ -130,7 +138,7 @@ class Startup:
         return [*there, self.record]
 
     def _record(self, files: Mapping[Path, bytes]) -> bytes:
-        """Return the record with lines for these files and no other of ours."""
+        """Return the record with lines for these files, and without other lines of ours."""
         lines = self.record.read_bytes().splitlines(keepends=True)
         ours = tuple(f"{name},".encode() for name in (*_NAMES, *_BYTECODE))
         kept = [line for line in lines if not line.startswith(ours)]
@@ -145,7 +153,7 @@ class Startup:
 
 
 def _site_folders() -> list[str]:
-    # In a virtual environment its own alone: what is written elsewhere would arm other ones.
+    # For a virtual environment, only its own folder: others would arm other environments, too.
     if sys.prefix != sys.base_prefix:
         return site.getsitepackages([sys.prefix])
     user = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
@@ -153,7 +161,7 @@ def _site_folders() -> list[str]:
 
 
 def _write(files: Mapping[Path, bytes], mode_of: Path) -> None:
-    """Write the files in their order, each at once, and none if one of them cannot be written."""
+    """Write the files in order, each atomically, or none if one of them cannot be written."""
     fresh: dict[Path, Path] = {}
     path = mode_of
     try:

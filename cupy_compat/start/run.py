@@ -1,9 +1,9 @@
-"""The command ``cupy-compat run``: a program as ``python`` runs it, armed, and all its children.
+"""The command ``cupy-compat run``, which runs a program armed, with all its child processes.
 
-The process becomes that Python, so arguments, ``__main__``, exit status, signals and tracebacks
-are Python's own. A folder on ``PYTHONPATH`` arms it: whatever it starts inherits that. A variable
-tells the Pythons of this environment from others: only they use a ``cupy_compat`` that they cannot
-import by themselves, and report that they could not arm.
+The process becomes ``python`` itself, so arguments, ``__main__``, exit status, signals and
+tracebacks are the same. A folder on ``PYTHONPATH`` arms the program, and its children inherit it.
+The variable ``CUPY_COMPAT_RUN`` identifies the Pythons of this environment. Only these load
+``cupy_compat`` from outside their path if necessary, and report a failure to arm.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ START = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Become a Python that runs a program, armed on any version.
+    """Replace this process by a Python that runs a program, armed on every version.
 
     Parameters
     ----------
     argv : sequence of str
-        What ``python`` would be given: a script, ``-m module``, ``-c code`` or ``-``, and then the
+        The arguments of ``python``: a script, ``-m module``, ``-c code`` or ``-``, followed by the
         program's own arguments.
 
     Returns
     -------
     int
-        The exit status, where there is anything to return to.
+        The exit status, on Windows or after ``--help``. Elsewhere the call does not return.
     """
     parser = argparse.ArgumentParser(
         prog="cupy-compat run",
         usage="cupy-compat run (SCRIPT | -m MODULE | -c CODE | -) [ARGUMENT ...]",
-        description="Run a program as python would, with its CuPy repaired if it is broken; in "
-        "every process that it starts, and on every Python.",
-        epilog="Python's own options come before: python -X dev -m cupy_compat run SCRIPT.",
+        description="Run a program like python does, and repair its CuPy if it is broken. This "
+        "works on every Python, and in every process that the program starts.",
+        epilog="Put Python's own options first: python -X dev -m cupy_compat run SCRIPT.",
     )
     program = list(argv)
     if program[:1] in (["-h"], ["--help"]):
         parser.print_help()
         return 0
     if not program:
-        parser.error("what is to be run?")
+        parser.error("name a program to run")
     if program[0] != "-" and program[0].startswith("-") and program[0][:2] not in ("-m", "-c"):
-        parser.error(f"{program[0]}: options of python's own come before: python {program[0]} ...")
+        parser.error(f"{program[0]}: put Python's own options first: python {program[0]} ...")
     if sys.flags.ignore_environment or sys.flags.no_site:
-        parser.error("under python's -I, -E and -S nothing can be armed; leave them out")
+        parser.error("python's options -I, -E and -S prevent arming; omit them")
     if os.pathsep in START:
-        parser.error(f"no folder with {os.pathsep!r} in its name can be armed from: {START}")
+        parser.error(f"PYTHONPATH cannot contain {START}, because of the {os.pathsep!r} in it")
     python = [sys.executable, *own_options(sys.orig_argv[1:]), *program]
     inherited = os.environ.get("PYTHONPATH")
-    # A run within a run changes nothing.
+    # A nested run must not change anything.
     folders = [folder for folder in (inherited or "").split(os.pathsep) if folder != START]
     changes = {
         "PYTHONPATH": os.pathsep.join([START, *(folders if inherited else [])]),
@@ -63,14 +63,15 @@ def main(argv: Sequence[str]) -> int:
     before = _sitecustomize_before_pythonpath()
     if before:
         print(
-            f"cupy-compat run: cannot arm this program: a .pth file has Python start with {before}",
+            "cupy-compat run: cannot arm this program: a .pth file puts another sitecustomize "
+            f"first: {before}",
             file=sys.stderr,
         )
     return _become(python, {**os.environ, **changes})
 
 
 def own_options(words: Iterable[str]) -> list[str]:
-    """Return the options of Python itself that a command line begins with.
+    """Return the interpreter options at the beginning of a command line.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def own_options(words: Iterable[str]) -> list[str]:
     Returns
     -------
     list of str
-        Those before the script, the module or the code.
+        The options before the script, the module or the code.
     """
     rest = iter(words)
     found: list[str] = []
@@ -90,7 +91,7 @@ def own_options(words: Iterable[str]) -> list[str]:
             continue
         if word in ("-", "--") or not word.startswith("-"):
             break
-        # Letters may share a word, up to the first that takes a value: -Bm module, -Wignore.
+        # A word may combine options, up to the first that takes a value: -Bm module, -Wignore.
         end = next((i for i, letter in enumerate(word) if letter in "cmWX"), len(word))
         if word[end : end + 1] in ("c", "m"):
             found += [word[:end]] if end > 1 else []
@@ -104,7 +105,7 @@ def own_options(words: Iterable[str]) -> list[str]:
 def _sitecustomize_before_pythonpath() -> str | None:
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     known = {os.path.dirname(os.__file__), *map(os.path.abspath, folders)}
-    # The first entry belongs to the way this command was called.
+    # The first entry depends on how this command was called.
     lasting = sys.path if sys.flags.safe_path else sys.path[1:]
     before = list(itertools.takewhile(lambda folder: folder not in known, lasting))
     spec = PathFinder.find_spec("sitecustomize", before)
@@ -115,6 +116,6 @@ def _become(command: list[str], environment: dict[str, str]) -> int:
     if sys.platform == "win32":
         import subprocess
 
-        # There exec returns to the shell while the program still runs.
+        # On Windows, exec returns to the shell while the program is still running.
         return subprocess.run(command, env=environment, check=False).returncode
     os.execve(command[0], command, environment)

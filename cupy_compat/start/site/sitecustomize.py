@@ -1,20 +1,20 @@
-"""Arms ``cupy_compat`` in the program of ``cupy-compat run`` and in its children, and steps aside.
+"""Arm ``cupy_compat`` in the program of ``cupy-compat run`` and its children, then step aside.
 
-``run`` puts this folder first on ``PYTHONPATH``, so every Python below it executes this file. Some
-of them are older than 3.11, and some have no ``cupy_compat``: the file must suit them all.
+``run`` puts this folder first on ``PYTHONPATH``, so every Python among the children executes this
+file. It must work on Pythons before 3.11 and on Pythons without ``cupy_compat``, too.
 """
 
 # Empty unless another sitecustomize executes this file in its own module, as New Relic's does.
 _FOREIGN = [name for name in globals() if not name.startswith("__")]
 
 
-# In functions, because there no import is put off by a Python with lazy imports.
+# All imports are in functions, where they are never lazy.
 def _start():  # type: () -> None
     import os
     import sys
 
     here = os.path.dirname(os.path.abspath(__file__))
-    # Before the other sitecustomize, which may import CuPy.
+    # Arm before the other sitecustomize runs, because it may import CuPy.
     failure = _arm() if sys.version_info >= (3, 11) else ""
     ours = failure and _is_ours()
     if ours:
@@ -22,14 +22,14 @@ def _start():  # type: () -> None
     try:
         _step_aside(here)
     finally:
-        # The other sitecustomize may have extended sys.path. A Python of another environment that
-        # has no cupy_compat there either goes on in silence.
+        # Try again, because the other sitecustomize may have extended sys.path. A Python of another
+        # environment without cupy_compat continues silently.
         if failure and _arm() and ours:
-            _say("cupy-compat run: cannot arm this process: " + failure)
+            _warn("cupy-compat run: cannot arm this process: " + failure)
 
 
 def _is_ours():  # type: () -> bool
-    """Tell whether this is the Python, and the environment, that ``run`` was called in."""
+    """Return whether this is the Python and the environment in which ``run`` was called."""
     import os
     import sys
 
@@ -38,7 +38,7 @@ def _is_ours():  # type: () -> bool
 
 
 def _arm():  # type: () -> str
-    """Arm, and return what went wrong, in a line."""
+    """Arm, and return the error as one line, or an empty string."""
     try:
         from cupy_compat import arm
 
@@ -49,9 +49,9 @@ def _arm():  # type: () -> str
 
 
 def _arm_from(home):  # type: (str) -> str
-    """Arm with the ``cupy_compat`` that this file belongs to, and return what went wrong.
+    """Arm with the ``cupy_compat`` that this file belongs to, and return the error, as ``_arm``.
 
-    ``home`` may be the site-packages of another program, so it does not go on ``sys.path``.
+    ``home`` may contain other packages, so it must not be put on ``sys.path``.
     """
     import sys
     from importlib.machinery import PathFinder
@@ -64,23 +64,23 @@ def _arm_from(home):  # type: (str) -> str
                 return PathFinder.find_spec(name, [home])
             return None
 
-    # What an uninstallation leaves of a package may import as an empty one.
+    # An uninstallation may leave a folder that imports as an empty package.
     sys.modules.pop("cupy_compat", None)
     sys.meta_path.insert(0, Home)
     failure = _arm()
-    # From here on the program's own packages come first.
+    # For later imports, the program's own packages take precedence.
     sys.meta_path.remove(Home)
     if not failure:
         sys.meta_path.append(Home)
     return failure
 
 
-def _say(line):  # type: (str) -> None
+def _warn(line):  # type: (str) -> None
     import os
     import sys
 
     try:
-        # Not through the stream: what a full one keeps would change the program's exit status.
+        # Bypass the stream: if it is full, its unflushed rest would change the exit status.
         if sys.stderr is not None:
             os.write(2, (line + "\n").encode("utf-8", "backslashreplace"))
     except OSError:
@@ -90,15 +90,15 @@ def _say(line):  # type: (str) -> None
 def _step_aside(here):  # type: (str) -> None
     import sys
 
-    # From here on nothing but PYTHONPATH shows that this folder was searched, and the import ends
-    # as it would have without this file: in another sitecustomize, its error, or there is none.
+    # Remove the traces of this file, and let the import end as it would without it: with another
+    # sitecustomize, with the error of that, or with a ModuleNotFoundError.
     sys.path[:] = [folder for folder in sys.path if folder != here]
     module = sys.modules.pop("sitecustomize", None)
     if module is None or (vars(module) is globals() and not _FOREIGN):
         __import__("sitecustomize")
         return
-    # Another sitecustomize executes this file. It must find its module where it was, and cannot
-    # know that there is none behind this one.
+    # Another sitecustomize executes this file. Keep its module in sys.modules, and hide the error
+    # if there is no further sitecustomize.
     try:
         __import__("sitecustomize")
     except ImportError as error:

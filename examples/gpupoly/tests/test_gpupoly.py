@@ -1,8 +1,8 @@
-"""What its author tests, on whatever CuPy there is."""
+"""The tests of the library, for any CuPy."""
 
 import gpupoly
 
-# Sorted by name CuPy would come first, and a broken one would not be mended yet.
+# Keep this order: a broken CuPy must be imported after the library.
 # isort: split
 import cupy
 import numpy as np
@@ -24,7 +24,7 @@ def test_a_kernels_source_is_made_once_and_keeps_its_name() -> None:
 
 
 @pytest.mark.skipif(not has_gpu(), reason="no GPU")
-def test_a_polynomial_is_what_numpy_says() -> None:
+def test_a_polynomial_has_the_values_that_numpy_computes() -> None:
     x = np.linspace(-1, 1, 1000)
     values = gpupoly.evaluate([1.0, 0.0, -1.0], cupy.asarray(x))
     np.testing.assert_allclose(values.get(), 1 - x**2)

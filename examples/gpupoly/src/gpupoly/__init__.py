@@ -1,9 +1,9 @@
-"""Polynomials on the GPU, by one kernel for each degree."""
+"""Polynomials on the GPU, with one kernel for each degree."""
 
 import cupy_compat
 
-# A call, and not the import alone: sorters of imports put nothing above it that stands below, and
-# on Python 3.15 it also runs where imports are lazy.
+# The call stops import sorters from moving CuPy above it. It also runs if imports are lazy
+# (Python 3.15).
 cupy_compat.install()
 
 import cupy  # noqa: E402
@@ -29,8 +29,8 @@ def evaluate(coefficients: list[float], x: cupy.ndarray) -> cupy.ndarray:
     Parameters
     ----------
     coefficients : list of float
-        Of the powers of x, the constant first.
+        The coefficients of the powers of x, constant first.
     x : cupy.ndarray
-        Where it is evaluated, of a floating dtype.
+        The points at which to evaluate; its dtype is floating.
     """
     return _kernel(len(coefficients) - 1)(cupy.asarray(coefficients, dtype=x.dtype), x)
