@@ -1,12 +1,11 @@
-"""Environments in which CuPy really fails, each made by pip from what the index holds.
+"""Environments in which CuPy genuinely fails, made with pip from the package index.
 
-Each is a recipe: the CuPy of the test bed that it starts from, and what pip is then told to do.
-What is made upon the test bed's own CuPys shares its files with them by links. All are kept in the
-test bed's store.
+Each has a recipe: a CuPy of the test bed to start from, and pip commands. An environment that
+starts from a CuPy of the test bed links to its files. All are kept in the store of the test bed.
 
 Usage::
 
-    python tests/doctor_environments.py [NAME...]    # makes them, all by default
+    python tests/doctor_environments.py [NAME...]    # makes these, or all
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ import testbed
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an environment is made: on a published CuPy, or on none; by which pip commands."""
+    """The published CuPy to start from, if any, and the pip commands to run."""
 
     base: str | None
     commands: tuple[str, ...]
 
 
 RECIPES = {
-    # These three need nothing beyond what the default tests have loaded.
+    # These three download nothing that the default tests do not.
     "no-fastrlock": Recipe("13.5.1", ("uninstall -y fastrlock",)),
     "no-numpy": Recipe("13.5.1", ("uninstall -y numpy",)),
     "no-cupy": Recipe("13.5.1", ("uninstall -y cupy-cuda12x",)),
@@ -78,14 +77,14 @@ RECIPES = {
 
 
 def make(python: Path | str, name: str) -> Path:
-    """Return the interpreter of the environment of that name, made first if it is not there."""
+    """Return the interpreter of the environment with that name, and make it if it is missing."""
     recipe = RECIPES[name]
 
     def build(env: Path) -> None:
         if recipe.base is None:
             testbed._run([python, "-m", "venv", env])
         else:
-            copy(testbed.healthy(python, recipe.base), env)
+            testbed.copy(python, testbed.healthy(python, recipe.base), env)
         inside = testbed._python(env)
         site = testbed._site_packages(inside)
         for command in recipe.commands:
@@ -94,22 +93,13 @@ def make(python: Path | str, name: str) -> Path:
     return testbed._python(testbed._once(f"{testbed._tag(python)}-doctor-{name}", build))
 
 
-def copy(python: Path | str, env: Path) -> Path:
-    """Make a copy of an environment, by links, and return its interpreter."""
-    testbed._run([python, "-m", "venv", "--without-pip", env])
-    inside = testbed._python(env)
-    link(python, inside)
-    return inside
-
-
-def link(python: Path | str, inside: Path) -> None:
-    """Give an environment the packages of another one, by links."""
-    shutil.copytree(
-        testbed._site_packages(python),
-        testbed._site_packages(inside),
-        copy_function=os.link,
-        dirs_exist_ok=True,
-    )
+def with_pip(origin: Path, env: Path) -> Path:
+    """Make an environment with pip and the packages of another one, and return its interpreter."""
+    testbed._run([origin, "-m", "venv", env])
+    python = testbed._python(env)
+    into = testbed._site_packages(python)
+    shutil.copytree(testbed._site_packages(origin), into, copy_function=os.link, dirs_exist_ok=True)
+    return python
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The doctor's table: each check against its example, and what a text shows."""
+"""The table of checks: the examples, the explanation of texts, and the cures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 from cupy_compat.doctor import diagnosis, machine, report, words
 from cupy_compat.doctor.case import Case
 from cupy_compat.doctor.checks import CHECKS, Check
+from cupy_compat.doctor.facts import _required
 from cupy_compat.doctor.machine import Machine
 from cupy_compat.doctor.trial import Attempt, Failure
 from cupy_compat.doctor.wheels import WHEELS
 
 NAMES = [check.name for check in CHECKS]
-#: What is seen in an examined environment alone.
+#: Checks that apply only to an examined environment.
 SILENT = {"no-driver", "old-driver", "crash", "hang", "no-repair"}
 
 
@@ -28,17 +29,17 @@ def found(text: str | bytes) -> list[tuple[str, str]]:
     return [(finding.check, finding.severity) for finding in explain(text).findings]
 
 
-def test_names_are_unique_and_all_but_the_silent_have_an_example_and_a_source() -> None:
+def test_names_are_unique_and_every_message_has_an_example_and_a_source() -> None:
     assert len(set(NAMES)) == len(NAMES)
     assert {check.name for check in CHECKS if not check.example} == SILENT
     assert all(check.source for check in CHECKS if check.example)
 
 
 @pytest.mark.parametrize("check", [each for each in CHECKS if each.example], ids=lambda c: c.name)
-def test_a_check_and_no_other_matches_its_example(check: Check) -> None:
+def test_an_example_matches_its_check_and_no_other(check: Check) -> None:
     severity = "remark" if check.remark else "problem"
     assert found(check.example) == [(check.name, severity)]
-    # In the middle of other output, from Windows, and in PowerShell's encoding.
+    # Inside other output, with line ends of Windows, and in PowerShell's encoding.
     inside = f"starting\r\n{check.example}\r\n[end of output]\r\n"
     assert found(inside) == [(check.name, severity)]
     assert found(b"\xff\xfe" + inside.encode("utf-16-le")) == [(check.name, severity)]
@@ -60,7 +61,7 @@ MACHINES = {
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_the_texts_have_no_holes_and_fit_the_machine(name: str) -> None:
+def test_the_texts_are_complete_and_suit_the_machine(name: str) -> None:
     case = Case(MACHINES[name])
     texts = []
     for check in CHECKS:
@@ -74,7 +75,7 @@ def test_the_texts_have_no_holes_and_fit_the_machine(name: str) -> None:
         assert "cupy-cuda" not in words.of(case.machine)["install"]
         assert "cupy-cuda" not in words.of(case.machine)["upgrade"]
     if name in ("wheel", "cuda 11", "rocm"):
-        # Of all wheels the one that is there is named: another one would be a second CuPy.
+        # Only the installed wheel is named: another one would be a second CuPy.
         given = words.of(case.machine)
         (own,) = case.machine.distributions
         for phrase in ("install", "upgrade", "reinstall"):
@@ -93,7 +94,7 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
 @pytest.mark.parametrize(
     ("text", "expected", "ending"),
     [
-        # A failure that was handled does not explain the one that ended the program.
+        # A handled failure does not explain the one that ended the program.
         (
             f"{FRAME}ImportError: libcuda.so.1: cannot open shared object file: No such file\n"
             'using the CPU\nTraceback (most recent call last):\n  File "x.py", line 1\n'
@@ -108,7 +109,7 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
             [("not-installed", "remark")],
             "ValueError: no such model",
         ),
-        # But the direct cause of an exception does.
+        # The direct cause of an exception does.
         (
             f"{FRAME}ImportError: libcublas.so.12: cannot open shared object file: No such file\n\n"
             "The above exception was the direct cause of the following exception:\n\n"
@@ -116,7 +117,7 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
             [("library", "problem")],
             None,
         ),
-        # A warning is no problem, and nothing at all beside a failure that nothing explains.
+        # A warning is not a problem, and is not mentioned beside an unknown failure.
         (
             "UserWarning: CUDA path could not be detected. Set CUDA_PATH environment variable\n",
             [("cuda-path-warning", "remark")],
@@ -128,7 +129,7 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
             [],
             "LookupError: odd",
         ),
-        # The root cause comes alone.
+        # Only the root cause is reported.
         (
             "AttributeError: partially initialized module 'cupy' has no attribute '_util'\n"
             "RuntimeError: CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: cannot "
@@ -142,14 +143,14 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
             [("numpy-1-module", "problem")],
             None,
         ),
-        # Words of others.
+        # Messages of other libraries.
         ('  File "/sage/misc.pyx", line 1\nAttributeError: attribute \'__name__\' of '
          "'builtin_function_or_method' objects is not writable\n", [], None),
         ("ImportError: DLL load failed while importing _C: The specified module could not be "
          "found.", [], None),
         ("PermissionError: [Errno 13] Permission denied: 'data.npy'", [], None),
         ("ModuleNotFoundError: No module named 'cudf'", [], None),
-        # CuPy names the error besides.
+        # CuPy's own message would contain the name of the error.
         ("cupy 13\nOSError: (External) CUDA error(100), no CUDA-capable device is detected.", [],
          None),
         ("[CUDA] no kernel image is available for execution on the device", [], None),
@@ -166,7 +167,7 @@ FRAME = 'Traceback (most recent call last):\n  File "/venv/site-packages/cupy/x.
          [("numpy-argument", "problem")], None),
     ],
 )  # fmt: skip
-def test_the_failure_that_ended_the_program_is_the_problem(
+def test_only_the_failure_that_ended_the_program_is_a_problem(
     text: str, expected: list[tuple[str, str]], ending: str | None
 ) -> None:
     assert found(text) == expected
@@ -204,12 +205,12 @@ OPENED = "cannot open shared object file: No such file or directory"
         ('  File "C:\\u\\Lib\\site-packages\\cv2\\x.py", line 1, in f\n'
          '  File "C:\\u\\anaconda3\\lib\\ctypes\\x.py", line 1, in f\n'
          "ImportError: DLL load failed: The specified module could not be found.", "cv2"),
-        # A subpackage may be called so in any package.
+        # Another package may have a subpackage named cupy.
         (f'  File "{SITE}/other/cupy/__init__.py", line 1, in f\n'
          f"ImportError: libcublas.so.12: {OPENED}", "other"),
     ],
 )  # fmt: skip
-def test_a_failure_of_another_library_is_not_taken_for_one_of_cupy(text: str, owner: str) -> None:
+def test_a_failure_of_another_library_is_not_attributed_to_cupy(text: str, owner: str) -> None:
     before = f"Found {SITE}/cupy, cupy 13.4.1\n"
     for whole in (before + text, f"{before}Traceback (most recent call last):\n{text}\n"):
         read = explain(whole)
@@ -220,7 +221,7 @@ def test_a_failure_of_another_library_is_not_taken_for_one_of_cupy(text: str, ow
 @pytest.mark.parametrize(
     ("frames", "check"),
     [
-        # Frames of CuPy, or the line that calls it, stand below those of its caller.
+        # Frames of CuPy, or the line that calls it, follow those of the caller.
         (f'  File "{SITE}/thinc/x.py", line 1, in f\n    import cupy\n', "driver-library"),
         (f'  File "{SITE}/cv2/x.py", line 1, in f\n  File "{SITE}/cupy/__init__.py", line 1, in f\n'
          f'  File "{SITE}/other/x.py", line 1, in g\n', "driver-library"),
@@ -229,12 +230,12 @@ def test_a_failure_of_another_library_is_not_taken_for_one_of_cupy(text: str, ow
         ('  File "run.py", line 1, in <module>\n', "driver-library"),
     ],
 )  # fmt: skip
-def test_a_failure_below_frames_of_cupy_is_its_own(frames: str, check: str) -> None:
+def test_a_failure_below_frames_of_cupy_is_attributed_to_cupy(frames: str, check: str) -> None:
     text = f"Traceback (most recent call last):\n{frames}ImportError: libcuda.so.1: {OPENED}\n"
     assert found(text) == [(check, "problem")]
 
 
-def test_a_test_that_was_skipped_did_not_fail() -> None:
+def test_a_skipped_test_is_not_a_problem() -> None:
     said = "test_x SKIPPED (CUDARuntimeError: cudaErrorNoDevice: no CUDA-capable device)\n1 passed"
     assert found(said) == [("no-device", "remark")]
 
@@ -246,11 +247,11 @@ def test_a_test_that_was_skipped_did_not_fail() -> None:
         ("-arch=compute_21", "use a newer GPU"),
         ("cupy-cuda13x on a V100", "install cupy-cuda12x"),
         ("cupy-cuda12x on an RTX 5090", "needs CUDA 12.8 or later"),
-        # Nothing says which of the two GPUs it is.
+        # It could be either of the two GPUs.
         ("a V100 and an RTX 5090", "For a newer GPU"),
     ],
 )
-def test_the_gpu_says_whether_the_compiler_is_too_old_or_too_new(gpu: str, cure: str) -> None:
+def test_the_cure_depends_on_the_gpu(gpu: str, cure: str) -> None:
     said = "cupy.cuda.compiler.CompileException: nvrtc: error: invalid value for --gpu-architecture"
     (finding,) = explain(f"{gpu}\n{said}\n").findings
     assert finding.check == "architecture"
@@ -258,7 +259,7 @@ def test_the_gpu_says_whether_the_compiler_is_too_old_or_too_new(gpu: str, cure:
     assert len(finding.cures) == 1 + cure.startswith("For")
 
 
-def test_a_build_for_rocm_gets_no_cure_for_cuda() -> None:
+def test_a_build_for_rocm_gets_no_cures_for_cuda() -> None:
     text = "ROCM_HOME : /opt/rocm\nhipcc command : ['/usr/bin/hipcc']\n"
     for said in (
         "ERROR: CUDA could not be found on your system.",
@@ -277,12 +278,12 @@ def test_a_build_for_rocm_gets_no_cure_for_cuda() -> None:
         ("cupy/cuda/cub.pyx", "ModuleNotFoundError: No module named 'cupy.core._reduction'",
          "own-import"),
         ("run.py", "ModuleNotFoundError: No module named 'cupy.core'", "removed-module"),
-        # The package's own look-up fails on behalf of the program.
+        # CuPy's __getattr__ fails on behalf of the program.
         ('run.py", line 1, in f\n  File "cupy/__init__.py", line 1, in __getattr__\n  File "<x>',
          "AttributeError: module 'cupy' has no attribute 'polyfit'", "no-such-name"),
     ],
 )  # fmt: skip
-def test_a_missing_name_is_laid_to_the_code_that_asks_for_it(
+def test_a_missing_name_is_attributed_to_the_code_that_uses_it(
     frame: str, said: str, check: str
 ) -> None:
     text = f'Traceback (most recent call last):\n  File "{frame}", line 1, in g\n{said}\n'
@@ -306,14 +307,14 @@ VERSIONS = "Could not find a version that satisfies the requirement"
         (f"{NONE} cupy==cupy-cuda11x", "no-such-version", "install cupy-cuda11x", "cuda12x"),
         (f"Python 3.8.1\n{VERSIONS} cupy-cuda12x>=14 (from versions: 12.3.0)",
          "no-such-version", "Use a newer Python", "uninstall"),
-        # No cure before a newer Python may name a wheel that the Python of the text cannot have.
+        # The first cure must not name a wheel that does not exist for the Python of the text.
         (f"pip install cupy-cuda101\n/python3.6/cupy\nImportError: libcufft.so.10: {OPENED}",
          "library", "Install the CUDA 10.1 toolkit", "uninstall"),
         (f"/python3.5/cupy\nImportError: libcublas.so.9.1: {OPENED}",
-         "library", "newest toolkit of the CUDA", "uninstall"),
+         "library", "the newest toolkit of CuPy", "uninstall"),
     ],
 )  # fmt: skip
-def test_a_cure_fits_the_python_and_the_cuda_of_the_text(
+def test_a_cure_suits_the_python_and_the_cuda_of_the_text(
     text: str, check: str, first: str, absent: str
 ) -> None:
     (finding,) = explain(text).findings
@@ -351,17 +352,17 @@ def test_the_machine_is_read_from_the_text(text: str, expected: tuple[object, ..
     ],
     ids=["no space", "requirement", "mentions", "tracebacks", "line", "conda", "machine"],
 )
-def test_no_text_takes_long(text: bytes) -> None:
+def test_the_search_is_linear(text: bytes) -> None:
     begun = time.process_time()
     read = diagnosis.explain(BytesIO(text))
-    # 20 MB take about a second, and more on a busy machine; where a pattern was not linear, a
-    # hundredth of them took minutes.
+    # 20 MB take about a second, and longer on a busy machine. With a pattern that was not linear,
+    # a hundredth of that took minutes.
     assert time.process_time() - begun < 10
     assert read.findings == ()
 
 
 class Endless(BytesIO):
-    """A text of many megabytes that is nowhere as a whole."""
+    """A text of many megabytes that never exists as a whole."""
 
     left = 40
 
@@ -370,18 +371,18 @@ class Endless(BytesIO):
         return (FRAME + "KeyError: 1\n").encode() * 12_000 if self.left >= 0 else b""
 
 
-def test_a_long_text_is_not_kept() -> None:
+def test_a_long_text_is_not_kept_in_memory() -> None:
     tracemalloc.start()
     try:
         diagnosis.explain(Endless())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # 50 MB went through, in pieces of one, of which a few copies are made.
+    # The text has 50 MB and is read in blocks of 1 MB, a few of which exist at a time.
     assert peak < 16 << 20
 
 
-def test_nothing_that_a_terminal_obeys_is_printed() -> None:
+def test_control_characters_are_escaped() -> None:
     line = "\x1b]52;c;cm0=\x07ImportError: libcublas.so.12: cannot open \x9b2Jshared \u202eobject"
     line = line.replace("cannot open \x9b2J", "cannot open ") + " \x1b[8m file\x00 \x9b1m\u2066"
     text = report.explanation_as_text(
@@ -392,12 +393,12 @@ def test_nothing_that_a_terminal_obeys_is_printed() -> None:
     assert not {"\x7f", "\x9b", "\u202e", "\u2066"} & set(text)
 
 
-def test_colours_and_carriage_returns_hide_nothing() -> None:
+def test_colours_and_carriage_returns_do_not_hide_a_message() -> None:
     said = "\x1b[1;35mModuleNotFoundError\x1b[0m: \x1b[35mNo module named 'cupy'\x1b[0m"
     assert found(f"10%\r20%\r{said}\r\n") == [("not-installed", "problem")]
 
 
-# An examined environment, by what its steps would report.
+# Examined environments, built from the reports of their steps.
 
 
 def attempt(*failures: Failure, **values: object) -> Attempt:
@@ -405,14 +406,14 @@ def attempt(*failures: Failure, **values: object) -> Attempt:
     return Attempt("as it is", "finished", passed, list(failures))
 
 
-def test_silence_and_one_verdict_where_all_is_well() -> None:
+def test_a_working_cupy_gets_only_a_verdict() -> None:
     well = diagnosis.diagnose(Case(Machine(python="3.13.0"), attempt(device=1, kernel=None)), True)
     first, second = report.as_text(well).splitlines()
-    assert first == "CuPy 14.2.0 imports on Python 3.13.0, and works."
+    assert first == "CuPy 14.2.0 imports and works on Python 3.13.0."
     assert second.startswith("The repair of cupy_compat: off. ")
 
 
-def test_a_gpu_that_is_asked_for_and_not_there_is_a_failure() -> None:
+def test_a_missing_gpu_is_a_problem_only_on_request() -> None:
     said = "cudaErrorNoDevice: no CUDA-capable device is detected"
     case = Case(attempt=attempt(Failure("device", "CUDARuntimeError", said, said)))
     for gpu, severity in ((False, "remark"), (True, "problem")):
@@ -423,7 +424,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_a_failure() -> None:
         assert (result.imports, result.works) == (True, None)
 
 
-def test_without_a_driver_that_comes_first() -> None:
+def test_a_missing_driver_is_reported_first() -> None:
     failures = [
         Failure(
             "compiler", "RuntimeError", "x", "RuntimeError: CuPy failed to load libnvrtc.so.12"
@@ -435,7 +436,7 @@ def test_without_a_driver_that_comes_first() -> None:
     assert "cannot be used" in report.verdict(result)
 
 
-def test_a_kernel_that_fails_on_a_gpu_that_is_there_is_a_problem() -> None:
+def test_a_kernel_that_fails_on_a_gpu_is_a_problem() -> None:
     said = "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided PTX was compiled with ..."
     result = diagnosis.diagnose(
         Case(attempt=attempt(Failure("kernel", "CUDADriverError", said, said), device=1)), False
@@ -446,7 +447,7 @@ def test_a_kernel_that_fails_on_a_gpu_that_is_there_is_a_problem() -> None:
     assert (result.imports, result.works) == (True, False)
 
 
-def test_an_old_driver_is_not_taken_for_none() -> None:
+def test_an_old_driver_differs_from_a_missing_one() -> None:
     said = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime"
     tried = attempt(Failure("device", "CUDARuntimeError", said, said))
     for driver, name in ((0, "no-driver"), (12040, "old-driver")):
@@ -455,15 +456,15 @@ def test_an_old_driver_is_not_taken_for_none() -> None:
         )
         (finding,) = diagnosis.diagnose(Case(one, tried), gpu=False).findings
         assert finding.check == name
-    # The last one's cure is the wheel for what the driver supports.
+    # The cure for the old driver is the wheel for the CUDA that it supports.
     assert "CUDA 12.4, and this CuPy is for CUDA 13" in finding.cause
     assert (
         "uninstall -y cupy-cuda13x`, then `python -m pip install cupy-cuda12x`" in finding.cures[0]
     )
 
 
-def test_a_cupy_that_imports_and_cannot_memoize_does_not_work() -> None:
-    # Cython 3.2.6 on Python 3.14, of which no interpreter is at hand: by the message.
+def test_a_cupy_that_imports_but_cannot_memoize_does_not_work() -> None:
+    # The message of Cython 3.2.6 on Python 3.14, which may not be installed.
     said = "f.__annotate__() missing 1 required positional argument: 'format'"
     values = {"import": {"version": "14.1.1", "cython": "3.2.6"}}
     failures = [Failure("memoize", "TypeError", said, f"TypeError: {said}")]
@@ -489,7 +490,7 @@ def test_a_cupy_that_imports_and_cannot_memoize_does_not_work() -> None:
         ("1.0", "fastrlock>=2", True),
     ],
 )
-def test_bounds_on_numpy(version: str, requirement: str, meets: bool) -> None:
+def test_requirements_on_numpy_are_compared(version: str, requirement: str, meets: bool) -> None:
     facts = {
         "packages": {"numpy": version},
         "cupy": {"distributions": [{"name": "cupy-cuda12x", "requires": [requirement]}]},
@@ -498,15 +499,12 @@ def test_bounds_on_numpy(version: str, requirement: str, meets: bool) -> None:
 
 
 def test_requirements_of_other_environments_do_not_count() -> None:
-    from cupy_compat.doctor.facts import _required
-
-    assert _required(
-        [
-            "numpy>=2",
-            "a; python_version < '3'",
-            "b; python_version >= '3.9' and python_full_version >= '3.9.0'",
-            "c; extra == 'ctk'",
-            "d; sys_platform in 'beos amiga' or (os_name == 'none')",
-            "e; not a marker at all",
-        ]
-    ) == ["numpy>=2", "b", "e"]
+    markers = {
+        "a": "python_version < '3'",
+        "b": "python_version >= '3.9' and python_full_version >= '3.9.0'",
+        "c": "extra == 'ctk'",
+        "d": "sys_platform in 'beos amiga' or (os_name == 'none')",
+        "e": "not a marker at all",
+    }
+    required = ["numpy>=2", *(f"{name}; {marker}" for name, marker in markers.items())]
+    assert _required(required) == ["numpy>=2", "b", "e"]

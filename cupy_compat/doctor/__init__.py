@@ -1,6 +1,6 @@
-"""Say why CuPy does not import, or does not work, and what to do: ``cupy-compat doctor``.
+"""Find out why CuPy does not import or work, and what to do: ``cupy-compat doctor``.
 
-`facts` reads what can be read without importing CuPy, `attempt` imports it and tries it, both in
-interpreters of their own, which `trial` starts. `checks` is the table of what can be wrong,
-`diagnosis` holds it against facts and attempts, and `report` writes what came of it.
+`trial` starts new interpreters for two modules: `facts` reads facts without importing CuPy, and
+`attempt` imports CuPy and tries it. `checks` is the table of known failures, `diagnosis` compares
+it with facts and attempts, and `report` formats the result.
 """

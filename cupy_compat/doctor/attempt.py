@@ -1,20 +1,20 @@
-"""Import CuPy and try it, step by step, reporting what is about to be done and what came of it.
+"""Import CuPy and try it, step by step, and report each step.
 
-The text of this module is run by ``python -c`` in an interpreter of its own, of any Python from 3.9
-on, since a failed import spoils the next one, and CuPy can crash or hang. So it imports nothing of
-this package but what the attempt is about.
+`cupy_compat.doctor.trial` runs the text of this module with ``python -c`` in a new interpreter, of
+any Python from 3.9 on, because a failed import affects the next one, and because CuPy may crash or
+hang. The module therefore imports nothing from this package except the shim.
 
-Each step is reported on standard output, in lines that begin with a token: ``{"begin": name}``
-before it, and after it ``{"step": name, "error": None or {...}, "value": ...}``.
+Each step writes two lines to standard output, each after a token: ``{"begin": name}`` before the
+step, and ``{"step": name, "error": None or {...}, "value": ...}`` after it.
 """
 
-# Everything beyond these is loaded after CuPy has been imported: a file of the user's that stands
-# in front of a standard module is met by CuPy as it would be met without us.
+# Import anything else only after CuPy: if a file of the user's shadows a standard module, CuPy must
+# meet it in the same way as without the doctor.
 import faulthandler
 import os
 import sys
 
-#: The libraries of the CUDA toolkit that CuPy links to.
+#: The libraries of the CUDA toolkit that CuPy uses.
 LIBRARIES = ("cublas", "cufft", "curand", "cusolver", "cusparse")
 
 TYPE_CHECKING = False
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """The steps, reported on standard output as they go."""
+    """Runs steps and reports them on standard output."""
 
     def __init__(self, token: str) -> None:
         self.token = token
 
     def report(self, record: "dict[str, Any]") -> None:
-        """Write a record; nothing that CuPy or a start-up file does to sys.stdout matters."""
+        """Write a record; bypass sys.stdout, which CuPy or a start-up file may change."""
         text = f"\n{self.token}{record!r}\n".encode("utf-8", "backslashreplace")
         while text:
             text = text[os.write(1, text) :]
 
     def step(self, name: str, action: "Callable[[], Any]") -> bool:
-        """Do one thing, and report how it went."""
+        """Call a function, report its result or error, and return whether it succeeded."""
         self.report({"begin": name})
         try:
             value = action()
@@ -49,7 +49,7 @@ class Attempt:
 
 def _described(error: BaseException) -> "dict[str, str]":
     trace = error.__traceback__
-    # The frames of this text are none of the user's business.
+    # Hide the frames of this module from the user.
     while trace is not None and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
     sys.path[:] = [each for each in sys.path if each != ""]
@@ -61,7 +61,7 @@ def _described(error: BaseException) -> "dict[str, str]":
 
 
 def shim() -> "dict[str, str] | None":
-    """Return what ``cupy_compat`` says of itself if something has loaded it, else None."""
+    """Return the status of ``cupy_compat`` if something has loaded it, else None."""
     loaded = sys.modules.get("cupy_compat")
     if loaded is None:
         return None
@@ -70,7 +70,7 @@ def shim() -> "dict[str, str] | None":
 
 
 def arm(folder: str) -> None:
-    """Arm the shim, this package's own where the environment has none."""
+    """Arm the shim of the environment, or else the one in that folder."""
     try:
         import cupy_compat
     except ImportError:
@@ -80,14 +80,45 @@ def arm(folder: str) -> None:
 
 
 def disarm() -> None:
-    """Take the shim away, if something has armed it."""
+    """Remove the shim, if something has armed it."""
     loaded = sys.modules.get("cupy_compat")
     if loaded is not None:
         loaded.uninstall()
 
 
+def substitute(file: str) -> None:
+    """Make Python load ``cupy._util`` from that file."""
+    import importlib.util
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> "Any":
+            if name == "cupy._util":
+                return importlib.util.spec_from_file_location(name, file)
+            return None
+
+    sys.meta_path.insert(0, Finder)
+
+
+def describe_util() -> "dict[str, Any]":
+    """Return the file of ``cupy._util``, its Cython, and the type and docstring of each name."""
+    util = sys.modules["cupy._util"]
+    names = {}
+    for name, value in vars(util).items():
+        if not name.startswith("__") and name != "cython_build_ver":
+            plain = isinstance(value, (bool, int, str, tuple, type(None)))
+            # Cython versions differ in the white space of docstrings.
+            text = repr(value) if plain else " ".join(str(value.__doc__).split())
+            names[name] = (type(value).__name__, text)
+    return {
+        "file": util.__file__,
+        "cython": getattr(util, "cython_build_ver", None),
+        "names": names,
+    }
+
+
 def import_cupy() -> "dict[str, Any]":
-    """Import CuPy, and see that it is one."""
+    """Import CuPy, and check that it is CuPy."""
     import cupy
 
     return {
@@ -97,19 +128,24 @@ def import_cupy() -> "dict[str, Any]":
     }
 
 
-def memoize() -> None:
-    """Memoize a function as CuPy does while it is imported, and an annotated one."""
-    import cupy
+def memoize(module: str) -> None:
+    """Memoize functions with and without annotations, by the ``memoize`` of that module."""
+    calls = []
 
     def plain(x):  # type: ignore[no-untyped-def]
-        return x
+        calls.append(x)
+        return [x]
 
-    def annotated(x: int) -> int:
-        return x
+    def annotated(x: int) -> "list[int]":
+        calls.append(x)
+        return [x]
 
     for function in (plain, annotated):
-        if cupy.memoize()(function)(1) != 1:
-            raise RuntimeError("a memoized function returned something else")
+        memoized = sys.modules[module].memoize()(function)
+        if memoized(1) is not memoized(1) or calls.pop() != 1 or calls:
+            raise RuntimeError("memoize does not keep results")
+        if memoized.__name__ != function.__name__:
+            raise RuntimeError("memoize loses a function's name")
 
 
 def compiler() -> "Any":
@@ -120,14 +156,14 @@ def compiler() -> "Any":
 
 
 def library(name: str) -> None:
-    """Load one library of the CUDA toolkit that CuPy links to."""
+    """Load a library of the CUDA toolkit that CuPy uses."""
     package = "cupy.cuda" if name == "cufft" else "cupy_backends.cuda.libs"
-    # As `from package import name`: the package of CuPy 14 finds the library when asked so.
+    # Equivalent to `from package import name`, which makes CuPy 14 find the library.
     getattr(__import__(package, fromlist=[name]), name)
 
 
 def accelerators() -> None:
-    """Load cuTENSOR, where the environment asks CuPy to use it."""
+    """Load cuTENSOR, if the environment selects it as an accelerator."""
     if "cutensor" in os.environ.get("CUPY_ACCELERATORS", ""):
         from cupy.cuda import cutensor  # noqa: F401
 
@@ -140,7 +176,7 @@ def device() -> int:
 
 
 def kernel() -> None:
-    """Compile kernels and run them, with half-precision numbers too, which need more headers."""
+    """Compile and run kernels, one of them in half precision, which needs more headers."""
     import cupy
 
     for dtype in ("float32", "float16"):
@@ -149,25 +185,46 @@ def kernel() -> None:
             raise RuntimeError(f"a kernel computed {doubled} where [1, 3, 5, 7] is right")
 
 
-def run(token: str, mode: str, limit: float, folder: str) -> None:
-    """Go through the steps as far as they lead."""
+def run(token: str, mode: str, limit: float, path: str) -> None:
+    """Run the steps as far as possible.
+
+    Parameters
+    ----------
+    token : str
+        What precedes each record.
+    mode : {'as it is', 'with', 'without', 'util'}
+        Whether to leave the shim as it is, to arm it, or to disarm it. ``'util'`` disarms it, too,
+        and tries only ``cupy._util``.
+    limit : float
+        Seconds after which to exit.
+    path : str
+        With ``'with'`` the folder of the shim, with ``'util'`` the file to load in place of the
+        installed ``cupy._util``, if not empty.
+    """
     attempt = Attempt(token)
-    # Says in which line a crash happened, or where it hangs, even where sys.stderr is gone.
+    # Prints the line of a crash or a hang, even if sys.stderr is closed.
     faulthandler.enable(2)
     faulthandler.dump_traceback_later(limit, exit=True, file=2)
     attempt.step("start", shim)
-    if mode == "with" and not attempt.step("arm", lambda: arm(folder)):
+    if mode == "with" and not attempt.step("arm", lambda: arm(path)):
         return
-    if mode == "without":
+    if mode in ("without", "util"):
         attempt.step("disarm", disarm)
+    if mode == "util" and path:
+        substitute(path)
     imported = attempt.step("import", import_cupy)
+    # A failed import of CuPy leaves cupy._util behind.
+    if mode == "util":
+        if attempt.step("util", describe_util):
+            attempt.step("memoize", lambda: memoize("cupy._util"))
+        return
     attempt.step("shim", shim)
     if not imported:
         return
-    attempt.step("memoize", memoize)
+    attempt.step("memoize", lambda: memoize("cupy"))
     attempt.step("accelerators", accelerators)
     attempt.step("compiler", compiler)
-    # One step each: that one is missing says nothing of the others.
+    # One step each, because one missing library says nothing about the others.
     for name in LIBRARIES:
         attempt.step(name, lambda name=name: library(name))  # type: ignore[misc]
     if attempt.step("device", device):

@@ -1,4 +1,4 @@
-"""One environment: what is known about it, and the attempts to use its CuPy."""
+"""An examined environment: its facts, and the attempts to use its CuPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .trial import Attempt
 
 @dataclass(frozen=True)
 class Case:
-    """The machine, the attempt as things are, and another one with or without the shim."""
+    """The machine, the first attempt, and a second one with or without the shim."""
 
     machine: Machine = field(default_factory=Machine)
     attempt: Attempt | None = None
@@ -18,7 +18,7 @@ class Case:
 
     @property
     def repair_failure(self) -> str:
-        """Why the shim, armed for a trial, did not help a CuPy that it is for, or nothing."""
+        """Why a trial with the shim failed; empty if it succeeded or was not made."""
         if self.second is None or self.second.shim != "with" or self.second.works_alone:
             return ""
         failed = self.second.failures[0].said

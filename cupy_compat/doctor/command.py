@@ -16,24 +16,24 @@ _PROG = "cupy-compat doctor" if __package__ == "cupy_compat.doctor" else "doctor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Say why CuPy does not import, or does not work, and what to do.
+    """Find out why CuPy does not import or work, and what to do.
 
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments after ``doctor``; those of the process by default.
+        The arguments after ``doctor``; by default those of the process.
 
     Returns
     -------
     int
-        0: CuPy imports, and, with ``--gpu``, works; 1: it does not; 2: wrong usage.
+        The exit status. 0: CuPy imports and, with ``--gpu``, works; 1: it does not; 2: wrong usage.
     """
     parser = _parser()
     options = parser.parse_args(argv)
     if options.fix and (options.json or options.explain is not None):
-        parser.error("--fix goes with neither --json nor --explain")
+        parser.error("--fix cannot be combined with --json or --explain")
     if options.yes and not options.fix:
-        parser.error("--yes goes with --fix only")
+        parser.error("--yes needs --fix")
     if options.list:
         width = max(len(check.name) for check in CHECKS)
         _write("\n".join(f"{check.name:<{width}}  {check.about}" for check in CHECKS))
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.explain is not None:
         return _explain(options.explain, options.json)
     if options.python is not None and shutil.which(options.python) is None:
-        _complain(f"--python {options.python}: there is no such program")
+        _error(f"--python {options.python}: there is no such program")
         return 2
     try:
         interpreter = _interpreter(options.python)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.fix:
             return fix.run(found, interpreter, options.gpu, options.time_limit, options.yes, _write)
     except TrialError as error:
-        _complain(str(error))
+        _error(str(error))
         return 1
     return 0 if found.imports and (found.works or not options.gpu) else 1
 
@@ -71,7 +71,7 @@ def _explain(file: str, as_json: bool) -> int:
             with open(file, "rb") as opened:
                 explanation = diagnosis.explain(opened)
     except OSError as error:
-        _complain(f"{file} cannot be read: {error.strerror}")
+        _error(f"{file} cannot be read: {error.strerror}")
         return 2
     _write(
         report.explanation_as_json(explanation)
@@ -84,29 +84,29 @@ def _explain(file: str, as_json: bool) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROG,
-        description="Say why CuPy does not import, or does not work, and what to do.",
+        description="Find out why CuPy does not import or work, and what to do.",
         epilog="Exit status: 0 CuPy imports, 1 it does not, 2 wrong usage.",
     )
-    parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
-    parser.add_argument("--list", action="store_true", help="print the checks, and do nothing")
+    parser.add_argument("--json", action="store_true", help="print the complete result as JSON")
+    parser.add_argument("--list", action="store_true", help="print the list of checks and exit")
     parser.add_argument(
-        "--gpu", action="store_true", help="exit with 1 also where CuPy cannot use a GPU"
+        "--gpu", action="store_true", help="exit with status 1 also if CuPy cannot use a GPU"
     )
     parser.add_argument(
         "--python",
         metavar="PATH",
-        help="examine the CuPy of another Python, 3.9 or later, which needs nothing of cupy-compat",
+        help="examine the CuPy of another Python (3.9 or later), which needs no cupy-compat",
     )
     parser.add_argument(
         "--explain",
         metavar="FILE",
-        help="say what a traceback, or pip's output, is about, instead of trying; - reads it from "
-        "standard input; exit status 1 if it matches no known problem",
+        help="explain a traceback or the output of pip, and try nothing here; - reads standard "
+        "input; exit status 1 if it matches no known problem",
     )
     parser.add_argument(
         "--fix",
         action="store_true",
-        help="run the first cure that pip can carry out in this environment, after asking",
+        help="ask, then run the first cure that pip can carry out in this environment",
     )
     parser.add_argument("--yes", action="store_true", help="with --fix: do not ask")
     parser.add_argument(
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=120.0,
         metavar="SECONDS",
-        help="end an import that takes longer (default 120)",
+        help="kill an import that takes longer (default 120)",
     )
     return parser
 
@@ -125,22 +125,22 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return seconds
 
 
 def _write(text: str) -> None:
-    """Print, in any locale, and also into a pipe that nobody reads any more."""
+    """Print in any locale, and also to a closed pipe."""
     if sys.stdout is None:
         return
     encoding = sys.stdout.encoding or "ascii"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
-        # Python flushes once more at its end, and would complain then.
+        # Python flushes again at its exit, which would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(text: str) -> None:
+def _error(text: str) -> None:
     if sys.stderr is not None:
         print(f"{_PROG}: error: {report.printable(text)}", file=sys.stderr)

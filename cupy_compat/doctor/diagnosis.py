@@ -1,4 +1,4 @@
-"""What the checks find in a case or in a text, and the verdict."""
+"""Apply the checks to an examined environment or to a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .attempt import LIBRARIES
 from .case import Case
 from .checks import CHECKS, Check
 from .machine import Machine
-from .owner import builds, raiser, stranger, worded
+from .origin import failed_build, other_library, raising_package, worded
 from .reading import Part, Reading, Said, read
 from .trial import SHIM, Attempt, Failure, Interpreter, gather_facts, try_cupy
 from .wheels import release
@@ -21,9 +21,9 @@ from .wheels import release
 Severity = Literal["problem", "remark"]
 RepairState = Literal["off", "armed", "would repair", "repairs"]
 
-#: What the shim cures, by the names of the checks that find it.
+#: The checks whose failures the shim repairs.
 REPAIRABLE = frozenset({"memoize", "memoize-annotated"})
-#: The steps that a CuPy has to pass wherever it is.
+#: The steps that every CuPy must pass, also without a GPU.
 _EVERYWHERE = frozenset({"start", "import", "memoize"})
 _WORDINGS = tuple({wording: None for check in CHECKS for wording in check.says})
 _TOPIC = "cupy"
@@ -31,25 +31,25 @@ _TOPIC = "cupy"
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """The result of a check that applies.
 
     Attributes
     ----------
     check, about : str
-        The check's name, and its line.
+        The check's name, and the failure in one line.
     severity : {'problem', 'remark'}
-        Whether it keeps CuPy from being imported, or from what is asked of it. In a text: whether
-        it is the failure that ended the program, or something said on the way.
+        A problem prevents the import or the requested use of CuPy. In a text, a problem ended the
+        program, and a remark came before.
     step : str or None
-        The step of the attempt that failed by it, None if it was seen in another way.
+        The failed step of the attempt, None if the failure was found in another way.
     said : str or None
-        What was said.
+        The message.
     cause : str
-        Why.
+        The cause.
     cures : tuple of str
-        What to do, the best first.
+        What to do, the best cure first.
     traceback : str or None
-        Where a crash or a hang happened.
+        The place of a crash or a hang.
     """
 
     check: str
@@ -64,7 +64,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Repair:
-    """The shim's own state here, and why, in a sentence."""
+    """The state of the shim, and a sentence that says why."""
 
     state: RepairState
     reason: str
@@ -72,22 +72,22 @@ class Repair:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The whole of it.
+    """The result for an examined environment.
 
     Attributes
     ----------
     case : Case
         The machine and the attempts.
     findings : tuple of Finding
-        What was recognized, problems first.
+        The results of the checks, problems first.
     unknown : tuple of Failure
         The failures that match no check.
     repair : Repair
-        The shim's own state.
+        The state of the shim.
     imports : bool
         Whether ``import cupy`` succeeds.
     works : bool or None
-        Whether a kernel was compiled and run, None without a GPU to try it on.
+        Whether a kernel was compiled and run, None without a GPU.
     """
 
     case: Case
@@ -100,18 +100,18 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a text is about.
+    """The result for a text.
 
     Attributes
     ----------
     findings : tuple of Finding
-        What was recognized, the root cause first.
+        The results of the checks, the root cause first.
     machine : Machine
-        What the text says about its machine.
+        The properties of the machine that the text reveals.
     ending : str or None
         The exception that ended the program, if no check matches it.
     owner : str or None
-        The library whose failure it is, if it is not CuPy's.
+        The library that failed, if it is not CuPy.
     """
 
     findings: tuple[Finding, ...]
@@ -121,34 +121,34 @@ class Explanation:
 
 
 def examine(interpreter: Interpreter, gpu: bool, limit: float) -> Diagnosis:
-    """Gather facts, try CuPy, and say what is found.
+    """Gather facts, try CuPy, and apply the checks.
 
     Parameters
     ----------
     interpreter : Interpreter
-        The Python whose CuPy it is.
+        The Python to examine.
     gpu : bool
-        Whether a CuPy that cannot use a GPU is a problem.
+        Whether it is a problem if CuPy cannot use a GPU.
     limit : float
-        Seconds that each interpreter may take.
+        The time limit of each interpreter, in seconds.
     """
     machine = machines.of_facts(gather_facts(interpreter, limit))
-    # A file that is not CuPy is some program of the user's, and would be run.
-    stranger = machine.found == "stranger"
-    attempt = None if stranger else try_cupy(interpreter, "as it is", limit)
+    # A file named cupy that is not CuPy may be a program of the user's. Do not run it.
+    foreign = machine.found == "stranger"
+    attempt = None if foreign else try_cupy(interpreter, "as it is", limit)
     case = Case(machine, attempt)
-    return diagnose(_second_opinion(case, interpreter, limit), gpu)
+    return diagnose(_with_second_attempt(case, interpreter, limit), gpu)
 
 
 def diagnose(case: Case, gpu: bool) -> Diagnosis:
-    """Hold every check against a case.
+    """Apply the checks to a case.
 
     Parameters
     ----------
     case : Case
         The machine and the attempts.
     gpu : bool
-        Whether a CuPy that cannot use a GPU is a problem.
+        Whether it is a problem if CuPy cannot use a GPU.
     """
     attempt = case.attempt
     use = gpu or (attempt is not None and "device" in attempt.values)
@@ -169,7 +169,7 @@ def diagnose(case: Case, gpu: bool) -> Diagnosis:
         reading = _read(attempt.stderr)
         for check, said in _matches(reading.before, reading, case.machine).items():
             findings.setdefault(check, _finding(check, case, "remark", None, said))
-    # Without a driver nothing else matters to those who ask whether CuPy can be used.
+    # Without a driver CuPy cannot be used, so report that first.
     ranked = sorted(
         _roots(findings),
         key=lambda check: (findings[check].severity != "problem", check.name != "no-driver"),
@@ -186,7 +186,7 @@ def diagnose(case: Case, gpu: bool) -> Diagnosis:
 
 
 def explain(file: BinaryIO) -> Explanation:
-    """Say what a text is about that came from elsewhere: a traceback, a job's or pip's output."""
+    """Apply the checks to a text: a traceback, or the output of a job or of pip."""
     reading = read(file, _WORDINGS, _TOPIC)
     machine = machines.of_text(reading.text)
     problems, remarks, ending = _sorted(reading, machine)
@@ -200,38 +200,38 @@ def explain(file: BinaryIO) -> Explanation:
 
 
 def explain_check(check: Check, case: Case) -> Finding:
-    """Return what a check says of a case, whether or not it finds something there."""
+    """Return the result that a check would have for a case, whether or not it applies."""
     return _finding(check, case, "remark" if check.remark else "problem", None, None)
 
 
 def _owner(reading: Reading) -> str | None:
-    """Return the library other than CuPy in whose words, or code, a text ends."""
+    """Return the library other than CuPy whose message or code ends a text."""
     parts = reading.chains[-1] if reading.chains else [reading.before]
     lines = [
         (said.line, part.text) for part in parts for each in part.said.values() for said in each
     ]
-    strangers = (stranger(line, text) for line, text in lines)
+    found = (other_library(line, text) for line, text in lines)
     ending = reading.chains[-1][-1].exception if reading.chains else None
-    others = [worded(ending or ""), builds(reading.text) if reading.printed else None]
-    return next(filter(None, (*strangers, *others)), None)
+    more = [worded(ending or ""), failed_build(reading.text) if reading.printed else None]
+    return next(filter(None, (*found, *more)), None)
 
 
 Found = list[tuple[Check, Said]]
 
 
 def _sorted(reading: Reading, machine: Machine) -> tuple[Found, Found, str | None]:
-    """Separate what ended the program from what was said before; return both, and the exception."""
+    """Return the checks for the final failure, those for earlier messages, and the exception."""
     problems, on_the_way = _recognized(reading, machine)
     ending = reading.chains[-1][-1].exception if reading.chains else None
     warnings = [(check, said) for check, said in on_the_way if check.remark or said.warned]
-    # Beside a failure that nothing explains, a warning would be taken for its explanation.
+    # Beside an unknown failure, a warning would look like its explanation.
     if ending is not None:
         on_the_way = [each for each in on_the_way if each not in warnings]
     return problems, on_the_way, ending
 
 
 def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
-    """Return the checks that match the failure that ended the program, and all others."""
+    """Return the checks that match the final failure, and all others."""
     final: dict[Check, Said] = {}
     earlier: dict[Check, Said] = {}
     if not reading.chains:
@@ -242,7 +242,7 @@ def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
             for check, said in _matches(part, reading, machine).items():
                 found.setdefault(check, said)
         (
-            final if chain is reading.chains[-1] and _leads(chain, reading, machine) else earlier
+            final if chain is reading.chains[-1] and _is_final(chain, reading, machine) else earlier
         ).update(found)
         if found or _TOPIC in "".join(part.text for part in chain).lower():
             break
@@ -264,8 +264,8 @@ def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
     )
 
 
-def _leads(chain: list[Part], reading: Reading, machine: Machine) -> bool:
-    """Whether what is found in a chain ended the program, and was not merely being handled."""
+def _is_final(chain: list[Part], reading: Reading, machine: Machine) -> bool:
+    """Return whether the failure in a chain ended the program, and was not being handled."""
     last = chain[-1]
     if last.link != "handling" or _matches(last, reading, machine):
         return True
@@ -280,13 +280,13 @@ def _matches(part: Part, reading: Reading, machine: Machine) -> dict[Check, Said
 def _valid(
     pairs: Iterable[tuple[str, Said]], reading: Reading, machine: Machine, part: Part | None
 ) -> dict[Check, Said]:
-    """Return the checks that accept what was said, each with the first line that it accepts.
+    """Return the checks that accept the matches, each with the first line that it accepts.
 
-    Without a part, the lines were printed anywhere in the text, and no frames belong to them.
+    Without a part, the lines come from anywhere in the text and have no traceback.
     """
     near = reading.text.lower()
     text = part.text if part is not None else ""
-    other = None if machine.built else builds(near)
+    other = None if machine.built else failed_build(near)
     found: dict[Check, Said] = {}
     by_wording: dict[str, list[Said]] = {}
     for wording, said in pairs:
@@ -294,7 +294,7 @@ def _valid(
     for check in CHECKS:
         for wording in check.says:
             for said in by_wording.get(wording, ()):
-                if check not in found and (check.shared or not stranger(said.line, text)):
+                if check not in found and (check.shared or not other_library(said.line, text)):
                     accepted = _accepted(check, said, near, machine)
                     if other and check.group == "build":
                         continue
@@ -307,7 +307,7 @@ def _valid(
 
 def _accepted(check: Check, said: Said, near: str, machine: Machine) -> Said | None:
     line = said.line.lower()
-    # A frame shows the source of the line that raises, and the message stands at the end.
+    # Ignore source lines in a traceback; the message is at its end.
     if line.startswith("raise ") or any(text.lower() in line for text in check.unless):
         return None
     if check.needs and not any(text in near for text in check.needs):
@@ -321,16 +321,16 @@ def _accepted(check: Check, said: Said, near: str, machine: Machine) -> Said | N
 
 
 def _raised(check: Check, said: Said, text: str) -> bool:
-    """Whether a line was raised in the code that a check asks for."""
+    """Return whether the code that a check requires raised a line."""
     if not check.raised:
         return True
-    package = raiser(text.partition(said.line)[0])
+    package = raising_package(text.partition(said.line)[0])
     place = "" if package is None else "cupy" if package == "cupy" else "other"
     return place in check.raised
 
 
 def _roots(found: Mapping[Check, object]) -> list[Check]:
-    """Return the checks that are no consequence of another one, in the table's order."""
+    """Return the checks that are not consequences of others, in the order of the table."""
     return [
         check
         for check in CHECKS
@@ -343,7 +343,7 @@ def _read(text: str) -> Reading:
 
 
 def _shown(case: Case) -> Iterator[tuple[Check, Finding]]:
-    """Yield what the case shows without a word."""
+    """Yield the results of the checks that need no message."""
     failures = case.attempt.failures if case.attempt is not None else []
     ended = next((each for each in failures if each.type in ("crashed", "timed out")), None)
     for check in CHECKS:
@@ -383,8 +383,8 @@ def _finding(
     )
 
 
-def _second_opinion(case: Case, interpreter: Interpreter, limit: float) -> Case:
-    """Try once more with the shim where that may help, or without it where it has helped."""
+def _with_second_attempt(case: Case, interpreter: Interpreter, limit: float) -> Case:
+    """Try again with the shim if that may help, or without the shim if it has helped."""
     attempt = case.attempt
     if attempt is None:
         return case
@@ -406,11 +406,11 @@ def _repair(case: Case) -> Repair:
             return Repair("repairs", f"Without it: {second.failures[0].said}.")
         return Repair("repairs", str(first.values["shim"]["reason"]))
     if second is not None and second.works_alone:
-        return Repair("would repair", "With it armed, CuPy was imported, and its memoize works.")
+        return Repair("would repair", "In a trial with it, CuPy imports and its memoize works.")
     if _shim(first, "start") == "armed":
         return Repair("armed", "Each start of this Python arms it.")
     status = first.values.get("start")
-    return Repair("off", status["reason"] if status else "Nothing here loads it at the start.")
+    return Repair("off", status["reason"] if status else "No start-up file of this Python arms it.")
 
 
 def _shim(attempt: Attempt, step: str) -> str | None:

@@ -1,9 +1,9 @@
-"""What can be read about an interpreter's CuPy without importing it.
+"""Read facts about an interpreter's CuPy without importing it.
 
-The text of this module is run by ``python -I -c`` in an interpreter of its own, of any Python from
-3.9 on: reading metadata of a damaged environment, and calling the driver, can fail in ways that a
-process does not survive. So it imports nothing of this package. It looks where a user's program
-would look, and runs nothing that stands there.
+`cupy_compat.doctor.trial` runs the text of this module with ``python -I -c`` in a new interpreter,
+of any Python from 3.9 on, because reading damaged metadata or calling the driver may crash. The
+module therefore imports nothing from this package. It searches the same folders as a user's
+program, but runs no code in them.
 """
 
 import ast
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: The distributions that bring a package ``cupy``.
+#: The distributions that provide a package ``cupy``.
 CUPY = re.compile(r"cupy(-cuda\d+x?|-rocm-\d+-\d+)?")
-#: The distributions whose versions matter to a CuPy.
+#: Other distributions whose versions are relevant to CuPy.
 NEIGHBOURS = re.compile(
     r"numpy|scipy|fastrlock|cython|cupy-compat.*|cuda-.*|cutensor-.*|nvidia-.*|torch"
 )
-#: The environment variables that CuPy, CUDA and the search for both listen to. They are pasted
-#: into reports, so none that may hold a key, as NVIDIA_API_KEY.
+#: The environment variables that affect CuPy and CUDA. People paste them into public reports, so
+#: the pattern must not match secrets such as NVIDIA_API_KEY.
 VARIABLES = re.compile(
     r"CUPY_[A-Z_]+|CUDA_(HOME|PATH\w*|VISIBLE_DEVICES|DEVICE_ORDER|LAUNCH_BLOCKING)|NVCC|ROCM_HOME|"
     r"(HIP|ROCR|NVIDIA)_VISIBLE_DEVICES|NVIDIA_DRIVER_CAPABILITIES|LD_LIBRARY_PATH|LD_PRELOAD|"
     r"PYTHON[A-Z]+"
 )
-#: What a package that is CuPy has and another that is called so has not.
+#: A folder that CuPy has and another package named cupy does not have.
 MARK = "_core"
 
 
 def gather(mode: str, environment: bool, user: bool, pip: str) -> "dict[str, Any]":
-    """Return all facts, as JSON can hold them; a fact that cannot be read has a neutral value.
+    """Return all facts as JSON data. A fact that cannot be read has a neutral value.
 
     Parameters
     ----------
     mode : {'open', 'safe', 'isolated'}
-        Whether a user's program has the working folder on its path (open), and whether it listens
-        to the environment and the user's folders at all (isolated).
+        How the user's programs run: with the working folder on the path (open), without it (safe),
+        or with Python's option -I (isolated).
     environment : bool
-        Whether it listens to PYTHONPATH.
+        Whether they use PYTHONPATH.
     user : bool
-        Whether it has the user's site-packages.
+        Whether they use the user's site-packages.
     pip : str
-        How its pip is called.
+        The command for their pip.
     """
     path = _path(mode, environment, user)
     installed = _try(lambda: _distributions(path), [])
@@ -94,7 +94,7 @@ def gather(mode: str, environment: bool, user: bool, pip: str) -> "dict[str, Any
 
 
 def _try(read: "Callable[[], Any]", otherwise: "Any") -> "Any":
-    # Whatever is broken here is broken in the environment, and the other facts still count.
+    # An error is a fault of the environment. The other facts are still useful.
     try:
         return read()
     except Exception:
@@ -102,12 +102,12 @@ def _try(read: "Callable[[], Any]", otherwise: "Any") -> "Any":
 
 
 def _path(mode: str, environment: bool, user: bool) -> "list[str]":
-    """Return the path that a user's program has, which this isolated interpreter has not."""
+    """Return the search path of a user's program, which differs from that of this interpreter."""
     if mode == "isolated":
         return list(sys.path)
     path = list(sys.path)
     folder = _try(site.getusersitepackages, "")
-    # As in site: a virtual environment has the user's packages only if it asks for the system's.
+    # As in `site`: a virtual environment has the user's packages only with the system's.
     inherits = sys.prefix == sys.base_prefix or any(
         each in sys.path for each in site.getsitepackages([sys.base_prefix])
     )
@@ -124,7 +124,7 @@ def _path(mode: str, environment: bool, user: bool) -> "list[str]":
 def _distributions(path: "list[str]") -> "list[dict[str, Any]]":
     found = {}
     for each in importlib.metadata.distributions(path=path):
-        # Without METADATA there is no name but that of the folder.
+        # Without METADATA, take the name from the folder.
         folder = getattr(each, "_path", None)
         named = _try(lambda each=each: each.metadata["Name"], None)  # type: ignore[misc]
         name = named or str(getattr(folder, "name", "")).partition("-")[0]
@@ -141,13 +141,13 @@ def _distributions(path: "list[str]") -> "list[dict[str, Any]]":
 
 
 def _required(requirements: "list[str]") -> "list[str]":
-    """Return the requirements that hold in this environment, without their markers."""
+    """Return the requirements that apply to this environment, without their markers."""
     split = [each.partition(";") for each in requirements]
     return [name.strip() for name, _, marker in split if _holds(marker.strip())]
 
 
 def _holds(marker: str) -> bool:
-    """Whether an environment marker holds here; one that cannot be read is taken to hold."""
+    """Return whether an environment marker is true here, or cannot be read."""
     if not marker:
         return True
     values = {
@@ -161,7 +161,7 @@ def _holds(marker: str) -> bool:
         "implementation_name": sys.implementation.name,
         "extra": "",
     }
-    # The grammar of markers is, but for two operators, that of Python's comparisons.
+    # Markers are Python comparisons, except for two rare operators.
     return bool(_try(lambda: _value(ast.parse(marker, mode="eval").body, values), True))
 
 
@@ -189,7 +189,7 @@ def _value(node: "ast.AST", values: "dict[str, str]") -> "Any":
 
 
 def _found(path: "list[str]") -> "dict[str, Any]":
-    """Return what ``import cupy`` would load: CuPy, or something else of that name."""
+    """Return what ``import cupy`` would load: CuPy, or something else with that name."""
     own, sys.path[:] = list(sys.path), path
     try:
         spec = importlib.util.find_spec("cupy")
@@ -203,7 +203,7 @@ def _found(path: "list[str]") -> "dict[str, Any]":
         left = [each for each in folders if os.path.realpath(os.path.dirname(each)) in places]
         return {"kind": "remains" if left else "folder", "path": (left or folders)[0]}
     if folders and os.path.isdir(os.path.join(folders[0], MARK)):
-        # CuPy's sources have the same files, and nothing compiled among them.
+        # A source tree has the same folder, without compiled modules.
         source = os.path.isfile(os.path.join(folders[0], MARK, "core.pyx"))
         compiled = source and _try(lambda: _suffixes(folders[0]), [])
         kind = "source" if source and not compiled else "cupy"
@@ -219,15 +219,15 @@ def _wheel(package: "str | None") -> "Any":
 
 
 def _suffixes(package: "str | None") -> "list[str]":
-    """Return the suffixes of the extension modules of one folder, which stand for all."""
+    """Return the suffixes of CuPy's extension modules, according to one folder."""
     names = os.listdir(os.path.join(package, MARK)) if package else []
-    # What precedes the first dot is the module's name.
+    # The module's name ends at the first dot.
     found = {"." + name.partition(".")[2] for name in names if name.endswith((".so", ".pyd"))}
     return sorted(found)
 
 
 def _cache() -> "dict[str, Any]":
-    """Return CuPy's folder for compiled kernels, and whether it is one or can become one."""
+    """Return CuPy's folder for compiled kernels, and whether it is writable or can be created."""
     path = os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache")
     existing = os.path.abspath(path)
     while not os.path.lexists(existing) and os.path.dirname(existing) != existing:
@@ -237,13 +237,13 @@ def _cache() -> "dict[str, Any]":
 
 
 def _of_conda(start: str) -> bool:
-    """Whether conda installed a package whose record begins so."""
+    """Return whether conda installed a package whose record starts with that text."""
     names = os.listdir(os.path.join(sys.prefix, "conda-meta"))
     return any(re.match(re.escape(start) + r"(core-)?\d", name) for name in names)
 
 
 def _managed() -> "str | None":
-    """Return why pip should not change this environment, None where it may."""
+    """Return why pip must not change this environment, None if it may."""
     if os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
         return "conda"
     base = sys.prefix == sys.base_prefix
@@ -255,7 +255,7 @@ def _managed() -> "str | None":
 
 
 def _driver() -> "dict[str, Any]":
-    """Return the driver's library and the newest CUDA that it serves: 12080 for 12.8."""
+    """Return the driver's library and the newest CUDA that it supports: 12080 is 12.8."""
     name = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
     try:
         library = ctypes.CDLL(name)
@@ -269,5 +269,5 @@ def _driver() -> "dict[str, Any]":
 if __name__ == "__main__":
     token, mode, environment, user, pip = sys.argv[1:]
     facts = gather(mode, environment == "environment", user == "user", pip)
-    # Not by print: a start-up file may have done what it likes to sys.stdout.
+    # Bypass sys.stdout, which a start-up file may have changed.
     os.write(1, f"\n{token}{facts!r}\n".encode("utf-8", "backslashreplace"))

@@ -1,4 +1,4 @@
-"""``--fix``: run the first cure that pip can carry out in this very environment."""
+"""``--fix``: run the first cure that pip can carry out in the examined environment."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .diagnosis import Diagnosis, examine
 from .report import as_text, printable
 from .trial import Interpreter
 
-#: What a cure begins with that depends on what only people know, or that is not the best one.
+#: How a cure begins that needs a decision by the user, or is an alternative to a better one.
 _CONDITION = re.compile(r"(If|Where|Or|For|With|To|Else|Keep)\b")
 _INSTEAD = {
-    "conda": "conda manages this environment; pip would change it behind conda's back",
+    "conda": "conda manages this environment, and pip would make it inconsistent",
     "externally managed": "the system manages this Python (PEP 668); use a virtual environment",
-    "not writable": "you may not write to this environment; use a virtual environment",
+    "not writable": "you cannot write to this environment; use a virtual environment",
     "without pip": "this environment has no pip",
 }
 
@@ -25,14 +25,14 @@ Write = Callable[[str], None]
 
 
 def commands(diagnosis: Diagnosis, interpreter: Interpreter) -> list[list[str]]:
-    """Return the first cure of a problem that is pip's alone, as the arguments of pip.
+    """Return the first cure of a problem that consists of pip commands, as arguments of pip.
 
     Parameters
     ----------
     diagnosis : Diagnosis
-        What was found.
+        The result of the examination.
     interpreter : Interpreter
-        The Python that was examined, whose pip the cures name.
+        The examined Python.
     """
     for finding in diagnosis.findings:
         if finding.severity != "problem":
@@ -41,7 +41,7 @@ def commands(diagnosis: Diagnosis, interpreter: Interpreter) -> list[list[str]]:
             quoted = re.findall(r"`([^`]+)`", cure)
             start = f"{interpreter.pip} "
             steps = [shlex.split(each[len(start) :]) for each in quoted if each.startswith(start)]
-            # Two installations are a choice, and a name in capitals is for the reader to fill in.
+            # Two installations are alternatives. The user must replace a name in capitals.
             one = [step[0] for step in steps] in (["install"], ["uninstall", "install"])
             if one and not _CONDITION.match(cure) and not re.search(r"\b[A-Z]{4,}\b", str(steps)):
                 return steps
@@ -56,30 +56,30 @@ def run(
     confirmed: bool,
     write: Write,
 ) -> int:
-    """Show the cure, ask, run it, try CuPy again, and say what became of it.
+    """Show the cure, ask, run it, and examine CuPy again.
 
     Parameters
     ----------
     diagnosis : Diagnosis
-        What was found.
+        The result of the examination.
     interpreter, gpu, limit
-        As for `cupy_compat.doctor.diagnosis.examine`.
+        See `cupy_compat.doctor.diagnosis.examine`.
     confirmed : bool
-        Whether not to ask.
+        Whether to run the cure without asking.
     write : callable
-        Where to print.
+        Prints a text.
 
     Returns
     -------
     int
-        0: CuPy imports (with ``gpu``: works) now; 1: it does not.
+        0: CuPy now imports and, with ``gpu``, works; 1: it does not.
     """
     if _well(diagnosis, gpu):
         write("\nThere is nothing to fix.")
         return 0
     steps = commands(diagnosis, interpreter)
     if not steps:
-        write("\nNo cure above is one that pip can carry out by itself; nothing was changed.")
+        write("\nNothing was changed: pip cannot carry out any of these cures by itself.")
         return 1
     managed = diagnosis.case.machine.facts.get("managed")
     if managed is not None:
@@ -95,8 +95,8 @@ def run(
     after = _installed(pip)
     back = [each for each in before if each not in after]
     if back:
-        # What a failed step has removed can be brought back by name.
-        write(f"\nTo go back: {interpreter.pip} install {shlex.join(back)}")
+        # Also after a failed step, which may have removed something.
+        write(f"\nTo undo this: {interpreter.pip} install {shlex.join(back)}")
     if failed:
         write(f"\nThis step failed: {interpreter.pip} {shlex.join(failed)}")
     again = examine(interpreter, gpu, limit)
@@ -109,17 +109,17 @@ def _well(diagnosis: Diagnosis, gpu: bool) -> bool:
 
 
 def _asked() -> bool:
-    """Ask on standard error, since standard output may be a pipe; no answer is a no."""
+    """Ask on standard error, because standard output may be a pipe. No answer means no."""
     print("Run it? [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline() if sys.stdin is not None else ""
     return answer.strip().lower() in ("y", "yes")
 
 
 def _carry_out(pip: list[str], steps: list[list[str]]) -> list[str] | None:
-    """Run the steps; return the one that failed. What cannot be installed is found out first."""
+    """Run the steps, and return the one that failed. Test all installations first."""
     dry = [[step[0], "--dry-run", *step[1:]] for step in steps if step[0] == "install"]
     for step in [*dry, *steps]:
-        # What pip says goes to standard error: standard output is the doctor's.
+        # Print pip's output to standard error; standard output is the doctor's.
         out = subprocess.DEVNULL if "--dry-run" in step else sys.stderr
         done = subprocess.run([*pip, *step], stdin=subprocess.DEVNULL, stdout=out, check=False)
         if done.returncode:
@@ -128,7 +128,7 @@ def _carry_out(pip: list[str], steps: list[list[str]]) -> list[str] | None:
 
 
 def _installed(pip: list[str]) -> list[str]:
-    """Return what is installed, as pip's requirements."""
+    """Return the installed distributions as requirements."""
     done = subprocess.run(
         [*pip, "list", "--format=freeze", "--disable-pip-version-check"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

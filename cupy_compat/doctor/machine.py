@@ -1,4 +1,4 @@
-"""What is known about the machine that a failure comes from: this one, or that of a text."""
+"""The machine on which CuPy fails: an examined one, or the one that a text describes."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from .wheels import release
 
 @dataclass(frozen=True)
 class Machine:
-    """What the checks ask and what the cures are written with. None: the text does not say.
+    """The properties of a machine that checks and cures depend on. None means unknown.
 
     Attributes
     ----------
     here : bool
-        Whether it is an environment that was examined, so that commands can name it.
+        Whether the environment was examined, rather than described by a text.
     python : str or None
         The version of Python.
     pip : str
-        How pip of that Python is called.
+        The command for its pip.
     system : {'Linux', 'Windows', 'macOS'} or None
         The operating system.
     distributions : tuple of str
-        The names of the distributions of CuPy: installed, or named in the text.
+        The distributions of CuPy that are installed, or named in the text.
     versions : tuple of str
         Their versions.
     cuda : int or None
-        The major version of CUDA that this CuPy is built for.
+        The major version of CUDA for which CuPy was built.
     rocm : bool
-        Whether it is a CuPy for AMD GPUs.
+        Whether CuPy is for AMD GPUs.
     conda : bool
         Whether conda manages CuPy.
     capability : int or None
         The compute capability of the GPU: 86 is 8.6.
     nvrtc : int or None
-        The major version of NVRTC, if the text states it.
+        The major version of NVRTC.
     built : bool
-        Whether CuPy itself is being built from source.
+        Whether CuPy is being built from source.
     frozen : bool
-        Whether the program was packed into one folder or file, as PyInstaller does.
+        Whether the program was packaged, for example by PyInstaller.
     source_tree : bool
-        Whether Python loads CuPy from a folder of its sources.
+        Whether Python loads CuPy from its source folder.
     environment : mapping
-        Environment variables that matter; empty for a text.
+        The relevant environment variables; empty for a text.
     driver : int or None
         The newest CUDA that the driver supports (12080 is 12.8), 0 without a driver.
     facts : mapping
-        All that was read about an environment; empty for a text.
+        All facts about an environment, see `cupy_compat.doctor.facts`; empty for a text.
     """
 
     here: bool = False
@@ -72,34 +72,34 @@ class Machine:
 
     @property
     def found(self) -> str:
-        """What ``import cupy`` loads here: cupy, source, stranger, folder, remains or nothing."""
+        """What ``import cupy`` loads: cupy, source, stranger, folder, remains or nothing."""
         return str(self._cupy.get("found", {}).get("kind", "cupy"))
 
     @property
     def path(self) -> str | None:
-        """Where it loads it from."""
+        """The path from which ``import cupy`` loads it."""
         return self._cupy.get("found", {}).get("path")  # type: ignore[no-any-return]
 
     @property
     def cache(self) -> Mapping[str, Any]:
-        """Return CuPy's folder for compiled kernels, and whether it can be written."""
+        """CuPy's folder for compiled kernels, and whether it is writable."""
         return self._cupy.get("cache", {})  # type: ignore[no-any-return]
 
     @property
     def numpy(self) -> str | None:
-        """The version of NumPy that is installed here."""
+        """The version of the installed NumPy."""
         return self.facts.get("packages", {}).get("numpy")  # type: ignore[no-any-return]
 
     @property
     def other_abi(self) -> bool:
-        """Whether CuPy's extension modules are all for other Pythons than this one."""
+        """Whether all extension modules of CuPy are for other Pythons."""
         own = self._cupy.get("extension_suffixes", [])
         loadable = self.facts.get("python", {}).get("extension_suffixes", [])
         return bool(own) and not set(own) & set(loadable)
 
     @property
     def unmet(self) -> str:
-        """The requirement on NumPy that the installed one does not meet, or nothing."""
+        """CuPy's requirement that the installed NumPy does not meet; empty if there is none."""
         for each in self._cupy.get("distributions", []):
             for requirement in each["requires"]:
                 if self.numpy and not _meets(self.numpy, requirement):
@@ -112,7 +112,7 @@ class Machine:
 
 
 def of_facts(facts: Mapping[str, Any]) -> Machine:
-    """Return the machine that facts were read on, see `cupy_compat.doctor.facts`."""
+    """Return the machine that facts describe, see `cupy_compat.doctor.facts`."""
     cupy, python = facts["cupy"], facts["python"]
     names = tuple(each["name"] for each in cupy["distributions"])
     driver = int(facts["driver"].get("cuda") or 0)
@@ -161,7 +161,7 @@ _PYTHON = (
         r"\bcpython-(\d)(\d+)m?-|\.cp(\d)(\d+)-win|\bcp(\d)(\d+)-cp\d|[/\\]Python(\d)(\d+)[/\\]"
     ),
 )
-# These libraries carry CUDA's own major version in their names; cuFFT and others do not.
+# The names of these libraries contain CUDA's major version; those of cuFFT and others do not.
 _CUDA = (
     re.compile(r"CUDA Build Version\s{0,40}: (1\d)\d{3}"),
     re.compile(r"\blib(?:cudart|cublas|cublasLt|nvrtc)\.so\.(\d{1,2})"),
@@ -174,7 +174,7 @@ _CAPABILITY = (
     re.compile(r"Compute Capability\s{0,40}: (\d{2,3})\b"),
     re.compile(r"-arch[= ](?:compute|sm)_(\d{2,3})"),
 )
-#: The compute capability of GPUs, by what their names hold.
+#: The compute capability of GPUs, by a part of their names.
 _GPUS = (
     (re.compile(r"\bGTX 10\d0\b|\bTitan Xp?\b|\bP40\b", re.I), 61),
     (re.compile(r"\bV100\b"), 70),
@@ -202,8 +202,8 @@ _TREE = re.compile(r'(?:File "|File |\()([^"\n]{1,300}?)[/\\]cupy[/\\](?:_?core[
 
 
 def of_text(text: str) -> Machine:
-    """Return what a text says about its machine; the rest is unknown."""
-    # The message of CuPy's own banner names every platform, so it says nothing about one.
+    """Return the machine that a text describes."""
+    # Remove CuPy's banner, which names all platforms.
     said = re.sub(
         r"cupy-cudaXXX or cupy-rocm-X-X|CUDA or ROCm|CUDA/ROCm|CUDA or AMD ROCm", "", text
     )
@@ -235,7 +235,7 @@ def of_text(text: str) -> Machine:
 
 
 def _by_name(text: str) -> int | None:
-    """Return the compute capability of the only kind of GPU that a text names."""
+    """Return the compute capability of the GPU that a text names, None if it names several."""
     found = [capability for name, capability in _GPUS if name.search(text)]
     return found[0] if len(found) == 1 else None
 
@@ -264,7 +264,7 @@ _COMPARISONS = {
 
 
 def _meets(version: str, requirement: str) -> bool:
-    """Whether a version of NumPy meets a requirement of a distribution; others always do."""
+    """Return whether a version of NumPy meets a requirement; one on another package is met."""
     named = re.match(r"numpy(?![\w.-])\s*\(?([^;)]*)", requirement, re.IGNORECASE)
     bounds = re.findall(r"(<=|>=|==|!=|<|>)\s*([\d.]+)", named.group(1)) if named else []
     return all(

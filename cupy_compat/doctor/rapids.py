@@ -1,4 +1,4 @@
-"""A check for ``rapids doctor``, which finds it by the entry point ``rapids_doctor_check``."""
+"""A check for ``rapids doctor``, registered as the entry point ``rapids_doctor_check``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .trial import Interpreter
 
 
 def cupy_check(verbose: bool = False, **options: Any) -> str:
-    """Check that CuPy imports, and works where there is a GPU.
+    """Check that CuPy imports and, if there is a GPU, works.
 
     Parameters
     ----------
     verbose : bool
-        Passed by rapids-cli, which prints the returned text only then.
+        Whether rapids-cli prints the returned text. Not used here.
     **options
-        What later versions of rapids-cli may pass.
+        Arguments of later versions of rapids-cli.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def cupy_check(verbose: bool = False, **options: Any) -> str:
     Raises
     ------
     ValueError
-        If CuPy does not import, or does not work; the message is the doctor's report.
+        If CuPy does not import or work. The message is the doctor's report.
     """
     found = examine(Interpreter(), gpu=False, limit=120.0)
     if not found.imports or found.works is False:

@@ -1,10 +1,10 @@
-"""Reading a text of any size for what the checks look for: a traceback, a job's or pip's output.
+"""Search a text of any size for the patterns of the checks: a traceback, or the output of a job.
 
-A pattern is fixed text with places that hold a short piece: ``{name}`` for one word, ``{/name}``
-for one that may hold slashes, ``{*}`` for up to 200 characters of the same line, ``{$}`` for the
-end of a word. So every pattern is linear: its longest fixed piece finds the few places where it can
-match, and it looks no further than `REACH` bytes around them. A text is read in pieces, and only
-samples of it are kept.
+A pattern is a fixed text with placeholders: ``{name}`` matches one word, ``{/name}`` a word that
+may contain slashes, ``{*}`` up to 200 characters of the same line, ``{$}`` the end of a word. The
+search is linear: the longest fixed part of a pattern finds the few places where it can match, and
+only `REACH` bytes around them are examined. The text is read in blocks, and only samples of it are
+kept in memory.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import BinaryIO
 
-#: How much of a text is read at once, and how much of its parts is kept, in bytes.
+#: The size of a block, and of what is kept of the beginning and the end of a part, in bytes.
 PIECE, KEPT = 1 << 20, 1 << 15
-#: How far around its fixed piece a pattern looks.
+#: How many bytes around its fixed part a pattern can match.
 REACH = 1200
-#: How often one fixed piece is looked at within a piece of the text.
+#: The maximal number of occurrences of one fixed part that are examined per block.
 _TRIES = 500
-#: How often it is looked at again after all its patterns were found.
+#: The same, after all its patterns have matched.
 _REPEATS = 10
 
-#: What begins a traceback, and what joins one to the next.
+#: The lines that begin a traceback, or link one to the next.
 _MARKERS = {
     b"traceback (most recent call last)": "start",
     b"the above exception was the direct cause": "cause",
     b"during handling of the above exception": "handling",
 }
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?")
-#: Quotation marks as compilers print them in UTF-8, and as web pages escape them.
+#: Quotation marks as compilers print them in UTF-8, and as HTML escapes them.
 _QUOTES = {
     "\u2018".encode(): b"'",
     "\u2019".encode(): b"'",
@@ -42,7 +42,7 @@ _QUOTES = {
     b"&quot;": b'"',
 }
 _EXCEPTION = re.compile(
-    # At the beginning of a line, after what pytest or a launcher puts there, or as pip indents it.
+    # At the beginning of a line, after a prefix of pytest or a launcher, or indented by pip.
     r"^(?:\S{1,30} |E +|\[[^\]]{1,40}\]:? ?| {2,10}(?=[\w.]+: ))?"
     r"([\w.]{1,120}(?:Error|Exception|Exit|Interrupt)\b(?::.*)?)$"
 )
@@ -50,12 +50,12 @@ _WARNING = re.compile(r"\b\w*Warning:|\bWARN(?:ING)?\b|\b(?:SKIPPED|XFAIL|PASSED
 
 
 class Pattern:
-    """One wording, see the module."""
+    """A compiled pattern, see the module."""
 
     def __init__(self, wording: str) -> None:
         self.wording = wording
         pieces = re.split(r"\{([^}]*)\}", wording)
-        # Of bytes, `lower` changes ASCII alone, as it does in the text.
+        # bytes.lower() changes only ASCII, here and in the text.
         self.anchor = max(pieces[::2], key=len).encode().lower()
         expression = [re.escape(pieces[0])]
         for place, fixed in zip(pieces[1::2], pieces[2::2]):
@@ -70,39 +70,39 @@ class Pattern:
         self._expression = re.compile("".join(expression), re.IGNORECASE)
 
     def search(self, line: str) -> re.Match[str] | None:
-        """Return where it matches in a line, which must be short."""
+        """Search a short line."""
         return self._expression.search(line)
 
 
 @cache
 def pattern(wording: str) -> Pattern:
-    """Return the pattern of a wording."""
+    """Return the compiled pattern; each is compiled once."""
     return Pattern(wording)
 
 
 @dataclass(frozen=True)
 class Said:
-    """A line in which a wording was found, and what stood in its places."""
+    """A line that matches a pattern, and the values of the pattern's placeholders."""
 
     line: str
     words: dict[str, str]
 
     @property
     def warned(self) -> bool:
-        """Whether the line itself says that nothing failed: a warning, a skipped test."""
+        """Whether the line reports no failure, but a warning or a skipped test."""
         return bool(_WARNING.search(self.line))
 
 
 @dataclass
 class Part:
-    """A traceback with what follows it, or what precedes the first.
+    """A traceback with the text after it, or the text before the first traceback.
 
     Attributes
     ----------
     link : {'start', 'cause', 'handling'}
-        How it hangs together with the part before it.
+        The relation to the previous part: none, its consequence, or raised while handling it.
     said : dict
-        For each wording the lines in which it was found, three at most.
+        The matching lines of each pattern, at most three.
     """
 
     link: str
@@ -111,18 +111,18 @@ class Part:
     _tail: bytes = b""
 
     def add(self, raw: bytes) -> None:
-        """Keep the beginning and the end of what belongs to it."""
+        """Append text; only the beginning and the end are kept."""
         room = KEPT - len(self._head)
         self._head += raw[:room]
         self._tail = (self._tail + raw[max(room, 0) :])[-KEPT:]
 
     def matters(self, topic: bytes) -> bool:
-        """Whether something was found in it, or it is about that topic."""
+        """Return whether a pattern matches, or the text contains the topic."""
         return bool(self.said) or topic in self._head.lower() or topic in self._tail.lower()
 
     @property
     def text(self) -> str:
-        """Its beginning and its end."""
+        """The beginning and the end of the text."""
         return (self._head + self._tail).decode("utf-8", "replace")
 
     @property
@@ -136,22 +136,22 @@ class Part:
         return found
 
 
-#: A chain of tracebacks that belong together, the first exception first.
+#: A chain of linked tracebacks, the first exception first.
 Chain = list[Part]
 
 
 @dataclass
 class Reading:
-    """What was found in a text.
+    """The result of the search.
 
     Attributes
     ----------
     before : Part
-        What precedes the first traceback.
+        The text before the first traceback.
     chains : list of Chain
-        The chains of tracebacks that are kept: the last one, and the last that says something.
+        The last chain of tracebacks, and the last one that is relevant.
     printed : dict
-        For each wording the first line in all the text, whichever part it belongs to.
+        The first matching line of each pattern, in the whole text.
     """
 
     before: Part
@@ -160,22 +160,23 @@ class Reading:
 
     @property
     def text(self) -> str:
-        """What was kept of the text, which may describe its machine."""
+        """The parts of the text that were kept. They may describe the machine."""
         parts = [self.before, *(part for chain in self.chains for part in chain)]
         return "\n".join(part.text for part in parts)
 
 
 def read(file: BinaryIO, wordings: Iterable[str], topic: str = "cupy") -> Reading:
-    """Read a text to its end.
+    """Search a text.
 
     Parameters
     ----------
     file : binary file
-        The text, in UTF-8 or another encoding that extends ASCII, or in UTF-16 with its mark.
+        The text, in UTF-8 or another encoding that extends ASCII, or in UTF-16 with a byte order
+        mark.
     wordings : iterable of str
-        What to look for.
+        The patterns.
     topic : str
-        A word that makes a traceback worth keeping even if nothing was found in it.
+        A word that makes a traceback relevant even if no pattern matches.
     """
     finder = _Finder(tuple(wordings))
     reading = Reading(Part("start"), [], {})
@@ -188,7 +189,7 @@ def read(file: BinaryIO, wordings: Iterable[str], topic: str = "cupy") -> Readin
         for end, kind in [*_markers(low), (len(raw), "")]:
             current.add(raw[at:end])
             for anchor, patterns in present.items():
-                # Nearly always not, and a call for each would take longer than the search.
+                # Check first, because this is rarely true, and a call takes longer.
                 if low.find(anchor, at, end) >= 0:
                     _look(raw, low, at, end, anchor, patterns, current, reading.printed)
             at = end
@@ -199,10 +200,10 @@ def read(file: BinaryIO, wordings: Iterable[str], topic: str = "cupy") -> Readin
             chains = reading.chains
             if chains and link != "start":
                 chains[-1].append(current)
-                # A chain of many is a recursion; its beginning and its end are enough.
+                # A long chain is a recursion. Keep its beginning and its end.
                 del chains[-1][8:-8]
             else:
-                # Of the chains before, the last one that matters is kept.
+                # Of the previous chains, keep the last relevant one.
                 keep = chains and any(part.matters(word) for part in chains[-1])
                 chains[:] = chains[-1:] if keep else chains[:-1]
                 chains.append([current])
@@ -221,10 +222,10 @@ def _markers(low: bytes) -> list[tuple[int, str]]:
 
 
 class _Finder:
-    """Which patterns a piece of text may hold.
+    """Finds the patterns that may match in a block.
 
-    Several hundred fixed pieces are sought, most of which share some of their letters: where those
-    stems are missing, which is nearly everywhere, the pieces need not be sought.
+    Many of the several hundred fixed parts share a substring (a stem). If a stem is missing, which
+    is the usual case, none of its fixed parts needs to be searched.
     """
 
     def __init__(self, wordings: tuple[str, ...]) -> None:
@@ -234,7 +235,7 @@ class _Finder:
         self._stems: dict[bytes, set[bytes]] | None = None
 
     def present(self, low: bytes) -> dict[bytes, list[Pattern]]:
-        """Return the patterns whose fixed piece is in a text in small letters."""
+        """Return the patterns whose fixed part occurs in a lower-case text."""
         among: Iterable[bytes] = self._anchors
         if len(low) >= PIECE // 4:
             if self._stems is None:
@@ -244,7 +245,7 @@ class _Finder:
 
 
 def _stems(anchors: set[bytes], length: int = 7) -> dict[bytes, set[bytes]]:
-    """Return few stems that all anchors contain, each with its anchors: the greedy cover."""
+    """Return few stems that cover all anchors, each with its anchors (greedy set cover)."""
     holders: dict[bytes, set[bytes]] = {}
     for anchor in anchors:
         for at in range(max(1, len(anchor) - length + 1)):
@@ -267,7 +268,7 @@ def _look(
     part: Part,
     printed: dict[str, Said],
 ) -> None:
-    """Look for patterns of one fixed piece between two places of a piece of text."""
+    """Match the patterns with one fixed part between two positions of a block."""
     at, repeated = start, 0
     for _ in range(_TRIES):
         at = low.find(anchor, at, end)
@@ -285,25 +286,25 @@ def _look(
                 lines = part.said.setdefault(each.wording, [])
                 if len(lines) < 3 and found not in lines:
                     lines.append(found)
-        # A few more may be worded so that they count where the first does not.
+        # Continue for a few more, because a check may accept a later line.
         repeated += all(each.wording in part.said for each in patterns)
         if repeated > _REPEATS:
             return
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    """Yield a text in pieces that end with a line where lines are not too long for that."""
+    """Yield a text in blocks that end at the end of a line, unless the line is too long."""
     first = file.read(PIECE)
     coding = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(first[:2])
     rest = b""
     block = first[2:] if coding else first
     while block:
         if coding:
-            # Half a character more or less matters to nothing that is looked for.
+            # An incomplete character at the end of a block affects no pattern.
             block = block.decode(coding, "replace").encode()
         block = rest + block
         cut = block.rfind(b"\n") + 1
-        # A long line is cut where no pattern that fits into REACH is lost.
+        # Split a long line so that no match within REACH is lost.
         if not cut and len(block) > REACH:
             cut = len(block) - REACH
         yield _plain(block[:cut])
@@ -314,7 +315,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _plain(block: bytes) -> bytes:
-    """Remove what terminals are sent besides text; end lines and quote in one way."""
+    """Remove control sequences of terminals, and normalize line ends and quotation marks."""
     if b"\x1b" in block:
         block = _ESCAPES.sub(b"", block)
     for quote, plain in _QUOTES.items():

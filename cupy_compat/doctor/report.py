@@ -1,4 +1,4 @@
-"""A diagnosis as text for people, and as JSON for programs."""
+"""Format a diagnosis as text for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from .diagnosis import Diagnosis, Explanation, Finding
 from .machine import Machine
 from .trial import Attempt, Failure
 
-#: Of the JSON's shape. It grows when something is renamed, removed or given another meaning.
+#: The version of the JSON format. It is incremented when a key is renamed, removed or redefined.
 SHAPE = 2
 
 _WIDTH = 88
-#: Control characters but the line feed, and those that reorder a line: a terminal obeys them.
+#: Characters that terminals interpret: control characters except the line feed, and characters
+#: that change the direction of text.
 _CONTROL = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
 )
@@ -29,7 +30,7 @@ def own_version() -> str:
     try:
         return version("cupy-compat")
     except PackageNotFoundError:
-        # A checkout on the path.
+        # It is not installed, but a checkout on the path.
         from cupy_compat import __version__
 
         return __version__
@@ -45,16 +46,16 @@ def verdict(diagnosis: Diagnosis) -> str:
     if not diagnosis.imports:
         return f"{cupy} does not import on {python}."
     if diagnosis.works is None:
-        return f"{cupy} imports on {python}, but cannot be used: there is no GPU to try it on."
+        return f"{cupy} imports on {python}, but cannot be used: there is no GPU."
     if diagnosis.works:
-        return f"{cupy} imports on {python}, and works."
+        return f"{cupy} imports and works on {python}."
     if attempt is not None and "kernel" in attempt.values:
-        return f"{cupy} imports on {python}, and runs kernels, but not all of its libraries load."
+        return f"{cupy} imports and runs kernels on {python}, but not all of its libraries load."
     return f"{cupy} imports on {python}, but does not work."
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """Return what was found, what no check matches, and one closing verdict."""
+    """Return the findings, the unknown failures and the verdict as text."""
     parts = [_finding(finding) for finding in diagnosis.findings]
     parts += [_unknown(failure) for failure in diagnosis.unknown]
     if diagnosis.unknown or any(finding.traceback for finding in diagnosis.findings):
@@ -67,12 +68,12 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 
 def explanation_as_text(explanation: Explanation) -> str:
-    """Return what was recognized in a text from elsewhere."""
+    """Return the explanation of a text as text."""
     parts = [_finding(finding) for finding in explanation.findings]
     if explanation.ending is not None:
         parts.append(
             f"This does not match any known problem:\n  {explanation.ending}"
-            + ("\nThe remarks above are about what was said before." if parts else "")
+            + ("\nThe remarks above are about earlier messages." if parts else "")
         )
     elif not parts:
         parts.append("This does not match any known problem.")
@@ -82,7 +83,7 @@ def explanation_as_text(explanation: Explanation) -> str:
 
 
 def as_json(diagnosis: Diagnosis) -> str:
-    """Return all of it, in the shape that docs/doctor.md describes."""
+    """Return the complete diagnosis as JSON, in the format that docs/doctor.md describes."""
     case = diagnosis.case
     attempts = [each for each in (case.attempt, case.second) if each is not None]
     return _dump(
@@ -100,7 +101,7 @@ def as_json(diagnosis: Diagnosis) -> str:
 
 
 def explanation_as_json(explanation: Explanation) -> str:
-    """Return what was recognized in a text from elsewhere."""
+    """Return the explanation of a text as JSON."""
     return _dump(
         {
             "findings": [asdict(each) for each in explanation.findings],
@@ -112,14 +113,14 @@ def explanation_as_json(explanation: Explanation) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal would obey; a tab becomes a space."""
+    """Escape the characters that terminals interpret, and replace tabs by spaces."""
     return _CONTROL.sub(
         lambda found: " " if found.group() == "\t" else f"\\x{ord(found.group()):02x}", text
     )
 
 
 def _dump(content: dict[str, Any]) -> str:
-    # ASCII, since a file's name may hold what no encoding can.
+    # In ASCII, because a file name may contain characters that cannot be encoded.
     whole = {"version": SHAPE, "cupy_compat": own_version(), **content}
     return json.dumps(whole, indent=2)
 
@@ -132,7 +133,7 @@ def _known(machine: Machine) -> dict[str, Any]:
 def _finding(finding: Finding) -> str:
     lines = [f"{finding.severity}: {finding.check}: {finding.about}"]
     if finding.said is not None:
-        # As it was said, since it is what people search for.
+        # Unchanged and in one line, because people search for it.
         lines.append(f"  said   {finding.said}")
     lines += _wrapped("cause", finding.cause)
     for number, cure in enumerate(finding.cures, start=1):
@@ -144,7 +145,7 @@ def _finding(finding: Finding) -> str:
 
 def _wrapped(label: str, text: str, hang: str = "") -> Iterator[str]:
     lead = f"  {label:<7}"
-    # A command or a path that is cut cannot be pasted.
+    # Do not break commands and paths, so that they can be copied.
     whole = re.sub(r"`[^`]*`", lambda command: command.group().replace(" ", "\0"), text)
     for line in textwrap.wrap(
         whole,
@@ -160,7 +161,7 @@ def _wrapped(label: str, text: str, hang: str = "") -> Iterator[str]:
 def _unknown(failure: Failure) -> str:
     whole = failure.traceback.rstrip() or failure.said
     return (
-        f"unknown: the step {failure.step!r} failed, and no check matches. Paste this whole, with "
+        f"unknown: the step {failure.step!r} failed, and no check matches. Paste all of this, with "
         f"the facts\nbelow, into a bug report.\n\n{whole}"
     )
 

@@ -1,4 +1,4 @@
-"""Interpreters started to gather facts and to try CuPy, each with a time limit."""
+"""Start interpreters that gather facts and try CuPy, each with a time limit."""
 
 from __future__ import annotations
 
@@ -18,70 +18,69 @@ from typing import IO, Any, Literal
 
 from .wheels import release
 
-Shim = Literal["as it is", "with", "without"]
+Mode = Literal["as it is", "with", "without", "util"]
 End = Literal["finished", "ended", "crashed", "timed out"]
 
-#: The oldest Python whose CuPy can be examined.
+#: The oldest Python whose CuPy the doctor can examine.
 OLDEST = (3, 9)
-#: The oldest Python that the shim can be tried in.
+#: The oldest Python on which the shim runs.
 SHIM = (3, 11)
-#: Seconds beyond its limit in which an interpreter can say where it hangs, or a killed one end.
+#: Seconds after its limit that an interpreter has to print where it hangs, or to end when killed.
 _GRACE = 2.0
-#: Seconds after which a wait is worth a word.
+#: Seconds after which to announce a wait.
 _LONG = 10.0
-#: How much of what an interpreter writes is kept, in bytes.
+#: The limit of the output of an interpreter, in bytes; more of it is cut out of the middle.
 _KEPT = 1 << 22
-#: What stands in CuPy's banner before the error that it is about.
+#: The line of CuPy's banner after which the error follows.
 _BANNER = "Original error:"
 
 
 class TrialError(Exception):
-    """No interpreter could be started; the message says why."""
+    """An interpreter cannot be started; the message says why."""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that is examined.
+    """A Python to examine.
 
     Attributes
     ----------
     path : str or None
-        Its executable; None stands for the running one, started with the flags of this process.
+        Its executable. None is the running one, with the flags of this process.
     """
 
     path: str | None = None
 
     @property
     def command(self) -> list[str]:
-        """Return the beginning of a command that starts it as a user's program is started."""
+        """The beginning of a command that starts it in the same way as the user's programs."""
         if self.path is not None:
             return [self.path]
         if not sys.executable:
             raise TrialError(
                 "this Python does not know its own interpreter (sys.executable is empty)"
             )
-        # The flags of this interpreter are those that the user's programs are started with, or -I
-        # and the like would be reported to users who do not have them.
+        # Assume that the user's programs start with the same flags as this process.
         return [sys.executable, *subprocess._args_from_interpreter_flags()]  # type: ignore[attr-defined]
 
     @property
     def pip(self) -> str:
-        """Return how pip of it is called, for people."""
+        """The command for its pip, to show to people."""
         return "python -m pip" if self.path is None else f"{self.path} -m pip"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong in one step.
+    """The failure of one step.
 
     Attributes
     ----------
     step : str
-        Which step.
+        The step.
     type, message : str
-        The exception's, or what ended the process.
+        The type and message of the exception, or what ended the process.
     traceback : str
-        All that can be said about where.
+        The traceback, or the error output of the process.
     """
 
     step: str
@@ -91,7 +90,7 @@ class Failure:
 
     @property
     def said(self) -> str:
-        """The one line that people search for."""
+        """The line that people search for."""
         lines = [line.strip() for line in self.message.splitlines() if line.strip()]
         if _BANNER in lines[:-1]:
             return lines[lines.index(_BANNER) + 1]
@@ -100,30 +99,30 @@ class Failure:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An import of CuPy in a fresh interpreter, and what was tried after it.
+    """An import of CuPy in a new interpreter, with the steps after it.
 
     Attributes
     ----------
-    shim : {'as it is', 'with', 'without'}
-        Whether ``cupy_compat`` was left to the environment, armed, or disarmed.
+    shim : {'as it is', 'with', 'without', 'util'}
+        The mode, see `cupy_compat.doctor.attempt.run`.
     end : {'finished', 'ended', 'crashed', 'timed out'}
-        How the interpreter ended: ended, if code of the user's ended it before all was tried.
+        How the interpreter ended. ``'ended'``: the user's code ended it before the last step.
     values : dict
-        What the steps that succeeded returned, by their names.
+        The results of the successful steps, by name.
     failures : list of Failure
-        The steps that failed.
+        The failures of the other steps.
     stderr : str
-        What the interpreter wrote, warnings among it.
+        The error output of the interpreter, including warnings.
     """
 
-    shim: Shim
+    shim: Mode
     end: End
     values: dict[str, Any]
     failures: list[Failure] = field(default_factory=list)
     stderr: str = ""
 
     def failure(self, step: str) -> Failure | None:
-        """Return how that step failed, None if it did not, or was not reached."""
+        """Return the failure of a step, None if it succeeded or was not reached."""
         return next((each for each in self.failures if each.step == step), None)
 
     @property
@@ -133,22 +132,22 @@ class Attempt:
 
     @property
     def works_alone(self) -> bool:
-        """Whether it was, and all that needs no GPU works too."""
+        """Whether CuPy was imported and its ``memoize`` works."""
         return self.imports and "memoize" in self.values
 
 
 def gather_facts(interpreter: Interpreter, limit: float) -> dict[str, Any]:
-    """Return what an interpreter of its own reads, see `cupy_compat.doctor.facts`.
+    """Return the facts of `cupy_compat.doctor.facts`, read in a new interpreter.
 
-    It is started isolated, so that it runs nothing of the working folder. Where it fails, the facts
-    are empty but for the reason: CuPy can be tried without them.
+    That interpreter is isolated, so that it runs no file of the working folder. If it fails, the
+    facts contain only the reason, because CuPy can be tried without them.
 
     Raises
     ------
     TrialError
         If the interpreter cannot be started, or is too old.
     """
-    # It looks where the user's programs would, which is not where an isolated interpreter looks.
+    # Describe the search path of the user's programs, which an isolated interpreter does not have.
     path = interpreter.command
     flags = "".join(path[1:])
     given = ["isolated" if "-I" in path else "safe" if "-P" in path else "open"]
@@ -190,27 +189,37 @@ def _without_facts(interpreter: Interpreter, reason: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def try_cupy(interpreter: Interpreter, shim: Shim, limit: float) -> Attempt:
-    """Import CuPy in a fresh interpreter, see `cupy_compat.doctor.attempt`.
+def try_cupy(
+    interpreter: Interpreter, shim: Mode, limit: float, util: Path | None = None
+) -> Attempt:
+    """Import CuPy in a new interpreter, and try it.
 
     Parameters
     ----------
     interpreter : Interpreter
-        Which one.
-    shim : {'as it is', 'with', 'without'}
-        What to do about ``cupy_compat`` before.
+        The interpreter to start.
+    shim : {'as it is', 'with', 'without', 'util'}
+        The mode, see `cupy_compat.doctor.attempt.run`.
     limit : float
-        Seconds after which the interpreter is ended.
+        Seconds after which to kill the interpreter.
+    util : Path, optional
+        With ``'util'``, a module to load in place of the installed ``cupy._util``.
 
     Raises
     ------
     TrialError
         If the interpreter cannot be started.
     """
-    # The folder, or the archive, that holds the shim.
-    ours = str(Path(__file__).parents[1 + __package__.count(".")])
-    given = [shim, str(limit), ours]
-    records, code, stderr = _interpret(interpreter.command, "attempt", given, limit + _GRACE)
+    command = interpreter.command
+    if shim == "util":
+        # Like an installed program, which does not have the working folder on its path.
+        command = [*command, "-P"]
+        path = str(util or "")
+    else:
+        # The folder, or the archive, that contains the shim.
+        path = str(Path(__file__).parents[1 + __package__.count(".")])
+    given = [shim, str(limit), path]
+    records, code, stderr = _interpret(command, "attempt", given, limit + _GRACE)
     values: dict[str, Any] = {}
     failures = []
     begun = "start"
@@ -227,7 +236,7 @@ def try_cupy(interpreter: Interpreter, shim: Shim, limit: float) -> Attempt:
         return Attempt(shim, "finished", values, failures, stderr)
     hung = code is None or "Timeout (" in stderr
     how = f"after {limit:g} seconds" if hung else _meaning(code or 0)
-    # An exit status of Python's own; Windows reports a crash by a large number.
+    # Python's own exit statuses are small; Windows reports a crash with a large number.
     end: End = "timed out" if hung else "ended" if 0 < (code or 0) < 256 else "crashed"
     failures.append(Failure(begun or "end", end, how, stderr))
     return Attempt(shim, end, values, failures, stderr)
@@ -236,7 +245,7 @@ def try_cupy(interpreter: Interpreter, shim: Shim, limit: float) -> Attempt:
 def _interpret(
     command: list[str], module: str, arguments: list[str], limit: float
 ) -> tuple[list[dict[str, Any]], int | None, str]:
-    """Run a module's text; return its records, its exit status (None: ended), its errors."""
+    """Run the text of a module; return its records, exit status (None if killed) and errors."""
     text = get_data(__package__, f"{module}.py")
     assert text is not None
     token = f"cupy-compat-{secrets.token_hex(8)} "
@@ -246,7 +255,7 @@ def _interpret(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # What it starts is to end with it.
+            # A group of its own, so that its child processes can be killed with it.
             start_new_session=True,
         )
     except OSError as error:
@@ -258,20 +267,20 @@ def _interpret(
     except BaseException:
         _end(process)
         raise
-    # What the process started may live on and hold the streams; it is not waited for.
+    # Do not wait for child processes that keep the streams open.
     out, err = (reader.finish(_GRACE) for reader in readers)
     _end(process)
     records = [
         ast.literal_eval(line[len(token) :])
         for line in out.splitlines()
-        # An interpreter that was ended may have been in the middle of a line.
+        # A killed interpreter may leave an incomplete line.
         if line.startswith(token) and line.endswith("}")
     ]
     return records, code, err
 
 
 class _Reader(threading.Thread):
-    """The beginning and the end of what a process writes, which may never close the stream."""
+    """Keeps the beginning and the end of the output of a process, which may never close it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(daemon=True)
@@ -290,13 +299,13 @@ class _Reader(threading.Thread):
                     del self._content[_KEPT // 2 : -_KEPT // 2]
 
     def finish(self, limit: float) -> str:
-        """Return what was written, waiting no longer than so many seconds for the rest."""
+        """Return the output, after waiting at most that many seconds for the rest."""
         self.join(limit)
         return bytes(self._content).decode("utf-8", "backslashreplace")
 
 
 def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
-    """Wait for the end, and say so where it takes long; None if the limit is reached."""
+    """Wait for the end of a process, and announce a long wait; None if the limit is reached."""
     until = time.monotonic() + limit
     with suppress(subprocess.TimeoutExpired):
         return process.wait(min(limit, _LONG))
@@ -312,7 +321,7 @@ def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     if os.name == "posix":
-        # It may have ended by itself meanwhile.
+        # The process may have ended by itself.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     elif process.poll() is None:

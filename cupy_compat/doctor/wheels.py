@@ -1,11 +1,11 @@
-"""Which wheels of CuPy exist, and for which Pythons: the one place that knows."""
+"""The wheels of CuPy on the package index, and the Pythons that they are for."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-#: When the table was compared with the Python Package Index.
+#: When the table was last compared with the package index.
 CHECKED = "November 2026"
 #: The newest CuPy.
 NEWEST = "14.2"
@@ -13,16 +13,16 @@ NEWEST = "14.2"
 
 @dataclass(frozen=True)
 class Wheel:
-    """A distribution that ships a built CuPy.
+    """A distribution with binary wheels of CuPy.
 
     Attributes
     ----------
     name : str
         Its name on the index.
     platform : str
-        What it is built for, in words: ``CUDA 12``.
+        The platform that it is built for, such as ``CUDA 12``.
     oldest, newest : str
-        The oldest and the newest Python that some release has a wheel for.
+        The oldest and the newest Python for which a release has a wheel.
     cupy : str
         The newest release.
     """
@@ -34,7 +34,7 @@ class Wheel:
     cupy: str = NEWEST
 
     def serves(self, python: str | None) -> bool:
-        """Whether pip finds a wheel for a Python; for an unknown one, assume that it does."""
+        """Return whether there is a wheel for a Python, or the Python is unknown."""
         return python is None or release(self.oldest) <= release(python, 2) <= release(self.newest)
 
 
@@ -49,26 +49,26 @@ WHEELS = {
         Wheel("cupy-rocm-4-3", "ROCm 4.3", "3.8", "3.12", cupy="13.3"),
     )
 }
-#: The Pythons that the newest CuPy has wheels for.
+#: The Pythons for which the newest CuPy has wheels.
 PYTHONS = "3.10 to 3.14"
 
-#: Distributions of one minor version of CUDA: they get no releases any more.
+#: Distributions for one minor version of CUDA, which no longer get releases.
 _RETIRED = re.compile(r"cupy-cuda(80|9[012]|10[012]|11[0-7])")
 
 
 def retired(name: str) -> bool:
-    """Whether a distribution of that name exists, but gets no releases any more."""
+    """Return whether a distribution exists, but no longer gets releases."""
     return bool(_RETIRED.fullmatch(name))
 
 
 def cuda_of(name: str) -> str | None:
-    """Return the CUDA that a distribution of CuPy is for: 12, or 10.2 for retired ones."""
+    """Return the CUDA version in the name of a distribution: 12, or 10.2 for a retired one."""
     found = re.fullmatch(r"cupy-cuda-?([789]|1\d)\.?(\d?)x?", name)
     return None if found is None else ".".join(filter(None, found.groups()))
 
 
 def release(version: str, parts: int = 3) -> tuple[int, ...]:
-    """Return the first numbers of a version, zeros where it has fewer: 2.0 is 2.0.0."""
+    """Return the first numbers of a version, padded with zeros: 2.0 is (2, 0, 0)."""
     leading = re.match(r"[\d.]*", version)
     numbers = [int(part) for part in leading.group().split(".") if part] if leading else []
     return tuple([*numbers[:parts], *[0] * (3 - len(numbers[:parts]))])

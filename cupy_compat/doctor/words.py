@@ -1,7 +1,7 @@
-"""What the texts of the checks put into their braces: the machine's names, or neutral ones.
+"""The values for the names in braces in the texts of the checks.
 
-A cure that a machine's facts make a command is a command; where they do not, it says what to
-choose. Only here is decided which wheel suits a machine.
+If the properties of a machine determine a command, the cure contains that command. Otherwise it
+lists the alternatives. Only this module decides which wheel suits a machine.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from shutil import which
 from .machine import Machine
 from .wheels import CHECKED, NEWEST, PYTHONS, WHEELS, Wheel, cuda_of, release, retired
 
-#: The places of the wordings, where a check finds something without one.
+#: Values for the placeholders of the patterns, for checks that apply without a message.
 NEUTRAL = {
     "attribute": "the name",
     "digit": "",
     "file": "a library",
-    "fitting": "Leave the version out",
+    "fitting": "Omit the version",
     "first": "",
     "header": "a header",
     "import": "import cupyx",
-    "instead": "Use the name that took its place",
+    "instead": "Use the name that replaced it",
     "library": "a library",
     "looks": "",
     "module": "of that name",
     "nvjitlink": "nvidia-nvjitlink-cu12",
     "optional": "as CuPy's installation guide says",
     "package": "NAME",
-    "reason": "The index has no distribution of that name.",
+    "reason": "The index has no distribution with that name.",
     "rocm_install": "install a CuPy for the installed ROCm",
     "span": "Each CuPy has wheels for some Pythons",
     "symbol": "a function",
@@ -36,9 +36,9 @@ NEUTRAL = {
     "version": "such version",
 }
 
-_PYTHON = f"use a Python that CuPy has wheels for ({PYTHONS} for CuPy {NEWEST}, as of {CHECKED})"
+_PYTHON = f"use a Python with CuPy wheels ({PYTHONS} for CuPy {NEWEST}, as of {CHECKED})"
 
-#: The oldest Python whose CuPy brings CUDA's libraries as the extra ctk.
+#: The oldest Python whose CuPy has the extra ctk, which installs CUDA's libraries.
 _CTK = (3, 10)
 _ROCM = (
     "`{pip} install cupy-rocm-7-0` for ROCm 7.0; for another ROCm, build CuPy: "
@@ -47,10 +47,10 @@ _ROCM = (
 
 
 def of(machine: Machine) -> dict[str, str]:
-    """Return the words for one machine.
+    """Return the values for one machine.
 
-    ``{install}``, ``{upgrade}``, ``{reinstall}`` and ``{toolkit}`` are whole instructions without
-    a full stop; the others are names.
+    ``{install}``, ``{upgrade}``, ``{reinstall}`` and ``{toolkit}`` are complete instructions
+    without a full stop; the others are names.
     """
     return {
         "cupy": "CuPy " + " and ".join(machine.versions) if machine.versions else "This CuPy",
@@ -88,13 +88,13 @@ def of(machine: Machine) -> dict[str, str]:
 
 
 def wheel(machine: Machine) -> Wheel | None:
-    """Return the wheel that suits a machine, None if it is unknown, or none does."""
+    """Return the wheel that suits a machine, None if none does or it is unknown."""
     names = [name for name in machine.distributions if name in WHEELS]
     if not names and machine.rocm:
         return None
     major = machine.driver // 1000 if machine.driver else machine.cuda
     if not machine.rocm and major is not None:
-        # A driver supports the CUDAs before its own, too.
+        # A driver also supports older CUDA versions.
         names.insert(0, f"cupy-cuda{min(major, 13)}x")
     suiting = [WHEELS[name] for name in names if name in WHEELS]
     if machine.driver:
@@ -121,7 +121,7 @@ def _install(machine: Machine) -> str:
 
 
 def _choose(machine: Machine) -> str:
-    """Return the wheel for the CUDA of the machine, whichever the installed CuPy is for."""
+    """Return how to install the wheel for the CUDA of the machine, not of the installed CuPy."""
     if machine.driver:
         return f"`{machine.pip} install cupy-cuda{min(max(machine.driver // 1000, 11), 13)}x`"
     served = _served(machine)
@@ -133,39 +133,36 @@ def _choose(machine: Machine) -> str:
 
 
 def _served(machine: Machine) -> bool:
-    """Whether a wheel exists for the machine's Python."""
+    """Return whether a wheel exists for the machine's Python."""
     return any(each.serves(machine.python) for each in WHEELS.values())
 
 
 def _other_cuda(machine: Machine) -> str:
-    """Return what to do where another CUDA is installed, nothing if no wheel can be."""
+    """Return what to do if another CUDA is installed; empty if there is no wheel."""
     if not _served(machine):
         return ""
-    return (
-        "If the machine has another CUDA than this CuPy is for: uninstall this CuPy, then "
-        f"{_choose(machine)}."
-    )
+    return f"If the machine has another CUDA version: uninstall this CuPy, then {_choose(machine)}."
 
 
 def _newer_python(machine: Machine) -> str:
     return "" if _served(machine) else f"Or {_choose(machine)}."
 
 
-#: The newest CUDA with a current CuPy, by the oldest compute capability that it compiles for.
+#: The oldest compute capability that each CUDA version supports, for CUDAs with a current CuPy.
 _NEWEST_CUDA = ((75, 13), (50, 12), (35, 11))
-#: The first CUDA that compiles for a compute capability, the newest first.
+#: The first CUDA version that supports a compute capability, newest first.
 _FIRST_CUDA = ((100, "12.8"), (89, "11.8"), (86, "11.1"), (80, "11.0"), (75, "10.0"), (70, "9.0"))
 
 
 def _gpu(machine: Machine) -> dict[str, str]:
-    """Return what to do about a GPU that is too new or too old for a CUDA, one or both."""
+    """Return what to do about a GPU that is too new or too old for its CUDA."""
     new = (
         f"For a newer GPU, upgrade CUDA and CuPy: {_toolkit(machine)} (an RTX 50 needs CUDA 12.8 "
         "or later)."
     )
     old = (
         "For an older GPU, use a CUDA that still supports it, and the CuPy for that CUDA: CUDA 13 "
-        "dropped the GPUs before Turing, CUDA 12 those before Maxwell."
+        "does not support GPUs before Turing, CUDA 12 those before Maxwell."
     )
     either = {"new_gpu": new, "old_gpu": old}
     capability = machine.capability
@@ -176,12 +173,12 @@ def _gpu(machine: Machine) -> dict[str, str]:
     newest = next((each for oldest, each in _NEWEST_CUDA if capability >= oldest), None)
     first = next((each for lowest, each in _FIRST_CUDA if capability >= lowest), "8.0")
     if newest is None:
-        old = f"{gpu}. No CUDA that a current CuPy supports knows it: use a newer GPU."
+        old = f"{gpu}, which no CUDA of a current CuPy supports: use a newer GPU."
         return {"new_gpu": "", "old_gpu": old}
     if cuda is not None and cuda > newest:
         old = (
-            f"{gpu}, which CUDA {cuda} has dropped. Uninstall this CuPy, and install the one for "
-            f"CUDA {newest}: `{machine.pip} install cupy-cuda{newest}x`."
+            f"{gpu}, which CUDA {cuda} does not support. Uninstall this CuPy, and install the one "
+            f"for CUDA {newest}: `{machine.pip} install cupy-cuda{newest}x`."
         )
         return {"new_gpu": "", "old_gpu": old}
     if cuda is not None and cuda > int(first.partition(".")[0]):
@@ -193,8 +190,8 @@ def _gpu(machine: Machine) -> dict[str, str]:
 def _compiler(machine: Machine) -> str:
     if machine.system == "Windows":
         return (
-            "Install a Visual Studio that this CUDA accepts, or a newer CUDA toolkit. CuPy 13 and "
-            "later need none to compile kernels."
+            "Install a version of Visual Studio that this CUDA accepts, or a newer CUDA toolkit. "
+            "CuPy 13 and later compile kernels without Visual Studio."
         )
     return (
         'Use an older compiler (`NVCC="nvcc --compiler-bindir gcc-12"`), or a newer CUDA toolkit.'
@@ -233,7 +230,7 @@ def _reinstall(machine: Machine) -> str:
     suiting = wheel(machine)
     if not machine.here or not machine.distributions:
         return (
-            f"uninstall every CuPy that `{machine.pip} list` shows (`cupy`, `cupy-cuda...`, "
+            f"uninstall every CuPy in `{machine.pip} list` (`cupy`, `cupy-cuda...`, "
             f"`cupy-rocm-...`), then {_install(machine)}"
         )
     own = _one(machine)
@@ -251,7 +248,7 @@ def _toolkit(machine: Machine) -> str:
     if own is not None and retired(own):
         return f"install the {_own_toolkit(machine)}, and set CUDA_PATH to its folder"
     if machine.python and release(machine.python) < _CTK:
-        return "install the newest toolkit of the CUDA that CuPy is for, and set CUDA_PATH to it"
+        return "install the newest toolkit of CuPy's CUDA version, and set CUDA_PATH to its folder"
     suiting = WHEELS.get(own) if own in WHEELS else wheel(machine)
     if suiting is not None and suiting.name == "cupy-cuda11x":
         return "install the CUDA 11 toolkit, and set CUDA_PATH to its folder"
@@ -266,32 +263,32 @@ def _toolkit(machine: Machine) -> str:
 
 
 def _newer(machine: Machine) -> str:
-    """Return how to get CUDA 12.8 or later, which knows the newest GPUs."""
+    """Return how to install CUDA 12.8 or later, which supports the newest GPUs."""
     later = machine.distributions in (("cupy-cuda12x",), ("cupy-cuda13x",))
     install = f'`{machine.pip} install --upgrade "cupy-cuda12x[ctk]"`'
     if later or machine.conda:
         return _toolkit(machine)
     if machine.distributions:
         return f"`{machine.pip} uninstall -y {' '.join(machine.distributions)}`, then {install}"
-    return f"{install}, after removing a CuPy of another name"
+    return f"{install}, after uninstalling any CuPy with another name"
 
 
 def _older(machine: Machine) -> str:
     own = _one(machine)
     if own in WHEELS:
         return f'install a CuPy before 14: `{machine.pip} install "{own}<14"`'
-    return f'install a CuPy before 14, as by `{machine.pip} install "cupy-cuda12x<14"` for CUDA 12'
+    return f'install a CuPy before 14: for CUDA 12, `{machine.pip} install "cupy-cuda12x<14"`'
 
 
 def _repair(machine: Machine) -> str:
     always = ""
     if machine.python is None or release(machine.python, 2) < (3, 13, 0):
-        always = " (before Python 3.13, set CUPY_COMPAT=always in the environment as well)"
+        always = " Before Python 3.13, also set CUPY_COMPAT=always in the environment."
     first = "Keep" if _own(machine) else f"Or `{machine.pip} install cupy-compat`, keep"
     return (
-        f"{first} this CuPy, and put `import cupy_compat` on a line before `import cupy`; "
-        "`cupy-compat enable` does that for every start of this Python, "
-        f"`cupy-compat run SCRIPT` for one program{always}."
+        f"{first} this CuPy, and write `import cupy_compat` before `import cupy`.{always} "
+        "Alternatively, `cupy-compat enable` repairs CuPy at every start of this Python, and "
+        "`cupy-compat run SCRIPT` for one program."
     )
 
 
@@ -301,16 +298,16 @@ def _rebuild(machine: Machine) -> str:
         return ""
     if not any(map(which, ("g++", "c++", "clang++"))):
         return ""
-    return "`cupy-compat rebuild` compiles the broken module again, and can undo that."
+    return "`cupy-compat rebuild` recompiles the broken module, and can undo that."
 
 
 def _own(machine: Machine) -> bool:
-    """Whether it is the environment that cupy-compat is installed in."""
+    """Return whether cupy-compat is installed in the examined environment."""
     return machine.here and machine.pip == Machine.pip and __package__ == "cupy_compat.doctor"
 
 
 def _one(machine: Machine) -> str | None:
-    """Return the only distribution of CuPy that the machine names, None for none or several."""
+    """Return the only distribution of CuPy, None if there is none or several."""
     return machine.distributions[0] if len(machine.distributions) == 1 else None
 
 

@@ -1,1 +1,1 @@
-"""Repair the installed CuPy itself: compile its one broken module again, and put it in place."""
+"""Repair the installed CuPy itself: recompile its broken module, and replace it."""

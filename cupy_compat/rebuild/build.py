@@ -1,4 +1,4 @@
-"""Compile ``cupy._util`` alone, as CuPy's own builder would, with any Cython."""
+"""Compile only ``cupy._util``, like CuPy's own builder, with any version of Cython."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from cupy_compat.rebuild import source as cupy_source
 from cupy_compat.rebuild.process import RebuildError, pip, run, with_modules
 
-#: Run by an interpreter that finds Cython and setuptools on its PYTHONPATH.
+#: Runs in an interpreter with Cython and setuptools on its PYTHONPATH.
 _COMPILE = """
 import json, sys
-# Before Cython: it brings the distutils that some of them need.
+# Import it first: some versions of Cython need the distutils that it provides.
 from setuptools import Extension, setup
 from Cython import __version__
 from Cython.Build import cythonize
@@ -29,8 +29,8 @@ extension = Extension(
     define_macros=[("CUPY_NO_CUDA", "1")],
     extra_compile_args=["-w", "-g0"],
 )
-# The constants of CuPy's own builder, for a build without CUDA: this module calls one function
-# of cupy_backends, whose declaration is the same for CUDA, HIP and neither.
+# The constants of CuPy's own builder for a build without CUDA. They fit every build: the only
+# function of cupy_backends that this module calls has the same declaration for CUDA and HIP.
 constants = {
     "CUPY_USE_CUDA_PYTHON": False,
     "CUPY_CUFFT_STATIC": False,
@@ -54,16 +54,16 @@ setup(
 
 
 def install_cython(python: Path | str, version: str, into: Path) -> None:
-    """Install Cython and setuptools into a folder of their own.
+    """Install Cython and setuptools into a folder.
 
     Parameters
     ----------
     python : Path or str
         The interpreter that will use them.
     version : str
-        Cython's version.
+        The version of Cython.
     into : Path
-        The folder, which goes onto that interpreter's ``PYTHONPATH``.
+        The folder.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def install_cython(python: Path | str, version: str, into: Path) -> None:
 
 
 def check_compiler(python: Path | str) -> None:
-    """Raise an error if an interpreter's extension modules cannot be compiled here.
+    """Raise an error if extension modules for an interpreter cannot be compiled.
 
     Raises
     ------
@@ -85,24 +85,24 @@ def check_compiler(python: Path | str) -> None:
         "import sysconfig as s; print(s.get_path('include'), s.get_config_var('CXX'), sep='\\n')"
     )
     include, configured = run([python, "-c", asked]).stdout.splitlines()
-    # setuptools chooses in the same way.
+    # Choose the compiler in the same way as setuptools.
     compiler = (shlex.split(os.environ.get("CXX") or configured) or ["c++"])[0]
     if shutil.which(compiler) is None:
         raise RebuildError(
-            f"there is no C++ compiler: {compiler} is not on the PATH. Install one (on Debian and "
-            "Ubuntu `apt-get install g++`), or name yours in the environment variable CXX"
+            f"there is no C++ compiler: {compiler} is not on the PATH. Install one (`apt-get "
+            "install g++` on Debian and Ubuntu), or set the environment variable CXX to yours"
         )
     if not Path(include, "Python.h").exists():
         raise RebuildError(
-            f"Python's headers are missing: there is no {include}/Python.h. Install them (on "
-            "Debian and Ubuntu `apt-get install python3-dev`)"
+            f"Python's headers are missing: there is no {include}/Python.h. Install them "
+            "(`apt-get install python3-dev` on Debian and Ubuntu)"
         )
 
 
 def unknown_directives(python: Path | str, tool: Path, source: Path) -> list[str]:
     """Return the directives of CuPy's builder that this Cython does not know.
 
-    Where there are any, CuPy's own build stops: that Cython is too old for it.
+    If there are any, this Cython is too old, and CuPy's own build would fail.
     """
     asked = "from Cython.Compiler.Options import get_directive_defaults as d; print(*d())"
     known = run([python, "-P", "-c", asked], env=with_modules(tool)).stdout.split()
@@ -119,9 +119,9 @@ def compile_util(
     python : Path or str
         The interpreter.
     tool : Path
-        The folder with Cython and setuptools.
+        The folder that contains Cython and setuptools.
     source : Path
-        CuPy's unpacked source, which stays as it is.
+        CuPy's unpacked source, which is not changed.
     into : Path
         An existing folder for the compiled module.
     repaired : bool, optional
@@ -130,7 +130,7 @@ def compile_util(
     Returns
     -------
     Path
-        The compiled module. The same source, compilers and interpreter give the same bytes.
+        The compiled module. The build is reproducible.
 
     Raises
     ------

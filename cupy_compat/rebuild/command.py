@@ -9,31 +9,33 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cupy_compat.doctor.trial import Attempt, Interpreter, TrialError, try_cupy
 from cupy_compat.rebuild import build, source
 from cupy_compat.rebuild.install import Installation, digest
 from cupy_compat.rebuild.process import RebuildError
-from cupy_compat.rebuild.trial import Trial, try_cupy
 
 _PROG = "cupy-compat rebuild"
+#: Seconds that the import of CuPy may take.
+_LIMIT = 300.0
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compile the broken module of the installed CuPy again, or undo that.
+    """Recompile the broken module of the installed CuPy, or undo that.
 
     Parameters
     ----------
     argv : sequence of str
-        The arguments behind ``rebuild``.
+        The arguments after ``rebuild``.
 
     Returns
     -------
     int
-        0: CuPy needs nothing, or nothing any more; 1: it could not be done; with ``--status`` 0
-        if CuPy is rebuilt and 1 if not; 2: usage; 130: interrupted.
+        The exit status. 0: done, or nothing to do; 1: failed; 130: interrupted. With ``--status``,
+        0: rebuilt; 1: not.
     """
     options = _parser().parse_args(argv)
     try:
-        # Windows locks a module that a process has loaded, and names its files in other ways.
+        # Windows locks a loaded module, and has other file names.
         if os.name != "posix":
             raise RebuildError("this works on Linux and other POSIX systems only")
         installed = Installation.find()
@@ -42,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
         if options.undo:
             return _undo(installed)
         return _rebuild(installed, options)
-    except RebuildError as error:
+    except (RebuildError, TrialError) as error:
         print(f"{_PROG}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -53,15 +55,17 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROG,
-        description="Compile the one broken module of the installed CuPy again, with CuPy's own "
-        "fix, and put it in place. The original is kept beside it.",
-        epilog="Exit status: 0 done, or nothing to do; 1 failed, and nothing has changed; 2 wrong "
+        description="Recompile the broken module of the installed CuPy with CuPy's own fix, and "
+        "replace it. The original is kept beside it.",
+        epilog="Exit status: 0 done, or nothing to do; 1 failed, nothing has changed; 2 wrong "
         "usage. With --status: 0 rebuilt, 1 not.",
     )
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--status", action="store_true", help="say whether CuPy is rebuilt")
-    action.add_argument("--undo", action="store_true", help="bring the original module back")
-    action.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    action.add_argument("--status", action="store_true", help="print whether CuPy is rebuilt")
+    action.add_argument("--undo", action="store_true", help="restore the original module")
+    action.add_argument(
+        "--dry-run", action="store_true", help="print what would be done, and change nothing"
+    )
     parser.add_argument(
         "--source",
         type=Path,
@@ -70,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         "source distribution of the installed version)",
     )
     parser.add_argument(
-        "--cython", metavar="VERSION", help="the Cython to use (default: the one that built CuPy)"
+        "--cython",
+        metavar="VERSION",
+        help="the version of Cython to use (default: the one that compiled CuPy)",
     )
     return parser
 
@@ -85,70 +91,76 @@ def _status(installed: Installation) -> int:
 
 def _undo(installed: Installation) -> int:
     if installed.state() == "as installed":
-        print(f"{installed.module} is as it was installed. Nothing to undo.")
+        print(f"{installed.module} is the original. Nothing to undo.")
         return 0
     installed.check_writable()
     installed.undo()
-    print(f"{installed.module} is as it was installed again.")
+    print(f"{installed.module} is the original again.")
     return 0
 
 
 def _rebuild(installed: Installation, options: argparse.Namespace) -> int:
     broken = digest(installed.module.read_bytes())
     before = _examine(installed)
-    if before.memoize is None:
+    failure = before.failure("memoize")
+    if failure is None:
         print(f"CuPy {installed.version} does not have this problem. Nothing to rebuild.")
-        if before.error is not None:
-            print(f"Its import fails for another reason: {before.error}")
-            print("`cupy-compat doctor` says more.")
+        _report_other_failure(before)
         return 0
-    cython = options.cython or before.cython
+    compiled_with = before.values["util"]["cython"]
+    cython = options.cython or compiled_with
     if cython is None:
         raise RebuildError("CuPy does not say which Cython compiled it; choose one with --cython")
-    print(f"CuPy {installed.version}, compiled with Cython {before.cython}: {before.memoize}")
+    print(f"CuPy {installed.version}, compiled with Cython {compiled_with}: {failure.said}")
     installed.check_writable()
     build.check_compiler(sys.executable)
     if options.dry_run:
-        print(f"would get the source from {options.source or 'the package index, by pip'}")
-        print(f"would compile cupy/_util.pyx with CuPy's fix and Cython {cython}, and try it")
+        print(f"would get the source from {options.source or 'the package index, with pip'}")
+        print(f"would compile cupy/_util.pyx with CuPy's fix and Cython {cython}, and test it")
         print(f"would replace {installed.module}, and keep the original beside it")
         if installed.record is not None:
-            print(f"would enter both in {installed.record}")
+            print(f"would add both to {installed.record}")
         return 0
     with tempfile.TemporaryDirectory(prefix="cupy-compat-rebuild-") as folder:
         candidate = _compile(installed.version, cython, options.source, Path(folder))
-        print("trying it")
-        tried = try_cupy(candidate)
+        print("testing the compiled module")
+        tried = try_cupy(Interpreter(), "util", _LIMIT, candidate)
         _check(before, tried, candidate)
         installed.replace(candidate.read_bytes(), broken)
     print(f"replaced {installed.module}")
-    print(f"kept the original as {installed.original.name}; --undo brings it back")
+    print(f"kept the original as {installed.original.name}; --undo restores it")
     if installed.installer not in ("pip", "uv"):
         print(
             f"This CuPy was not installed by pip or uv (but by: {installed.installer}). Undo the "
-            "rebuild before you remove or upgrade it, or the original stays behind."
+            "rebuild before you remove or upgrade CuPy; otherwise the original is left behind."
         )
-    if tried.error is not None:
-        print(f"The module works now. CuPy's import fails for another reason: {tried.error}")
-        print("`cupy-compat doctor` says more.")
+    _report_other_failure(tried)
     return 0
 
 
-def _examine(installed: Installation) -> Trial:
-    """Return how the installed module does."""
-    found = try_cupy()
-    if found.file is None:
+def _report_other_failure(attempt: Attempt) -> None:
+    failure = attempt.failure("import")
+    if failure is not None:
+        print(f"The import of CuPy fails for another reason: {failure.said}")
+        print("Run `cupy-compat doctor` for the cause.")
+
+
+def _examine(installed: Installation) -> Attempt:
+    """Try the installed module."""
+    attempt = try_cupy(Interpreter(), "util", _LIMIT)
+    if "util" not in attempt.values:
         raise RebuildError(
-            f"the import of CuPy fails before its module _util is loaded: {found.error}. "
-            "`cupy-compat doctor` says more"
+            "the import of CuPy fails before it loads cupy._util: "
+            f"{attempt.failures[0].said}. Run `cupy-compat doctor` for the cause"
         )
-    if not os.path.samefile(found.file, installed.module):
-        raise RebuildError(f"Python imports {found.file} and not {installed.module}")
-    return found
+    file = attempt.values["util"]["file"]
+    if not os.path.samefile(file, installed.module):
+        raise RebuildError(f"Python imports {file} instead of {installed.module}")
+    return attempt
 
 
 def _compile(version: str, cython: str, given: Path | None, folder: Path) -> Path:
-    """Return the compiled module, made in that folder."""
+    """Compile the module in that folder, and return its path."""
     parts = tool, unpacked, built = [folder / name for name in ("tool", "source", "built")]
     for part in parts:
         part.mkdir()
@@ -163,25 +175,27 @@ def _compile(version: str, cython: str, given: Path | None, folder: Path) -> Pat
         tree = source.unpack(given, unpacked)
     stated = source.version_of(tree / "cupy")
     if stated != version:
-        raise RebuildError(f"the source is of CuPy {stated}; installed is CuPy {version}")
+        raise RebuildError(f"the source is CuPy {stated}, but CuPy {version} is installed")
     print("compiling cupy/_util.pyx with CuPy's fix")
     return build.compile_util(sys.executable, tool, tree, built, repaired=True)
 
 
-def _check(before: Trial, tried: Trial, candidate: Path) -> None:
-    """Raise an error unless the candidate works, and is otherwise what is installed."""
-    if tried.file != str(candidate):
+def _check(before: Attempt, tried: Attempt, candidate: Path) -> None:
+    """Raise an error unless the candidate works and has the interface of the installed module."""
+    if tried.values.get("util", {}).get("file") != str(candidate):
         raise RebuildError(
-            f"the compiled module cannot be loaded: {tried.error}. The source may not be that of "
-            "the installed CuPy; name the right one with --source"
+            f"the compiled module cannot be loaded: {tried.failures[0].said}. Check that --source "
+            "is the source of the installed CuPy"
         )
-    different = before.differences(tried)
+    old, new = before.values["util"]["names"], tried.values["util"]["names"]
+    different = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     if different:
         raise RebuildError(
             "the source is not that of the installed CuPy: their modules _util differ in "
-            f"{', '.join(different)}. Name the right source with --source"
+            f"{', '.join(different)}. Give the right source with --source"
         )
-    if tried.memoize is not None:
+    failure = tried.failure("memoize")
+    if failure is not None:
         raise RebuildError(
-            f"the compiled module fails, too: {tried.memoize}. Choose another Cython with --cython"
+            f"the compiled module fails, too: {failure.said}. Choose another Cython with --cython"
         )

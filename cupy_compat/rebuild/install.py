@@ -1,8 +1,8 @@
-"""The installed ``cupy._util``: put another in its place, and take that back.
+"""Replace the installed ``cupy._util``, and restore it.
 
-The original is kept beside the module, under a name that holds the hash of the module that took
-its place. So the two files alone say what was done, whenever a rebuild was interrupted, and an
-original never replaces a module that something else has installed since.
+The original is kept beside the module. Its name contains the hash of the module that replaced it.
+The two files therefore show the state even after an interruption, and ``--undo`` never overwrites a
+module that something else has installed since.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from cupy_compat.rebuild.source import version_of
 
 State = Literal["as installed", "rebuilt", "interrupted", "replaced since"]
 
-#: Between the module's name and the hash in the name of the kept original.
+#: In the file name of the original, between the module's name and the hash.
 _KEPT = ".original-"
-#: Ends the name of a file that is about to take another's place.
+#: The suffix of a new file that is about to replace another one.
 _ASIDE = ".cupy-compat-new"
 
 
 @dataclass(frozen=True)
 class Installation:
-    """Where CuPy is installed.
+    """An installed CuPy.
 
     Attributes
     ----------
     module : Path
         Its ``cupy._util``.
     version : str
-        CuPy's version.
+        Its version.
     record : Path or None
-        The RECORD that lists the module, if the installer wrote one.
+        The RECORD that lists the module, if there is one.
     entry : str
-        The module's path in that RECORD.
+        The path of the module in the RECORD.
     installer : str
-        What installed it, "pip" for example, as far as that is known.
+        The tool that installed it, such as "pip", or "unknown".
     """
 
     module: Path
@@ -63,7 +63,7 @@ class Installation:
         Raises
         ------
         RebuildError
-            If there is none, or if it is not installed as a package.
+            If there is none, or if it is not an installed package.
         """
         spec = importlib.util.find_spec("cupy")
         if spec is None:
@@ -79,7 +79,7 @@ class Installation:
         module = next(filter(Path.exists, paths), None)
         if module is None:
             raise RebuildError(f"{folder} has no module _util that this Python can load")
-        # In a view of Spack's, for example, files are links into the installation itself.
+        # Files may be links into the real installation, as in a view of Spack.
         module = module.resolve()
         for distribution in importlib.metadata.distributions():
             if "cupy" not in str(distribution.metadata["Name"]).lower():
@@ -94,11 +94,11 @@ class Installation:
 
     @property
     def original(self) -> Path:
-        """Where the original is, if the module is a rebuilt one."""
+        """The path of the original, if the module is rebuilt."""
         return self._kept_for(self.module.read_bytes())
 
     def state(self) -> State:
-        """Return what was done to the module, as its files tell."""
+        """Return what was done to the module, according to the files."""
         if self.original.exists():
             return "rebuilt"
         if any(not _is_same(each, self.module) for each in self._kept()):
@@ -107,7 +107,7 @@ class Installation:
         return "interrupted" if self._left() or entered else "as installed"
 
     def check_writable(self) -> None:
-        """Raise an error if a file that would be changed cannot be.
+        """Raise an error if a folder with files to change is not writable.
 
         Raises
         ------
@@ -117,38 +117,38 @@ class Installation:
         for file in filter(None, [self.module, self.record]):
             if not os.access(file.parent, os.W_OK):
                 raise RebuildError(
-                    f"{file.parent} is not writable. Ask its owner to run this command, or repair "
-                    'CuPy when it is imported: `python -m pip install "cupy-compat[auto]"` in an '
-                    "environment of your own"
+                    f"{file.parent} is not writable. Ask its owner to run this command. Or repair "
+                    "CuPy at each import, in your own environment: `python -m pip install "
+                    '"cupy-compat[auto]"`'
                 )
 
     def replace(self, candidate: bytes, broken: str) -> None:
-        """Put another module in place and keep the original; do both or neither.
+        """Replace the module and keep the original, or do neither.
 
         Parameters
         ----------
         candidate : bytes
-            The module.
+            The content of the new module.
         broken : str
-            The hash of the installed module that was found to be broken, see `digest`.
+            The hash of the installed module when it was tried, see `digest`.
 
         Raises
         ------
         RebuildError
-            If a file cannot be written, or if the installed module is another one meanwhile.
+            If a file cannot be written, or if the installed module has changed.
         """
         content = self.module.read_bytes()
         if digest(content) != broken:
             raise RebuildError(f"{self.module} has just changed; run the command again")
         original = self._kept_for(candidate)
-        # Its own alone: another rebuild may be at work beside this one.
+        # Clean up only files of this process, because another rebuild may be running.
         aside: list[Path] = []
         try:
             aside.append(_aside(self.module, candidate))
             aside.append(_aside(self.module, content))
             shutil.copystat(self.module, aside[1])
             aside[1].replace(original)
-            # The record next: a file that it lists too early does no harm.
+            # The record before the module: it may safely list a file that does not exist yet.
             if self.record is not None:
                 aside.append(_aside(self.record, self._entries(candidate)))
                 aside[2].replace(self.record)
@@ -162,7 +162,7 @@ class Installation:
             raise
 
     def undo(self) -> None:
-        """Bring the original back, or clean up after an interruption.
+        """Restore the original, or clean up after an interruption.
 
         Raises
         ------
@@ -172,8 +172,8 @@ class Installation:
         if self.state() == "replaced since":
             kept = ", ".join(map(str, self._kept()))
             raise RebuildError(
-                f"{self.module} is not the module that was put there: something else has replaced "
-                f"it since. The original of that time is {kept}; delete it if you do not need it"
+                f"something else has replaced {self.module} since the rebuild. The original of "
+                f"that time is {kept}; delete it if you do not need it"
             )
         try:
             if self.original.exists():
@@ -183,7 +183,7 @@ class Installation:
             raise _unwritable(error) from None
 
     def _tidy(self, left: list[Path]) -> None:
-        """Remove those files and needless originals, and have the record list what is there."""
+        """Remove those files and superfluous originals, and update the record."""
         for each in [*left, *(kept for kept in self._kept() if _is_same(kept, self.module))]:
             each.unlink(missing_ok=True)
         if self.record is not None:
@@ -192,7 +192,7 @@ class Installation:
                 _aside(self.record, entries).replace(self.record)
 
     def _left(self) -> list[Path]:
-        """Return the files that an interrupted run has left."""
+        """Return the files that an interrupted run has left behind."""
         left = [each for each in self._kept() if _is_same(each, self.module)]
         for file in filter(None, [self.module, self.record]):
             left += file.parent.glob(f".{file.name}.*{_ASIDE}")
@@ -205,10 +205,10 @@ class Installation:
         return self.module.with_name(f"{self.module.name}{_KEPT}{digest(module)[:16]}")
 
     def _entries(self, candidate: bytes | None = None) -> bytes:
-        """Return the record as the installer wrote it, or with that module in the original's place.
+        """Return the record as the installer wrote it, or updated for that new module.
 
-        The line of the original is the installer's line of the module, under another name. So
-        undoing restores it byte for byte.
+        The entry of the kept original is the installer's entry of the module under another name, so
+        undoing restores the record byte for byte.
         """
         assert self.record is not None
         lines = self.record.read_bytes().splitlines(keepends=True)
@@ -244,7 +244,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _aside(target: Path, content: bytes) -> Path:
-    """Write a file beside the one whose place it is about to take."""
+    """Write a new file beside the file that it is about to replace."""
     descriptor, name = tempfile.mkstemp(f"{_ASIDE}", f".{target.name}.", target.parent)
     try:
         with open(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""CuPy's source: where it comes from, which version it is, and how CuPy's own fix changes it."""
+"""Get CuPy's source, read its version and build settings, and apply CuPy's own fix."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from pathlib import Path
 
 from cupy_compat.rebuild.process import RebuildError, pip
 
-#: The inner function of ``memoize``, whose metadata is read-only unless it is bound.
+#: The decorator of the inner function of ``memoize``.
 _WRAPPER = re.compile(r"^( +)@functools\.wraps\(f\)\n(?=\1def ret\()", re.MULTILINE)
 _BOUND = "@cython.binding(True)"
 
 
 def fetch(python: Path | str, version: str, into: Path) -> Path:
-    """Download CuPy's source distribution with pip and unpack it.
+    """Download CuPy's source distribution with pip, and unpack it.
 
     Parameters
     ----------
     python : Path or str
-        The interpreter whose pip downloads.
+        The interpreter whose pip to use.
     version : str
-        The exact version.
+        The exact version of CuPy.
     into : Path
         An empty folder for the source.
 
     Returns
     -------
     Path
-        The source's top folder.
+        The top folder of the source.
 
     Raises
     ------
     RebuildError
         If pip fails.
     """
-    # CuPy's own switch for a build that describes itself without a CUDA toolkit.
+    # With this variable, CuPy's build provides its metadata without a CUDA toolkit.
     env = {"READTHEDOCS": "True"}
     with tempfile.TemporaryDirectory() as folder:
         options = ["--no-deps", "--no-binary", "cupy", "-d", folder]
@@ -50,12 +50,12 @@ def fetch(python: Path | str, version: str, into: Path) -> Path:
 
 
 def unpack(archive: Path, into: Path) -> Path:
-    """Unpack a tar or zip archive of CuPy's source, and return the source's top folder.
+    """Unpack a tar or zip archive of CuPy's source, and return its top folder.
 
     Raises
     ------
     RebuildError
-        If the file is no such archive.
+        If the file is not such an archive.
     """
     try:
         if zipfile.is_zipfile(archive):
@@ -70,12 +70,12 @@ def unpack(archive: Path, into: Path) -> Path:
 
 
 def version_of(package: Path) -> str:
-    """Return the version that a folder ``cupy``, installed or of a source, states.
+    """Return the version of a folder ``cupy``, installed or of the source.
 
     Raises
     ------
     RebuildError
-        If it states none.
+        If the folder does not state a version.
     """
     try:
         text = (package / "_version.py").read_text(encoding="utf-8")
@@ -88,14 +88,14 @@ def version_of(package: Path) -> str:
 
 
 def directives(source: Path) -> dict[str, bool]:
-    """Return the compiler directives that CuPy's own builder gives to Cython.
+    """Return the compiler directives that CuPy's builder passes to Cython.
 
-    The debugging ones, which are read from the builder's command line, are left out.
+    Directives that depend on the builder's command line (for debugging) are omitted.
 
     Raises
     ------
     RebuildError
-        If the builder cannot be read.
+        If the builder's directives cannot be read.
     """
     file = source / "install" / "cupy_builder" / "_command.py"
     try:
@@ -108,7 +108,7 @@ def directives(source: Path) -> dict[str, bool]:
             and isinstance(node.value, ast.Dict)
         )
     except (OSError, SyntaxError, ValueError):
-        raise RebuildError(f"{file} does not say how CuPy compiles its modules") from None
+        raise RebuildError(f"{file} contains no compiler directives of CuPy's builder") from None
     return {
         ast.literal_eval(key): bool(value.value)
         for key, value in zip(table.keys, table.values, strict=True)
@@ -117,19 +117,19 @@ def directives(source: Path) -> dict[str, bool]:
 
 
 def repaired(text: str) -> str:
-    """Return the text of ``_util.pyx`` with CuPy's own fix, which CuPy 13.5 and later contain.
+    """Return the text of ``_util.pyx`` with CuPy's own fix, which is in CuPy 13.5 and later.
 
-    The fix has Cython make a function with writable metadata, as Cython 3.0 always did. See
+    The fix makes Cython create a function with writable metadata, as Cython 3.0 always did. See
     https://github.com/cupy/cupy/pull/9131.
 
     Raises
     ------
     RebuildError
-        If the text has no such function.
+        If the fix does not apply to the text.
     """
     if _BOUND in text:
         return text
     fixed, count = _WRAPPER.subn(rf"\g<0>\1{_BOUND}\n", text)
     if count != 1:
-        raise RebuildError("its cupy/_util.pyx has no memoize that CuPy's fix applies to")
+        raise RebuildError("CuPy's fix does not apply to the cupy/_util.pyx of this source")
     return re.sub(r"^import functools$", r"cimport cython\n\g<0>", fixed, count=1, flags=re.M)

@@ -1,4 +1,4 @@
-"""What can be wrong with a CuPy: tables, to which one more check is a few lines."""
+"""The table of checks: the known failures of CuPy, with their causes and cures."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from .libraries import LIBRARIES
 
 __all__ = ["CHECKS", "Check"]
 
-#: All checks; of several that match, the first one is taken for the root cause.
+#: All checks. If several match, the first one is the root cause.
 CHECKS = (*IMPORTING, *LIBRARIES, *KERNELS, *DEVICES, *BUILDING, *INSTALLING)

@@ -1,4 +1,4 @@
-"""What a check is: a row of the table."""
+"""The class of a check, which is a row of the table."""
 
 from __future__ import annotations
 
@@ -16,49 +16,51 @@ Details = Callable[[Machine, Mapping[str, str]], Optional[Mapping[str, str]]]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that can be wrong.
+    """A known failure.
 
     Attributes
     ----------
     name : str
-        By which it is listed and reported.
+        A short identifier.
     about : str
-        One line: what is wrong.
+        The failure, in one line.
     cause : str
-        Why. Braces hold `cupy_compat.doctor.words`, or places of the wording.
+        The cause. Names in braces are replaced by values of `cupy_compat.doctor.words` or by parts
+        of the message.
     cures : tuple of str
-        What to do, the best first.
+        What to do, the best cure first; with names in braces like `cause`.
     says : tuple of str
-        What CuPy, Python, a compiler or pip say then: wordings of `cupy_compat.doctor.reading`.
+        Patterns of the messages, see `cupy_compat.doctor.reading`.
     example : str
-        A core line of such a failure, with a second line where ``needs`` asks for it.
+        A typical line of the message, with a second line if ``needs`` requires it.
     source : str
-        Where people reported it: repository#number, or how else it is known.
+        Where the failure was reported (repository#number), or how else it is known.
     unless : tuple of str
-        Texts on the same line that rule it out.
+        Texts on the same line that rule the failure out.
     needs : tuple of str
-        Texts one of which must stand somewhere near, in small letters.
+        Texts, in lower case, one of which must be elsewhere in the output.
     raised : tuple of str
-        In whose code it must be raised, see `cupy_compat.doctor.owner`: in CuPy's (``'cupy'``), in
-        other code (``'other'``), or in a text without frames (an empty text). None given: anywhere.
+        The code that must raise the error, see `cupy_compat.doctor.origin`: CuPy's (``'cupy'``),
+        other code (``'other'``), or a text without frames (``''``). Empty: any code.
     shared : bool
-        Whether it counts in whatever library it is raised, since several meet there.
+        Whether the check also applies to errors that other libraries raise.
     given : callable, optional
-        What must hold of the machine besides.
+        A condition on the machine.
     details : callable, optional
-        From the machine and the places of the wording to more words; None rules it out.
+        Returns more values for the names in braces, or None if the check does not apply. Its
+        arguments are the machine and the parts of the message.
     shows : callable, optional
-        Whether an examined case shows it without a word.
+        Whether an examined environment has the failure, independently of any message.
     breaks : bool
-        Whether what it shows without a word makes the import fail.
+        Whether a failure found by ``shows`` prevents the import.
     after : tuple of str
-        The checks, and the groups of checks, whose consequence this is; ``*`` is all of them.
+        Checks and groups of checks of which this failure is a consequence; ``*`` means all.
     group : str
-        What ``after`` of other checks may call it.
+        A name of several checks, for ``after``.
     printed : bool
-        Whether compilers and pip print it long before the traceback that ends the program.
+        Whether compilers or pip print the message long before the final traceback.
     remark : bool
-        Whether it is only a remark: CuPy may still work.
+        Whether it is only a remark, because CuPy may still work.
     """
 
     name: str
@@ -82,7 +84,7 @@ class Check:
     remark: bool = False
 
     def follows(self, other: Check) -> bool:
-        """Whether this is a consequence of another one."""
+        """Return whether this failure is a consequence of another one."""
         if other is self or (other.after == ("*",) and self.after == ("*",)):
             return False
         return bool({"*", other.name, other.group} & set(self.after))

@@ -1,11 +1,11 @@
-"""pip builds CuPy from source, and that fails."""
+"""Checks: pip builds CuPy from source, and the build fails."""
 
 from __future__ import annotations
 
 from ..machine import Machine
 from ._check import Check
 
-#: What a missing toolkit may be the consequence of.
+#: Checks that explain a failed search for the toolkit.
 _SPECIFIC = (
     "build-host-compiler",
     "build-architecture",
@@ -16,11 +16,11 @@ _SPECIFIC = (
     "build-cython",
     "build-old-cupy",
 )
-_WHEEL = "Install a wheel, which needs no building: {install}."
+_WHEEL = "Install a wheel, which needs no build: {install}."
 
 
 def _built(machine: Machine) -> bool:
-    # The same words come from builds of other packages.
+    # Builds of other packages print the same texts.
     return machine.built
 
 
@@ -28,12 +28,11 @@ BUILDING = (
     Check(
         "build-rocm",
         "a build of CuPy for ROCm fails",
-        "The build for AMD GPUs needs the ROCm toolkit, and settings that say where it is and for "
-        "which GPU to compile.",
+        "A build for AMD GPUs needs the ROCm toolkit, its location, and the GPU's architecture.",
         (
             "Set `CUPY_INSTALL_USE_HIP=1`, `ROCM_HOME=/opt/rocm`, `HCC_AMDGPU_TARGET=gfx...` "
             "(`rocminfo | grep gfx` shows it) and `CXX=hipcc`, and build again.",
-            "Or install the wheel `cupy-rocm-7-0`, if ROCm 7.0 is there.",
+            "Or install the wheel `cupy-rocm-7-0`, if you have ROCm 7.0.",
         ),
         says=(
             "hipcc' failed",
@@ -52,9 +51,9 @@ BUILDING = (
     Check(
         "build-host-compiler",
         "the C++ compiler is newer than nvcc accepts",
-        "Each nvcc accepts C++ compilers up to some version, and this one is newer.",
+        "Each nvcc accepts C++ compilers up to a certain version, and this one is newer.",
         (
-            "If CuPy itself is being built, a wheel needs no building: {install}.",
+            "If you are building CuPy, install a wheel instead: {install}.",
             "{compiler}",
         ),
         says=(
@@ -71,13 +70,13 @@ BUILDING = (
     ),
     Check(
         "build-architecture",
-        "nvcc does not know an architecture that it compiles for",
-        "This CUDA toolkit has dropped that architecture, or does not have it yet: CuPy and the "
-        "toolkit are of different times.",
+        "nvcc does not support an architecture for which CuPy is built",
+        "This CUDA toolkit no longer supports that architecture, or does not support it yet. CuPy "
+        "and the toolkit have different ages.",
         (
             _WHEEL,
-            "To build: use a CuPy of the toolkit's time (newer CuPys no longer ask for old GPUs), "
-            "or name the architecture: `CUPY_NVCC_GENERATE_CODE=current`.",
+            "To build: use a CuPy as old or new as the toolkit, or build only for your GPU: "
+            "`CUPY_NVCC_GENERATE_CODE=current`.",
         ),
         says=(
             "Unsupported gpu architecture 'compute_",
@@ -94,7 +93,7 @@ BUILDING = (
     Check(
         "build-msvc",
         "a build of CuPy needs the compiler of Visual Studio",
-        "CuPy is built from source, and Windows has no C++ compiler by itself.",
+        "CuPy is built from source, and Windows does not include a C++ compiler.",
         (_WHEEL, "To build: install Visual Studio's Build Tools with the C++ workload."),
         says=(
             "Microsoft Visual C++ {version} is required",
@@ -113,7 +112,7 @@ BUILDING = (
     Check(
         "build-compiler",
         "a build of CuPy needs a C++ compiler",
-        "CuPy is built from source, and there is no working C++ compiler, or Python's headers are "
+        "CuPy is built from source, but there is no working C++ compiler, or Python's headers are "
         "missing.",
         (
             _WHEEL,
@@ -138,13 +137,13 @@ BUILDING = (
     ),
     Check(
         "build-cython",
-        "Cython does not compile this CuPy's sources",
-        "This CuPy and the Cython that builds it are of different times, or the build takes other "
-        "files than CuPy's own.",
+        "Cython does not compile this CuPy",
+        "This version of Cython does not suit this CuPy, or the build uses files that are not "
+        "CuPy's own.",
         (
             _WHEEL,
-            "To build: use the newest CuPy, or the Cython of this one's time (`Cython<3` before "
-            "CuPy 13), without build isolation: `{pip} install --no-build-isolation ...`.",
+            "To build: use the newest CuPy, or an older Cython (`Cython<3` before CuPy 13) without "
+            "build isolation: `{pip} install --no-build-isolation ...`.",
         ),
         says=(
             "Cython.Compiler.Errors.CompileError: cupy",
@@ -159,12 +158,12 @@ BUILDING = (
     ),
     Check(
         "build-no-cython",
-        "a build of CuPy has no Cython, or too old a one",
-        "The build needs Cython (and others), and does not get the version that it asks for.",
+        "a build of CuPy has no Cython, or one that is too old",
+        "The build does not get the version of Cython, or of another package, that it requires.",
         (
             _WHEEL,
-            "To build: use the newest CuPy, see whether pip reaches the index, and install what "
-            'that CuPy asks for: `{pip} install "Cython>=3" numpy setuptools wheel`.',
+            "To build: use the newest CuPy, check whether pip reaches the index, and install the "
+            'requirements: `{pip} install "Cython>=3" numpy setuptools wheel`.',
         ),
         says=(
             "No matching distribution found for Cython",
@@ -180,8 +179,8 @@ BUILDING = (
     Check(
         "build-old-cupy",
         "this CuPy is too old for this Python or its setuptools",
-        "The build script of this CuPy uses what Python or setuptools have removed since.",
-        (_WHEEL, "To build: use the newest CuPy, or the Python of this one's time."),
+        "The build script of this CuPy uses modules that Python or setuptools has removed.",
+        (_WHEEL, "To build: use the newest CuPy, or an older Python."),
         says=(
             "No module named 'distutils",
             "cannot import name '{name}' from 'distutils",
@@ -199,8 +198,8 @@ BUILDING = (
     Check(
         "build-memory",
         "a build of CuPy runs out of memory",
-        "The system ended a compiler for want of memory.",
-        (_WHEEL, "To build: let fewer compilers run at once: `CUPY_NUM_BUILD_JOBS=1`."),
+        "The system killed a compiler because memory was full.",
+        (_WHEEL, "To build: run fewer compilers at once: `CUPY_NUM_BUILD_JOBS=1`."),
         says=(
             "Killed signal terminated program",
             "fatal error: Killed",
@@ -216,8 +215,8 @@ BUILDING = (
     Check(
         "build-no-cuda",
         "a build of CuPy finds no CUDA toolkit",
-        "`pip install cupy` builds CuPy from source, and that needs a CUDA toolkit with its "
-        "headers, and a compiler.",
+        "`pip install cupy` builds CuPy from source. That needs a CUDA toolkit with headers, and a "
+        "compiler.",
         (_WHEEL, "To build: {build_toolkit}, and try again."),
         says=("CUDA could not be found on your system", "Your CUDA environment is invalid"),
         example="Exception: Your CUDA environment is invalid. Please check above error log.",
@@ -229,8 +228,8 @@ BUILDING = (
     Check(
         "build-no-headers",
         "a build of CuPy finds no headers or libraries of CUDA",
-        "`pip install cupy` builds CuPy from source, and that needs a CUDA toolkit with its "
-        "headers where the compiler looks.",
+        "`pip install cupy` builds CuPy from source. That needs a CUDA toolkit whose headers the "
+        "compiler finds.",
         (_WHEEL, "To build: {build_toolkit}, and try again."),
         says=(
             "fatal error: cublas_v2.h",
@@ -257,9 +256,9 @@ BUILDING = (
     ),
     Check(
         "build-cpp",
-        "the C++ compiler rejects CuPy's sources",
-        "The error is in C++ code that Cython made of CuPy's sources, or in CuPy's own. This "
-        "CuPy, Cython, and the CUDA or ROCm toolkit are of different times.",
+        "the C++ compiler rejects CuPy's code",
+        "The error is in C++ code of CuPy, or that Cython generated from it. This CuPy does not "
+        "suit the version of Cython, CUDA or ROCm.",
         (_WHEEL, "To build: use the newest CuPy with a toolkit that it supports."),
         says=(
             "cupy{*}.cpp:{line}:{column}: error: ",
@@ -281,8 +280,8 @@ BUILDING = (
     Check(
         "build-nvcc",
         "nvcc fails in a build of CuPy",
-        "The CUDA compiler rejects CuPy's sources; its own messages come before this one. Most "
-        "often CuPy, the CUDA toolkit and the C++ compiler are of different times.",
+        "The CUDA compiler rejects CuPy's code. Its own messages come before this one. Usually, "
+        "the versions of CuPy, the CUDA toolkit and the C++ compiler do not suit each other.",
         (_WHEEL, "To build: use the newest CuPy with a toolkit that it supports."),
         says=(
             "nvcc' failed with exit",
@@ -303,9 +302,9 @@ BUILDING = (
     ),
     Check(
         "build",
-        "pip builds CuPy from source, and that fails",
-        "`pip install cupy` takes the source distribution, which needs a CUDA (or ROCm) toolkit "
-        "and a C++ compiler. What failed stands above this message.",
+        "pip builds CuPy from source, and the build fails",
+        "`pip install cupy` builds the source distribution, which needs a CUDA or ROCm toolkit and "
+        "a C++ compiler. The actual error is above this message.",
         (_WHEEL, "To build: {build_toolkit}, install a compiler, and look at the first error."),
         says=(
             "Failed building wheel for cupy{$}",

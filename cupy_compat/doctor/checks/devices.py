@@ -1,17 +1,17 @@
-"""The driver, the GPU, its memory, and what libraries say when one of them fails."""
+"""Checks: the driver, the GPU or its memory fails."""
 
 from __future__ import annotations
 
 from ._check import Check
 
 _MEMORY = (
-    "See what uses the GPU's memory: `nvidia-smi`; end what should not.",
-    "Free what CuPy keeps: `cupy.get_default_memory_pool().free_all_blocks()`; with other "
-    "libraries in the process, limit it by CUPY_GPU_MEMORY_LIMIT.",
-    "Work on smaller pieces.",
+    "Check with `nvidia-smi` which processes use GPU memory, and end those that you do not need.",
+    "Free the memory that CuPy keeps: `cupy.get_default_memory_pool().free_all_blocks()`. If "
+    "other libraries share the process, set a limit with CUPY_GPU_MEMORY_LIMIT.",
+    "Process the data in smaller pieces.",
 )
 _DRIVER = (
-    "See whether `nvidia-smi` works; if not, restart the machine, or install the driver again.",
+    "Check whether `nvidia-smi` works. If not, restart the machine, or reinstall the driver.",
     "In a container, start it with GPUs (`docker run --gpus all`).",
 )
 
@@ -19,12 +19,12 @@ DEVICES = (
     Check(
         "no-driver",
         "no NVIDIA driver is found",
-        "There is no NVIDIA driver here, or this process cannot see it.",
+        "There is no NVIDIA driver, or this process cannot access it.",
         (
-            "On a machine without a GPU there is nothing to do: CuPy can be imported, but not "
+            "On a machine without a GPU, there is nothing to do: CuPy can be imported, but not "
             "used.",
-            "Else install the NVIDIA driver; in a container, start it with GPUs (`docker run "
-            "--gpus all`).",
+            "Else install the NVIDIA driver. Start a container with GPUs (`docker run --gpus "
+            "all`).",
         ),
         says=("cudaErrorInsufficientDriver",),
         given=lambda machine: machine.here and not machine.driver and not machine.rocm,
@@ -33,7 +33,7 @@ DEVICES = (
     Check(
         "old-driver",
         "the NVIDIA driver is older than the CUDA that this CuPy is for",
-        "The driver supports up to {driver}, and this CuPy is for {cuda}.",
+        "The driver supports at most {driver}, and this CuPy is for {cuda}.",
         (
             "Install the wheel for this driver: {reinstall}.",
             "Or upgrade the driver.",
@@ -44,15 +44,15 @@ DEVICES = (
     ),
     Check(
         "insufficient-driver",
-        "no NVIDIA driver, or one older than CuPy's CUDA",
-        "CUDA says this in two cases: there is no driver (no GPU, a container without GPUs), or "
-        "the driver is older than the CUDA that CuPy uses.",
+        "the NVIDIA driver is missing, or older than CuPy's CUDA",
+        "CUDA reports this in two cases: there is no driver (no GPU, or a container without GPUs), "
+        "or the driver is older than the CUDA that CuPy uses.",
         (
-            "See whether `nvidia-smi` works, and which CUDA it shows.",
+            "Check whether `nvidia-smi` works, and which CUDA version it shows.",
             "If it does not work: install the driver, or start the container with GPUs (`docker "
             "run --gpus all`).",
-            "If its CUDA is older than the one in the wheel's name: upgrade the driver, or "
-            "install the wheel for that CUDA.",
+            "If that CUDA version is older than the one in the wheel's name: upgrade the driver, "
+            "or install the wheel for that version.",
         ),
         says=("cudaErrorInsufficientDriver",),
         given=lambda machine: not machine.here,
@@ -63,12 +63,11 @@ DEVICES = (
     Check(
         "no-device",
         "the driver shows no GPU to this process",
-        "The driver is there, but it lists no GPU for this process: {visible}; a container or a "
-        "job may have no GPUs; in WSL2, another libcuda than the one in /usr/lib/wsl/lib may come "
-        "first.",
+        "The driver works, but lists no GPU for this process. {visible}. A container or job may "
+        "have no GPUs. In WSL2, another libcuda may come before the one in /usr/lib/wsl/lib.",
         (
             "Unset CUDA_VISIBLE_DEVICES, or set it to a GPU that `nvidia-smi -L` lists.",
-            "Ask the container (`--gpus all`) or the job (`--gres=gpu:1`) for a GPU.",
+            "Request a GPU for the container (`--gpus all`) or the job (`--gres=gpu:1`).",
             "In WSL2, put /usr/lib/wsl/lib first in LD_LIBRARY_PATH.",
         ),
         says=("cudaErrorNoDevice", "CUDA_ERROR_NO_DEVICE"),
@@ -81,7 +80,7 @@ DEVICES = (
         "ROCm shows no GPU to this process",
         "ROCm lists no AMD GPU for this process.",
         (
-            "See whether `rocminfo` lists the GPU. The user must be in the groups `render` and "
+            "Check whether `rocminfo` lists the GPU. The user must be in the groups `render` and "
             "`video`.",
             "In a container, pass the devices: `--device=/dev/kfd --device=/dev/dri`.",
             "Unset HIP_VISIBLE_DEVICES and ROCR_VISIBLE_DEVICES, or set them to a GPU that exists.",
@@ -94,10 +93,10 @@ DEVICES = (
     Check(
         "spacy-no-gpu",
         "spaCy found no GPU that CuPy can use",
-        "spaCy says this if CuPy is missing, fails, or finds no GPU, and hides which.",
+        "spaCy prints this if CuPy is missing, fails, or finds no GPU, and hides the reason.",
         (
-            'See the reason: `python -c "import cupy; cupy.zeros(1)"`, or `cupy-compat doctor '
-            "--gpu`.",
+            'To see the reason, run `python -c "import cupy; cupy.zeros(1)"` or `cupy-compat '
+            "doctor --gpu`.",
         ),
         says=(
             "No GPU devices detected",
@@ -110,9 +109,8 @@ DEVICES = (
     ),
     Check(
         "invalid-device",
-        "the program asks for a GPU that is not there",
-        "There is no GPU of that number for this process. CUDA_VISIBLE_DEVICES renumbers GPUs "
-        "from 0.",
+        "the program uses a GPU that does not exist",
+        "This process has no GPU with that number. CUDA_VISIBLE_DEVICES renumbers GPUs from 0.",
         ("Use a number that `nvidia-smi -L` lists, or change CUDA_VISIBLE_DEVICES.",),
         says=("cudaErrorInvalidDevice:", "CUDA_ERROR_INVALID_DEVICE"),
         example="cupy_backends.cuda.api.runtime.CUDARuntimeError: cudaErrorInvalidDevice: invalid "
@@ -122,10 +120,10 @@ DEVICES = (
     Check(
         "fabric-manager",
         "the machine's NVSwitch is not ready",
-        "On machines whose GPUs are joined by NVSwitch (DGX, HGX), CUDA works only while NVIDIA's "
-        "Fabric Manager runs, in exactly the driver's version.",
+        "On machines with NVSwitch (DGX, HGX), CUDA works only while NVIDIA's Fabric Manager runs, "
+        "in exactly the driver's version.",
         (
-            "`sudo systemctl restart nvidia-fabricmanager`, and see its status.",
+            "Run `sudo systemctl restart nvidia-fabricmanager`, and check its status.",
             "Install the nvidia-fabricmanager of the driver's version.",
         ),
         says=("cudaErrorSystemNotReady", "CUDA_ERROR_SYSTEM_NOT_READY"),
@@ -135,10 +133,9 @@ DEVICES = (
     ),
     Check(
         "driver-mismatch",
-        "parts of the NVIDIA driver are of different versions",
-        "The driver's library and the driver in the kernel differ. Most often the driver was "
-        "upgraded and the machine not restarted, or a container brings a driver's library of its "
-        "own.",
+        "parts of the NVIDIA driver have different versions",
+        "The driver's library and its kernel module have different versions. Usually, the driver "
+        "was upgraded without a restart, or a container contains its own library of the driver.",
         ("Restart the machine.", "In a container, remove the driver's libraries from its image."),
         says=(
             "cudaErrorSystemDriverMismatch",
@@ -152,11 +149,11 @@ DEVICES = (
     Check(
         "forward-compatibility",
         "CUDA's compatibility package does not work on this GPU",
-        "A cuda-compat library, often of a container, stands in for the driver's, and works on "
-        "data-centre GPUs only.",
+        "A cuda-compat library, often from a container, replaces the driver's library. It works "
+        "only on data-centre GPUs.",
         (
-            "Upgrade the driver, or use a container for the CUDA that the driver supports.",
-            "Take the folder `compat` out of LD_LIBRARY_PATH.",
+            "Upgrade the driver, or use a container for a CUDA that the driver supports.",
+            "Remove the folder `compat` from LD_LIBRARY_PATH.",
         ),
         says=(
             "cudaErrorCompatNotSupportedOnDevice",
@@ -168,10 +165,10 @@ DEVICES = (
     ),
     Check(
         "driver-stub",
-        "a stand-in for a library of CUDA is loaded",
-        "The toolkit's folder `stubs` holds empty libraries, for linking only, and the loader "
-        "found one of them before the real one.",
-        ("Take the folders named `stubs` out of LD_LIBRARY_PATH.",),
+        "a stub of a CUDA library is loaded",
+        "The toolkit's folder `stubs` contains empty libraries for linking. The loader found one "
+        "of them before the real library.",
+        ("Remove the folders named `stubs` from LD_LIBRARY_PATH.",),
         says=(
             "cudaErrorStubLibrary",
             "CUDA_ERROR_STUB_LIBRARY",
@@ -182,12 +179,12 @@ DEVICES = (
     ),
     Check(
         "container-driver",
-        "the driver's libraries in a container do not fit the driver",
-        "CUDA cannot start, since the driver's library lacks a symbol. It happens in Docker on "
-        "WSL2 after the driver for Windows was upgraded and Docker or its toolkit was not.",
+        "the driver's libraries in a container do not match the driver",
+        "CUDA cannot start, because the driver's library lacks a symbol. This happens in Docker on "
+        "WSL2 if the Windows driver was upgraded, but not Docker or the NVIDIA container toolkit.",
         (
-            "Upgrade Docker Desktop, or the NVIDIA container toolkit, and restart it.",
-            "Outside of a container: restart the machine after an upgrade of the driver.",
+            "Upgrade Docker Desktop or the NVIDIA container toolkit, and restart it.",
+            "Outside a container, restart the machine after an upgrade of the driver.",
         ),
         says=("cudaErrorSymbolNotFound", "CUDA_ERROR_NOT_FOUND"),
         needs=("getdevicecount", "getdevice", "cuinit"),
@@ -199,7 +196,7 @@ DEVICES = (
     Check(
         "old-driver-call",
         "the driver is too old for a call of the CUDA runtime",
-        "CuPy or a library uses a feature that came with a newer driver than the installed one.",
+        "CuPy or a library uses a feature that needs a newer driver.",
         ("Upgrade the NVIDIA driver.", "Or use the CuPy for an older CUDA."),
         says=("cudaErrorCallRequiresNewerDriver",),
         example="CUDARuntimeError: cudaErrorCallRequiresNewerDriver: API call is not supported in "
@@ -209,11 +206,11 @@ DEVICES = (
     Check(
         "busy",
         "the GPU is busy or in exclusive mode",
-        "Another process holds the GPU, and its compute mode lets only one in; or the process has "
-        "just ended and the driver has not released it yet.",
+        "Another process uses the GPU, and the compute mode allows only one. Or that process has "
+        "just ended, and the driver has not released the GPU yet.",
         (
-            "See who uses the GPU, and the compute mode: `nvidia-smi`.",
-            "Set the mode back: `sudo nvidia-smi -c DEFAULT`, or start one process a GPU.",
+            "Check the processes and the compute mode with `nvidia-smi`.",
+            "Reset the mode with `sudo nvidia-smi -c DEFAULT`, or start one process per GPU.",
         ),
         says=(
             "cudaErrorDevicesUnavailable",
@@ -226,13 +223,13 @@ DEVICES = (
     Check(
         "fork",
         "CUDA cannot start in this process",
-        "Most often the process was forked from one that had used CUDA already, as "
-        "`multiprocessing` does on Linux: CUDA does not survive a fork. If there was no fork, the "
-        "driver is unusable.",
+        "Usually, the process was forked (by `multiprocessing` on Linux, for example) after its "
+        "parent had used CUDA. CUDA does not work after a fork. If there was no fork, the driver "
+        "is unusable.",
         (
-            'Start workers afresh: `multiprocessing.set_start_method("spawn")`, or use no CUDA '
-            "before the fork (an import that touches the GPU counts).",
-            "If the process is not a worker: see whether `nvidia-smi` works.",
+            'Spawn worker processes: `multiprocessing.set_start_method("spawn")`. Or do not use '
+            "CUDA before the fork, not even by an import that uses the GPU.",
+            "If the process is not a worker: check whether `nvidia-smi` works.",
         ),
         says=("cudaErrorInitializationError", "CUDA_ERROR_NOT_INITIALIZED"),
         example="cupy_backends.cuda.api.runtime.CUDARuntimeError: cudaErrorInitializationError: "
@@ -242,13 +239,13 @@ DEVICES = (
     Check(
         "unknown-error",
         "the NVIDIA driver is in an unusable state",
-        "CUDA could not start and does not know why. It happens after a machine slept, after the "
-        "driver was upgraded without a restart, on laptops with two GPUs, and in containers that "
-        "lack the device /dev/nvidia-uvm.",
+        "CUDA could not start, for an unknown reason. This happens after a machine was suspended, "
+        "after an upgrade of the driver without a restart, on laptops with two GPUs, and in "
+        "containers without the device /dev/nvidia-uvm.",
         (
             *_DRIVER,
-            "On Linux, `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm` can save the "
-            "restart.",
+            "On Linux, `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm` may make the "
+            "restart unnecessary.",
         ),
         says=("cudaErrorUnknown", "CUDA_ERROR_UNKNOWN"),
         example="CUDARuntimeError: cudaErrorUnknown: unknown error",
@@ -256,8 +253,8 @@ DEVICES = (
     ),
     Check(
         "operating-system",
-        "the driver's call to the operating system failed",
-        "The driver could not use its device files, or a limit of the system was reached.",
+        "a call of the driver to the operating system failed",
+        "The driver could not use its device files, or the system reached a limit.",
         _DRIVER,
         says=("cudaErrorOperatingSystem", "CUDA_ERROR_OPERATING_SYSTEM"),
         example="CUDARuntimeError: cudaErrorOperatingSystem: OS call failed or operation not "
@@ -266,11 +263,11 @@ DEVICES = (
     ),
     Check(
         "hardware",
-        "the GPU reports a fault of the hardware",
-        "The GPU's memory has an error that cannot be corrected, or the GPU no longer answers.",
+        "the GPU reports a hardware fault",
+        "The GPU's memory has an uncorrectable error, or the GPU no longer responds.",
         (
-            "Restart the machine; if it happens again, have the GPU, its power and its cooling "
-            "checked (`nvidia-smi -q -d ECC`, `dmesg | grep Xid`).",
+            "Restart the machine. If it happens again, check the GPU, its power supply and its "
+            "cooling (`nvidia-smi -q -d ECC`, `dmesg | grep Xid`).",
         ),
         says=(
             "cudaErrorECCUncorrectable",
@@ -283,9 +280,9 @@ DEVICES = (
     ),
     Check(
         "thrust-memory",
-        "a sort got no memory, and its result is wrong or the process ended",
+        "a sort got no memory, so its result is wrong or the process ended",
         "Thrust, which sorts for CuPy, could not allocate its workspace. CuPy before 14.1 ignores "
-        "that: the result may be wrong. Since 14.1 it raises MemoryError.",
+        "this error, and the result may be wrong. CuPy 14.1 and later raise MemoryError.",
         (
             "Do not use the result.",
             "Upgrade to CuPy 14.1 or later: {upgrade}.",
@@ -303,8 +300,8 @@ DEVICES = (
     Check(
         "out-of-memory",
         "the GPU's memory is full",
-        "CuPy asked for more memory than the GPU had free. Other processes, and other libraries "
-        "in this one, use the same memory.",
+        "CuPy requested more memory than was free on the GPU. Other processes, and other libraries "
+        "in this process, use the same memory.",
         _MEMORY,
         says=(
             "OutOfMemoryError: Out of memory allocating",
@@ -323,7 +320,7 @@ DEVICES = (
     Check(
         "bad-alloc",
         "native code could not allocate memory",
-        "The memory of the GPU (the workspace of a sort, say) or that of the host is full.",
+        "The memory of the GPU (for the workspace of a sort, for example) or of the host is full.",
         _MEMORY,
         says=("MemoryError: std::bad_alloc", "an instance of 'std::bad_alloc'"),
         needs=("cupy",),
@@ -334,13 +331,13 @@ DEVICES = (
     ),
     Check(
         "library-handle",
-        "a library could not start on the GPU",
-        "cuBLAS, cuRAND and other libraries need memory outside CuPy's pool when they start. Most "
-        "often the GPU's memory is full; an unusable driver, or a GPU that this CUDA does not "
-        "support, is possible too.",
+        "a library could not initialize on the GPU",
+        "cuBLAS, cuRAND and other libraries need memory outside CuPy's pool to initialize. "
+        "Usually, the GPU's memory is full. Other possible causes are an unusable driver, and a "
+        "GPU that this CUDA does not support.",
         (
             *_MEMORY,
-            "If the memory is free: see whether `nvidia-smi` works, and restart after a driver "
+            "If memory is free: check whether `nvidia-smi` works, and restart after a driver "
             "upgrade.",
         ),
         says=(
@@ -364,14 +361,13 @@ DEVICES = (
     ),
     Check(
         "illegal-access",
-        "a kernel accessed memory that is not its own",
-        "A kernel of the program, of a library or of CuPy read or wrote outside its arrays, or "
-        "crashed. CUDA reports it later than it happens, and everything in the process fails "
-        "after it.",
+        "a kernel accessed invalid memory",
+        "A kernel of the program, a library or CuPy accessed memory outside its arrays, or "
+        "crashed. CUDA reports this with a delay, and all later calls in the process fail.",
         (
             "Find the kernel: run with CUDA_LAUNCH_BLOCKING=1, or under `compute-sanitizer python "
             "...`.",
-            "Restart Python: this process cannot use the GPU any more.",
+            "Restart Python, because this process can no longer use the GPU.",
         ),
         says=(
             "cudaErrorIllegalAddress",
@@ -390,13 +386,13 @@ DEVICES = (
     Check(
         "other-context",
         "a kernel, stream or event belongs to another CUDA context",
-        "Another library (PyCUDA, TensorRT, the ZED SDK) made a context of its own current, or an "
-        "object is used on another GPU than the one that it was made on.",
+        "Another library (PyCUDA, TensorRT, the ZED SDK) made its own context current. Or the "
+        "program uses an object on another GPU than the one on which it was created.",
         (
             "Let the other library use the primary context (PyCUDA: `import "
-            "pycuda.autoprimaryctx`), or pop its context before CuPy is called.",
-            "With several GPUs, use each array, stream and kernel on its own: `with "
-            "cupy.cuda.Device(n):`.",
+            "pycuda.autoprimaryctx`), or pop its context before you call CuPy.",
+            "With several GPUs, use each array, stream and kernel on the GPU on which it was "
+            "created: `with cupy.cuda.Device(n):`.",
         ),
         says=(
             "CUDA_ERROR_INVALID_HANDLE",
@@ -412,7 +408,7 @@ DEVICES = (
     Check(
         "launch-timeout",
         "a kernel ran too long on a GPU that drives a display",
-        "The operating system ends kernels that block the display for some seconds.",
+        "The operating system aborts kernels that block the display for some seconds.",
         ("Launch smaller kernels, or use a GPU without a display.",),
         says=("cudaErrorLaunchTimeout", "CUDA_ERROR_LAUNCH_TIMEOUT"),
         example="CUDARuntimeError: cudaErrorLaunchTimeout: the launch timed out and was terminated",
@@ -420,10 +416,10 @@ DEVICES = (
     ),
     Check(
         "own-launch-resources",
-        "a kernel of CuPy itself was launched with more than the GPU has",
-        "CuPy chose the size of the launch, not the program: it is a fault of this CuPy, or a "
-        "consequence of threads that use one kernel at the same time.",
-        ("Upgrade CuPy: {upgrade}.", "Else report it to CuPy with the whole traceback."),
+        "a kernel of CuPy was launched with more resources than the GPU has",
+        "CuPy, not the program, chose the launch configuration. This is a bug in CuPy, or several "
+        "threads used one kernel at the same time.",
+        ("Upgrade CuPy: {upgrade}.", "Else report it to CuPy with the complete traceback."),
         says=("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "cudaErrorLaunchOutOfResources"),
         needs=("_simplereductionkernel",),
         example="CUDADriverError: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources\n  File "
@@ -432,9 +428,9 @@ DEVICES = (
     ),
     Check(
         "launch-resources",
-        "a kernel was launched with more than the GPU has",
-        "The block has more threads, registers or shared memory than this GPU allows.",
-        ("Launch with fewer threads a block, or less shared memory.",),
+        "a kernel was launched with more resources than the GPU has",
+        "The block uses more threads, registers or shared memory than this GPU allows.",
+        ("Launch with fewer threads per block, or less shared memory.",),
         says=(
             "cudaErrorLaunchOutOfResources",
             "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
@@ -448,20 +444,20 @@ DEVICES = (
     Check(
         "not-supported",
         "the GPU or its driver does not support a feature",
-        "The feature that was asked for (managed memory, the asynchronous pool, peer access and "
-        "the like) is not available on this GPU, under this system or in this virtual machine.",
-        ("Do without the feature: use CuPy's default memory pool, say.",),
+        "A feature (for example managed memory, the asynchronous pool, or peer access) is not "
+        "available on this GPU, operating system or virtual machine.",
+        ("Avoid the feature. For example, use CuPy's default memory pool.",),
         says=("cudaErrorNotSupported", "CUDA_ERROR_NOT_SUPPORTED"),
         example="CUDARuntimeError: cudaErrorNotSupported: operation not supported",
         source="read in CUDA",
     ),
     Check(
         "nccl",
-        "NCCL could not set up or do its communication",
-        "NCCL says why only if it is asked.",
+        "communication with NCCL failed",
+        "NCCL prints the reason only if debugging is on.",
         (
-            "Run with NCCL_DEBUG=INFO, and read its last warnings.",
-            "See that all processes use the same NCCL, and each its own GPU.",
+            "Run with NCCL_DEBUG=INFO, and read the last warnings.",
+            "Make sure that all processes use the same NCCL, and each its own GPU.",
         ),
         says=(
             "NCCL_ERROR_UNHANDLED_CUDA_ERROR",
@@ -476,14 +472,13 @@ DEVICES = (
     ),
     Check(
         "library-internal",
-        "an operation of a CUDA library failed inside",
-        "The library does not say why. An earlier kernel that failed, memory that ran out, a GPU "
-        "that this CUDA does not support, and libraries of different versions all end like this.",
+        "a CUDA library reports an internal error",
+        "The library does not tell the reason. Possible reasons are an earlier failed kernel, full "
+        "memory, a GPU that this CUDA does not support, and libraries of different versions.",
         (
-            "Run with CUDA_LAUNCH_BLOCKING=1: if another failure comes first, that one is the "
-            "cause.",
-            "See how much of the GPU's memory is free: `nvidia-smi`.",
-            "Use one version of CUDA for all its libraries.",
+            "Run with CUDA_LAUNCH_BLOCKING=1. If another error comes first, that one is the cause.",
+            "Check with `nvidia-smi` how much GPU memory is free.",
+            "Use the same CUDA version for all libraries.",
         ),
         says=(
             "CUBLAS_STATUS_INTERNAL_ERROR",

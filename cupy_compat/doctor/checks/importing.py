@@ -1,4 +1,4 @@
-"""CuPy is installed, and ``import cupy`` finds another thing, or parts that do not fit together."""
+"""Checks: ``import cupy`` finds no CuPy, something else, or parts that do not match."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _EVERY = frozenset(
      "show_config", "RawKernel", "get_array_module", "sum", "runtime", "Device", "Stream",
      "compiler")
 )  # fmt: skip
-#: What became of names that CuPy had once. An empty text: it is gone without a successor.
+#: Names that CuPy has removed, with their replacements.
 _GONE = {
-    "util": "use `cupy.memoize` in place of `cupy.util.memoize`; `cupy.util` is private",
-    "core": "use `cupy.ndarray` and other public names; `cupy.core` is private now",
+    "util": "use `cupy.memoize` instead of `cupy.util.memoize`; `cupy.util` is private",
+    "core": "use `cupy.ndarray` and other public names; `cupy.core` is now private",
     "sparse": "use `cupyx.scipy.sparse`",
     "scatter_add": "use `cupyx.scatter_add`",
     "prof": "use `cupyx.profiler`",
@@ -46,7 +46,7 @@ _GONE = {
     "NaN": "use `cupy.nan`",
     "find_common_type": "use `cupy.promote_types` or `cupy.result_type`",
 }
-#: Packages that their parents do not import.
+#: Packages that `cupyx.scipy` does not import.
 _SCIPY = (
     "fft",
     "interpolate",
@@ -68,7 +68,7 @@ _ATTRIBUTE = (
     "cannot import name '{attribute}' from 'cupy.cuda'",
     "cannot import name '{attribute}' from 'cupyx'",
 )
-#: What shows that CuPy's own code was running.
+#: Texts that show that CuPy's own code was running.
 _FRAMES = ("cupy/", "cupy\\", "init cupy", "import cupy", "cupy._core")
 _SHADOW = ("partially initialized", "consider renaming")
 
@@ -79,7 +79,7 @@ def _removed(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | 
 
 
 def _removed_module(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    # That a submodule is missing says that the module itself is there.
+    # If a submodule is missing, the module itself exists.
     return None if "." in words["attribute"] else _removed(machine, words)
 
 
@@ -119,7 +119,7 @@ def _other_module(machine: Machine, words: Mapping[str, str]) -> Mapping[str, st
 def _dependency(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     packages = {"numpy": "numpy", "fastrlock": "fastrlock", "cuda": "cuda-pathfinder"}
     top, _, below = words["module"].partition(".")
-    # Other modules below these names are a matter of another package, or of its version.
+    # Other submodules of these packages belong to another package or version.
     if top not in packages or below not in ("", "rlock", "pathfinder"):
         return None
     return {"package": packages[top]}
@@ -130,7 +130,7 @@ IMPORTING = (
         "memoize",
         "CuPy's memoize cannot copy a function's name",
         "CuPy 13.4, 14.0.0a1, and git snapshots from before 2025-05-18 fail like this if Cython "
-        "3.1 or later compiled them. Builds from source meet it; the published wheels do not.",
+        "3.1 or later compiled them. This affects builds from source, not the published wheels.",
         (
             "Upgrade to CuPy 13.5 or later: {upgrade}.",
             "{rebuild}",
@@ -146,8 +146,7 @@ IMPORTING = (
     Check(
         "memoize-annotated",
         "CuPy's memoize cannot copy a function's annotations",
-        "Cython 3.2.6 compiled this CuPy. Functions of that Cython accept no annotations on "
-        "Python 3.14.",
+        "Cython 3.2.6 compiled this CuPy. On Python 3.14, its functions do not accept annotations.",
         ("Upgrade CuPy: {upgrade}.", "{repair}"),
         says=("__annotate__() missing 1 required positional argument",),
         example="TypeError: f.__annotate__() missing 1 required positional argument: 'format'",
@@ -156,10 +155,10 @@ IMPORTING = (
     ),
     Check(
         "two-distributions",
-        "several distributions of CuPy are installed over each other",
-        "More than one distribution brings the package `cupy`. Its files are those of the last "
-        "one installed, and mixtures fail in odd ways.",
-        ("Remove all and install one: {reinstall}.",),
+        "several distributions of CuPy are installed",
+        "More than one distribution provides the package `cupy`. They overwrite each other's "
+        "files, and such a mixture can fail in many ways.",
+        ("Remove all of them and install one: {reinstall}.",),
         says=("CuPy may not function correctly because multiple CuPy packages are installed",),
         example="  CuPy may not function correctly because multiple CuPy packages are installed",
         source="cupy/cupy#4872",
@@ -168,10 +167,10 @@ IMPORTING = (
     ),
     Check(
         "source-tree",
-        "Python imports CuPy from a folder of its sources",
-        "The working folder, or a folder on PYTHONPATH, holds CuPy's source code. Python finds "
-        "that folder before the installed CuPy, and nothing in it is compiled.",
-        ("Start the program in another folder, or take the folder off PYTHONPATH.",),
+        "Python imports CuPy from its source folder",
+        "The working folder, or a folder on PYTHONPATH, contains CuPy's source code. Python finds "
+        "it before the installed CuPy, but its modules are not compiled.",
+        ("Start the program in another folder, or remove the folder from PYTHONPATH.",),
         says=(
             "cannot import name 'core' from partially initialized module 'cupy.",
             "cannot import name 'core'{$}",
@@ -189,12 +188,12 @@ IMPORTING = (
     ),
     Check(
         "other-python",
-        "the extension modules of CuPy are for another Python",
-        "{python} cannot load any of CuPy's extension modules. They were installed for another "
-        "version, or copied.",
+        "CuPy's extension modules are for another Python",
+        "{python} cannot load CuPy's extension modules. They were installed for another version, "
+        "or copied.",
         (
             "Install CuPy with the Python that runs it: {reinstall}.",
-            "Make sure that PYTHONPATH names no folder of another Python.",
+            "Remove folders of other Pythons from PYTHONPATH.",
         ),
         says=(
             "cannot import name 'core' from partially initialized module 'cupy._core'",
@@ -217,7 +216,7 @@ IMPORTING = (
         "shadowed",
         "another file named cupy shadows CuPy",
         "`import cupy` finds {path}, which is not CuPy.",
-        ("Rename that file or folder, and remove its `__pycache__`.",),
+        ("Rename that file or folder, and delete its `__pycache__`.",),
         says=(
             "partially initialized module 'cupy' has no attribute '",
             "partially initialized module 'cupy' from {*} has no attribute '",
@@ -236,9 +235,9 @@ IMPORTING = (
     Check(
         "shadowed-module",
         "a file of the program shadows a module of Python's standard library",
-        "A file beside the program has the name of a standard module, and everything that imports "
-        "that module gets the file.",
-        ("Rename that file, and remove its `__pycache__`.",),
+        "A file beside the program has the same name as a standard module, and Python imports the "
+        "file instead.",
+        ("Rename that file, and delete its `__pycache__`.",),
         says=("since it has the same name as the standard library module",),
         example="AttributeError: module 'random' has no attribute 'Random' (consider renaming "
         "'/w/random.py' since it has the same name as the standard library module named 'random')",
@@ -247,9 +246,9 @@ IMPORTING = (
     ),
     Check(
         "not-imported",
-        "a module of CuPy has to be imported by name",
+        "a module of CuPy must be imported explicitly",
         "`import cupy` does not import `{module}`.",
-        ("Import it: `{import}`. (CuPy 14 has no `cudnn` any more.)",),
+        ("Import it: `{import}`. (CuPy 14 no longer has `cudnn`.)",),
         says=(
             "module 'cupy.cuda' has no attribute '{attribute}'",
             "module 'cupyx' has no attribute '{attribute}'",
@@ -265,11 +264,11 @@ IMPORTING = (
     ),
     Check(
         "removed-name",
-        "the program uses a name that CuPy has no longer",
-        "The code was written for an older CuPy: `{attribute}` is gone.",
+        "the program uses a name that CuPy has removed",
+        "The code was written for an older CuPy, which still had `{attribute}`.",
         (
             "{instead}.",
-            "Or use a newer version of the program or library in the last frames of the traceback.",
+            "Or upgrade the program or library in the last frames of the traceback.",
         ),
         says=_ATTRIBUTE,
         unless=_SHADOW,
@@ -281,11 +280,11 @@ IMPORTING = (
     ),
     Check(
         "removed-module",
-        "the program imports a module that CuPy has no longer",
-        "The code was written for an older CuPy: the module is gone.",
+        "the program imports a module that CuPy has removed",
+        "The code was written for an older CuPy, which still had this module.",
         (
             "{instead}.",
-            "Or use a newer version of the program or library in the last frames of the traceback.",
+            "Or upgrade the program or library in the last frames of the traceback.",
         ),
         says=(
             "No module named 'cupy.{attribute}'",
@@ -300,13 +299,13 @@ IMPORTING = (
     ),
     Check(
         "files-gone",
-        "Python finds a cupy without its files",
-        "The folder `cupy` lacks CuPy's files. Most often two distributions of CuPy were "
-        "installed over each other, and uninstalling one removed files of both. An empty or "
-        "foreign folder named `cupy` looks the same.",
+        "CuPy's files are missing",
+        "The folder `cupy` does not contain CuPy's files. Usually, two distributions of CuPy were "
+        "installed, and uninstalling one removed files of both. An unrelated folder named `cupy` "
+        "has the same effect.",
         (
-            "Remove all and install one: {reinstall}.",
-            'If `python -c "import cupy; print(cupy.__path__)"` names a folder that is not in '
+            "Remove every CuPy and install one: {reinstall}.",
+            'If `python -c "import cupy; print(cupy.__path__)"` prints a folder outside '
             "site-packages, rename it.",
         ),
         says=_ATTRIBUTE,
@@ -324,11 +323,11 @@ IMPORTING = (
     Check(
         "no-such-name",
         "this CuPy has no such name",
-        "`{attribute}` is not in the installed CuPy. It may come with a newer version, an older "
-        "version may have had it, or CuPy may not implement that name of NumPy at all.",
+        "The installed CuPy does not have `{attribute}`. Another version may have it, or CuPy may "
+        "not implement this function of NumPy.",
         (
             "Look the name up in CuPy's API reference and upgrade guide (https://docs.cupy.dev).",
-            "If a library uses it, install the CuPy that this library was written for.",
+            "If a library uses it, install the CuPy that the library was written for.",
         ),
         says=(*_ATTRIBUTE, "module 'cupy.{module}' has no attribute '{attribute}'"),
         unless=_SHADOW,
@@ -341,12 +340,12 @@ IMPORTING = (
     Check(
         "no-such-module",
         "this CuPy has no such module",
-        "`{attribute}` is not a module of the installed CuPy. It may come with a newer version, "
-        "or an older version may have had it.",
+        "The installed CuPy does not have the module `{attribute}`. Another version may have it.",
         (
-            "If a library imports it, install the CuPy that this library was written for (Chainer "
-            "7 needs CuPy 7, say), or a newer library.",
-            "If an object is unpickled (by Dask, say), install one CuPy on all machines.",
+            "If a library imports it, install the CuPy that the library was written for (for "
+            "example, CuPy 7 for Chainer 7), or upgrade the library.",
+            "If an object is unpickled (by Dask, for example), install the same CuPy on all "
+            "machines.",
         ),
         says=("No module named 'cupy.{attribute}'", "No module named 'cupyx.{attribute}'"),
         details=_other_module,
@@ -358,11 +357,11 @@ IMPORTING = (
     ),
     Check(
         "frozen",
-        "a packed program lacks modules or files of CuPy",
-        "PyInstaller and its like do not see which modules CuPy's compiled modules import, nor "
-        "the header files that CuPy compiles kernels with.",
+        "a packaged program lacks modules or files of CuPy",
+        "PyInstaller and similar tools do not detect the imports of CuPy's compiled modules, or "
+        "the header files that CuPy needs to compile kernels.",
         (
-            "Pack them as well: `pyinstaller --collect-all cupy --collect-all cupy_backends "
+            "Include them: `pyinstaller --collect-all cupy --collect-all cupy_backends "
             "--collect-all cupyx --collect-all fastrlock ...`.",
         ),
         says=(
@@ -380,11 +379,11 @@ IMPORTING = (
     Check(
         "old-core",
         "this CuPy has no cupy._core",
-        "The program uses `cupy._core`, which CuPy has since version 9. Either this CuPy is older, "
-        "or its files are gone.",
+        "The program uses `cupy._core`, which CuPy 9 introduced. This CuPy is older, or its files "
+        "are missing.",
         (
             "Upgrade CuPy: {upgrade}.",
-            "If it is CuPy 9 or later, remove all and install one: {reinstall}.",
+            "If it is CuPy 9 or later, remove every CuPy and install one: {reinstall}.",
         ),
         says=(
             "module 'cupy' has no attribute '_core'",
@@ -398,8 +397,8 @@ IMPORTING = (
     Check(
         "built-without",
         "this CuPy was built without an optional library",
-        "The build of this CuPy did not find the headers of {library}, and left out the module for "
-        "it. (CuPy 14 has no cuDNN any more.)",
+        "The build of this CuPy did not find the headers of {library} and omitted its module. "
+        "(CuPy 14 no longer supports cuDNN.)",
         (
             "Install a wheel: {install}.",
             "Or install {library} with its headers, and build CuPy again.",
@@ -418,12 +417,12 @@ IMPORTING = (
     ),
     Check(
         "own-import",
-        "CuPy's modules do not fit together",
-        "One of CuPy's own modules imports another, and does not find what it needs. The files are "
-        "of several versions of CuPy, or some are missing.",
+        "CuPy's modules do not match",
+        "One of CuPy's modules does not find what it needs in another. The files belong to several "
+        "versions of CuPy, or some are missing.",
         (
-            "Remove all and install one: {reinstall}.",
-            "If it is your own build, remove what it made before, and build again.",
+            "Remove every CuPy and install one: {reinstall}.",
+            "If you built CuPy yourself, delete the old build files and build again.",
         ),
         says=(
             "No module named 'cupy.{attribute}'",
@@ -442,9 +441,9 @@ IMPORTING = (
     Check(
         "incomplete",
         "modules of CuPy are missing",
-        "CuPy is installed in part: an installation was interrupted, or uninstalling another "
+        "CuPy is only partly installed: an installation was interrupted, or uninstalling another "
         "distribution of CuPy removed files of this one.",
-        ("Remove all and install one: {reinstall}.",),
+        ("Remove every CuPy and install one: {reinstall}.",),
         says=(
             "No module named 'cupy_backends",
             "No module named 'cupy._",
@@ -461,9 +460,8 @@ IMPORTING = (
     Check(
         "not-installed",
         "no CuPy is installed for this Python",
-        "The Python that ran the program has no CuPy. It may be another one than the Python that "
-        "CuPy was installed with.",
-        ("With the Python of the environment in question: {install}.",),
+        "The Python that ran the program has no CuPy. CuPy may be installed for another Python.",
+        ("With the Python that runs the program: {install}.",),
         says=("No module named 'cupy'", "No module named cupy{$}"),
         example="ModuleNotFoundError: No module named 'cupy'",
         source="Fannovel16/ComfyUI-Frame-Interpolation#10",
@@ -476,11 +474,10 @@ IMPORTING = (
     ),
     Check(
         "hidden-failure",
-        "a library could not import CuPy, and does not say why",
-        "spaCy, SpikingJelly and other libraries say this whenever `import cupy` fails, and hide "
-        "the reason.",
+        "a library could not import CuPy and hides the reason",
+        "spaCy, SpikingJelly and other libraries print this whenever `import cupy` fails.",
         (
-            'See the reason: `python -c "import cupy"`, or `cupy-compat doctor`.',
+            'To see the reason, run `python -c "import cupy"` or `cupy-compat doctor`.',
             "If CuPy is not installed: {install}.",
         ),
         says=("Error: {*}CuPy is not installed",),
@@ -491,12 +488,12 @@ IMPORTING = (
     ),
     Check(
         "numpy-1-module",
-        "a package compiled for NumPy 1 meets NumPy 2",
-        "A package that was compiled for NumPy 1 cannot load NumPy 2. The last frames of the "
-        "traceback name it; CuPy before 13.2 is one of those.",
+        "a package compiled for NumPy 1 is used with NumPy 2",
+        "A package that was compiled for NumPy 1 does not work with NumPy 2. The last frames of "
+        "the traceback show which. CuPy before 13.2 is such a package.",
         (
-            "Upgrade the package that the traceback names; if it is CuPy: {upgrade}.",
-            'Where it must stay as it is: `{pip} install "numpy<2"`.',
+            "Upgrade the package that the traceback shows. If it is CuPy: {upgrade}.",
+            'If you cannot upgrade it: `{pip} install "numpy<2"`.',
         ),
         says=(
             "A module that was compiled using NumPy 1.x cannot be run in",
@@ -509,7 +506,7 @@ IMPORTING = (
     Check(
         "numpy-too-old",
         "this CuPy was compiled for a newer NumPy",
-        "{cupy} cannot load the C interface of {numpy}. CuPy 14 needs NumPy 2.0 or later.",
+        "{cupy} cannot use the C API of {numpy}. CuPy 14 needs NumPy 2.0 or later.",
         (
             'Upgrade NumPy: `{pip} install --upgrade "numpy>=2,<2.6"`.',
             "If a program needs NumPy 1, keep it and {older}.",
@@ -533,9 +530,8 @@ IMPORTING = (
         "2.",
         (
             "Upgrade CuPy: {upgrade}.",
-            "Where CuPy must stay as it is, install the NumPy of its time: `{pip} install "
-            '"numpy<2"`,'
-            ' or `"numpy<1.24"` for CuPy 11 and earlier.',
+            'If you cannot upgrade CuPy, install an older NumPy: `{pip} install "numpy<2"`, or '
+            '`"numpy<1.24"` for CuPy 11 and earlier.',
         ),
         says=(
             "np.{name}` was removed in the NumPy 2.0 release",
@@ -552,8 +548,8 @@ IMPORTING = (
     Check(
         "numpy-incomplete",
         "NumPy's files are missing",
-        "Python finds a folder `numpy` without NumPy in it: it was removed in part.",
-        ("Install it again: `{pip} install --force-reinstall numpy`.",),
+        "NumPy was only partly removed: its folder still exists, without NumPy's files.",
+        ("Reinstall it: `{pip} install --force-reinstall numpy`.",),
         says=(
             "module 'numpy' has no attribute '__version__'",
             "module 'numpy' has no attribute 'ndarray'",
@@ -566,12 +562,12 @@ IMPORTING = (
     Check(
         "numpy-abi",
         "an extension module was compiled for another NumPy",
-        "NumPy's types have other sizes than those that an extension module was compiled with. "
-        "The last frames of the traceback name its package, which is often not CuPy.",
+        "An extension module was compiled for a NumPy whose types have other sizes. The last "
+        "frames of the traceback show its package, which is often not CuPy.",
         (
-            "Upgrade that package, or install it again: `{pip} install --upgrade "
-            "--force-reinstall PACKAGE`.",
-            "If it has no release for {numpy}, install the NumPy that it was built for.",
+            "Upgrade or reinstall that package: `{pip} install --upgrade --force-reinstall "
+            "PACKAGE`.",
+            "If it has no release for {numpy}, install the NumPy that it was compiled for.",
         ),
         says=(
             "numpy.dtype size changed",
@@ -585,9 +581,9 @@ IMPORTING = (
     ),
     Check(
         "numpy-bounds",
-        "NumPy is not one that this CuPy asks for",
-        "The metadata of this CuPy asks for another NumPy than the one that is installed.",
-        ('Install a NumPy that it asks for: `{pip} install "{unmet}"`.',),
+        "this CuPy requires another version of NumPy",
+        "The installed NumPy does not meet the requirements of this CuPy.",
+        ('Install a NumPy that does: `{pip} install "{unmet}"`.',),
         says=("requires numpy{*}but you have numpy",),
         needs=("cupy-cuda", "cupy 1"),
         example="cupy-cuda12x 14.2.0 requires numpy<2.6,>=2.0, but you have numpy 1.26.4 which is "
@@ -599,9 +595,9 @@ IMPORTING = (
     Check(
         "dependency",
         "a package that CuPy needs is not installed",
-        "There is no module {module}. CuPy was installed without its dependencies (`--no-deps`), "
-        "or they were removed.",
-        ("Install what it needs: `{pip} install {package}`.",),
+        "The module {module} is missing. CuPy was installed without its dependencies "
+        "(`--no-deps`), or they were removed.",
+        ("Install it: `{pip} install {package}`.",),
         says=(
             "No module named '{module}'",
             "cannot import name 'pathfinder' from '{module}'",
@@ -616,7 +612,7 @@ IMPORTING = (
     Check(
         "old-pathfinder",
         "cuda-pathfinder is older than this CuPy needs",
-        "CuPy asks cuda-pathfinder for a name that came with a later version.",
+        "CuPy uses a name that only later versions of cuda-pathfinder have.",
         ("Upgrade it: `{pip} install --upgrade cuda-pathfinder`.",),
         says=(
             "cannot import name '{name}' from 'cuda.pathfinder'",
@@ -629,7 +625,7 @@ IMPORTING = (
     Check(
         "pytest",
         "CuPy 14.1.0 needs pytest",
-        "`cupy.testing` of CuPy 14.1.0 imports pytest, which is no requirement of CuPy.",
+        "`cupy.testing` of CuPy 14.1.0 imports pytest, although CuPy does not require it.",
         ("Upgrade to CuPy 14.1.1 or later: {upgrade}.", "Or `{pip} install pytest`."),
         says=("No module named 'pytest'", "module 'cupy.testing' has no attribute 'fix_random'"),
         needs=("cupy/testing", "cupy\\testing", "cupy.testing"),
@@ -641,7 +637,7 @@ IMPORTING = (
         "pkg-resources",
         "CuPy needs an older setuptools",
         "`cupy.testing` of this CuPy imports `pkg_resources`, which setuptools 82 has removed.",
-        ("Upgrade CuPy: {upgrade}.", 'Or install an older one: `{pip} install "setuptools<82"`.'),
+        ("Upgrade CuPy: {upgrade}.", 'Or downgrade setuptools: `{pip} install "setuptools<82"`.'),
         says=("No module named 'pkg_resources'",),
         needs=("cupy/testing", "cupy\\testing"),
         raised=("cupy", ""),
@@ -651,11 +647,11 @@ IMPORTING = (
     ),
     Check(
         "second-import",
-        "a second import of CuPy, after one that failed",
-        "An earlier `import cupy` failed in this process, and left parts of CuPy behind. Only the "
-        "first failure shows what is wrong.",
+        "CuPy is imported again after a failed import",
+        "An earlier `import cupy` failed in this process and left parts of CuPy behind. Only the "
+        "first error shows the cause.",
         (
-            'Restart Python, and look at the first traceback: `python -c "import cupy"`, or '
+            'Restart Python, and read the first traceback: `python -c "import cupy"`, or '
             "`cupy-compat doctor`.",
         ),
         says=(
@@ -669,9 +665,9 @@ IMPORTING = (
     ),
     Check(
         "implicit-conversion",
-        "a CuPy array is used where NumPy's is needed",
-        "CuPy's arrays lie in the GPU's memory, and CuPy does not copy them to the host unasked. "
-        "This is a matter of the program, not of the installation.",
+        "a CuPy array is used where a NumPy array is needed",
+        "CuPy's arrays are in GPU memory, and CuPy does not copy them to the host implicitly. "
+        "This is an error in the program, not in the installation.",
         ("Convert explicitly: `array.get()` or `cupy.asnumpy(array)`.",),
         says=("Implicit conversion to a NumPy array is not allowed",),
         example="TypeError: Implicit conversion to a NumPy array is not allowed. Please use "
@@ -681,8 +677,8 @@ IMPORTING = (
     ),
     Check(
         "numpy-argument",
-        "an array of NumPy or PyTorch is passed to CuPy",
-        "CuPy's functions take CuPy's arrays. This is a matter of the program, not of the "
+        "a NumPy array or PyTorch tensor is passed to CuPy",
+        "CuPy's functions accept only CuPy arrays. This is an error in the program, not in the "
         "installation.",
         ("Convert explicitly: `cupy.asarray(array)`.",),
         says=(

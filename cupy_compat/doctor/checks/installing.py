@@ -1,4 +1,4 @@
-"""pip and its like find no CuPy to install, or one that does not fit; and what a trial shows."""
+"""Checks: pip, uv or conda cannot install CuPy; a trial of CuPy crashes or hangs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NONE = (
 
 
 def _split(requirement: str) -> tuple[str, str]:
-    """Return the name and the version of a requirement, which may be nothing."""
+    """Return the name and the version of a requirement; the version may be empty."""
     name, operator, version = re.split(r"([=<>~!]+|$)", requirement, maxsplit=1)
     return name.partition("[")[0].lower().replace("_", "-"), version.rstrip(
         ".,"
@@ -32,15 +32,15 @@ def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | No
     span = f"`{name}` has wheels for Python {wheel.oldest} to {wheel.newest} (as of {CHECKED})"
     if machine.python and wheel.serves(machine.python):
         return {
-            "span": f"{span}, and {machine.python} is among them. Either pip uses an index or a "
-            "mirror that does not have the newest releases",
-            "fitting": "See what pip finds, and where: "
+            "span": f"{span}, which includes {machine.python}. Either pip uses an index or a "
+            "mirror without the newest releases",
+            "fitting": "Check what pip finds, and where: "
             f"`{machine.pip} index versions {name}`, `{machine.pip} config list`",
         }
     python = f"Python {machine.python}" if machine.python else "this Python"
     return {
-        "span": f"{span}. Either {python} is not among them",
-        "fitting": "Use a Python that has wheels: "
+        "span": f"{span}. Either {python} is none of these",
+        "fitting": "Use a Python with wheels: "
         + (PYTHONS if wheel.cupy == NEWEST else f"{wheel.oldest} to {wheel.newest}")
         + f" with CuPy {wheel.cupy}",
     }
@@ -48,7 +48,7 @@ def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | No
 
 def _any_version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     none = words.get("none", "")
-    # Where there are wheels of other versions, or pip does not say, the version is the reason.
+    # If there are wheels of other versions, or pip does not say, the version is the reason.
     if none not in ("none", "wheels") and (none or _split(words["requirement"])[1]):
         return None
     return _known(machine, words)
@@ -58,17 +58,17 @@ def _unknown(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | 
     name, _ = _split(words["requirement"])
     if not name.startswith("cupy") or name in WHEELS or name in ("cupy", "cupy-wheel"):
         return None
-    reason = f"The index has no distribution of the name `{name}`."
+    reason = f"The index has no distribution named `{name}`."
     if retired(name):
         reason = (
-            f"`{name}` is of the time when each minor version of CUDA had a distribution. It gets "
-            "no releases any more, and has no wheels for newer Pythons."
+            f"`{name}` dates from the time when each minor version of CUDA had a distribution. It "
+            "no longer gets releases, and has no wheels for newer Pythons."
         )
     return {"reason": reason, "instead": _instead(name, machine)}
 
 
 def _instead(name: str, machine: Machine) -> str:
-    """Return how to get the CuPy of today for the CUDA in a distribution's name."""
+    """Return how to install a current CuPy for the CUDA in a distribution's name."""
     named = cuda_of(name)
     major = int(named.partition(".")[0]) if named else machine.cuda or 0
     choose = "`cupy-cuda12x` for CUDA 12, `cupy-cuda13x` for CUDA 13"
@@ -94,7 +94,7 @@ def _version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | 
     cuda = re.fullmatch(r"(9|1[0-3])\.\d(\.\d+)?", version)
     wheel = version if version.startswith("cupy-") else name
     looks = " It looks like a version of CUDA." if cuda else ""
-    fitting = f"Leave the version out: `{machine.pip} install {name}`"
+    fitting = f"Omit the version: `{machine.pip} install {name}`"
     if wheel not in WHEELS:
         fitting = _instead(wheel, machine)
     elif wheel != name:
@@ -114,9 +114,9 @@ def _version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | 
 INSTALLING = (
     Check(
         "no-such-version",
-        "CuPy has no release of that number for this Python",
-        "pip finds no `{version}` for this Python.{looks} CuPy has versions of its own, and newer "
-        "ones need newer Pythons.",
+        "CuPy has no release with that version for this Python",
+        "pip finds no `{version}` for this Python.{looks} CuPy has its own version numbers, and "
+        "newer versions need newer Pythons.",
         (
             "{first}",
             "{fitting}.",
@@ -135,8 +135,8 @@ INSTALLING = (
     ),
     Check(
         "no-such-package",
-        "there is no CuPy of that name, or no longer",
-        "{reason} The wheels are named after the major version of CUDA alone.",
+        "there is no CuPy with that name, or no longer",
+        "{reason} The names of the wheels contain only the major version of CUDA.",
         ("{instead}.",),
         says=(
             *_NONE,
@@ -152,11 +152,11 @@ INSTALLING = (
     Check(
         "no-wheel",
         "pip finds no wheel for this Python",
-        "{span}, or the system has none (such as macOS), or pip is too old to know this system's "
-        "wheels.",
+        "{span}, or this system has no wheels (macOS, for example), or pip is too old to support "
+        "them.",
         (
             "{fitting}.",
-            "If the Python is among them: `{pip} install --upgrade pip`, and try again.",
+            "If your Python has wheels: `{pip} install --upgrade pip`, and try again.",
         ),
         says=(
             *_NONE,
@@ -174,8 +174,8 @@ INSTALLING = (
     Check(
         "no-wheel-macos",
         "there is no CuPy for macOS",
-        "CuPy needs an NVIDIA or AMD GPU with CUDA or ROCm, which Macs do not have.",
-        ("Use a machine with such a GPU. On a Mac, use NumPy, or a library for its own GPU.",),
+        "CuPy needs CUDA or ROCm, which do not exist for macOS.",
+        ("Use a machine with an NVIDIA or AMD GPU, or, on a Mac, NumPy or a library for its GPU.",),
         says=_NONE,
         details=_any_version,
         given=lambda machine: machine.system == "macOS",
@@ -186,12 +186,12 @@ INSTALLING = (
     ),
     Check(
         "network",
-        "pip does not reach the package index",
+        "pip cannot reach the package index",
         "pip could not connect to the index, or does not trust its certificate. It then reports "
         "that there are no versions.",
         (
-            "See whether the machine reaches https://pypi.org, and set the proxy (`--proxy`, "
-            "HTTPS_PROXY) if there is one.",
+            "Check whether the machine can reach https://pypi.org. If there is a proxy, set it "
+            "(`--proxy` or HTTPS_PROXY).",
         ),
         says=(
             "Failed to establish a new connection",
@@ -217,8 +217,8 @@ INSTALLING = (
     ),
     Check(
         "wheel-file",
-        "a wheel's file is for another Python or system",
-        "The file's name names another Python or another system than this pip runs on.",
+        "a wheel file is for another Python or system",
+        "According to its name, the file is for another Python or system.",
         ("Let pip choose the file: {install}.",),
         says=("cupy{*} is not a supported wheel on this platform",),
         example="ERROR: cupy_cuda12x-13.0.0-cp310-cp310-win_amd64.whl is not a supported wheel on "
@@ -228,9 +228,9 @@ INSTALLING = (
     Check(
         "externally-managed",
         "the system manages this Python, and pip must not change it",
-        "Distributions of Linux forbid pip to change their own Python (PEP 668).",
+        "Linux distributions forbid pip to change their own Python (PEP 668).",
         (
-            "Make a virtual environment, and install there: `python3 -m venv env`, then "
+            "Create a virtual environment, and install there: `python3 -m venv env`, then "
             "`env/bin/python -m pip install ...`.",
         ),
         says=("externally-managed-environment",),
@@ -240,10 +240,10 @@ INSTALLING = (
     ),
     Check(
         "disk-full",
-        "the disk is full while CuPy is installed",
-        "CuPy with CUDA's libraries takes several gigabytes, and pip needs the same again for a "
-        "while.",
-        ("Make room, or set TMPDIR to a folder on a larger disk, and install again.",),
+        "the disk is full during the installation of CuPy",
+        "CuPy with CUDA's libraries takes several gigabytes, and pip temporarily needs the same "
+        "amount again.",
+        ("Free some space, or set TMPDIR to a folder on a larger disk, and install again.",),
         says=("[Errno 28] No space left on device", "[Errno 122] Disk quota exceeded"),
         needs=("installing collected packages", "collecting cupy", "downloading cupy"),
         example="ERROR: Could not install packages due to an OSError: [Errno 28] No space left on "
@@ -253,12 +253,12 @@ INSTALLING = (
     ),
     Check(
         "hashes",
-        "a downloaded file is not the one that the requirements name",
-        "The requirements list hashes, and a file has another one: it was downloaded in part, or "
-        "the list is of other files.",
+        "the hash of a downloaded file differs from the requirements",
+        "The requirements list hashes, and a file has another one. The download was incomplete, or "
+        "the list is for other files.",
         (
             "Download it again: `{pip} cache purge`, then install with `--no-cache-dir`.",
-            "If it happens again, make the list of hashes anew.",
+            "If it happens again, regenerate the list of hashes.",
         ),
         says=("THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE",),
         needs=("cupy",),
@@ -269,9 +269,9 @@ INSTALLING = (
     ),
     Check(
         "files-in-use",
-        "a running program uses the files that pip wants to replace",
-        "Windows does not let pip replace libraries that a running Python has loaded.",
-        ("End all programs that use this Python (notebooks too), and run pip again.",),
+        "a running program uses files that pip must replace",
+        "On Windows, pip cannot replace libraries that a running Python has loaded.",
+        ("Close all programs and notebooks that use this Python, and run pip again.",),
         says=("Could not install packages due to an OSError: [WinError {code}] {*}",),
         needs=("cupy", "~upy"),
         details=lambda machine, words: words if words["code"] in ("5", "32") else None,
@@ -282,9 +282,12 @@ INSTALLING = (
     ),
     Check(
         "conda-name",
-        "conda has no package of that name",
-        "conda-forge's package is called `cupy`; the names with CUDA in them are pip's.",
-        ("`conda install -c conda-forge cupy`, with `cuda-version=12` to choose a CUDA.",),
+        "conda has no package with that name",
+        "The package on conda-forge is called `cupy`. Only pip's packages are named after CUDA.",
+        (
+            "Run `conda install -c conda-forge cupy`. Add `cuda-version=12` to select a CUDA "
+            "version.",
+        ),
         says=("- cupy-cuda",),
         needs=("packagesnotfounderror",),
         example="PackagesNotFoundError: The following packages are not available:  - cupy-cuda12x",
@@ -292,10 +295,10 @@ INSTALLING = (
     ),
     Check(
         "conda-no-cuda",
-        "conda sees no NVIDIA driver",
-        "conda-forge's CuPy asks for a driver, which conda does not see on this machine.",
+        "conda finds no NVIDIA driver",
+        "conda-forge's CuPy requires a driver, which conda does not find on this machine.",
         (
-            "On the machine with the GPU, see whether `nvidia-smi` works.",
+            "On the machine with the GPU, check whether `nvidia-smi` works.",
             "To install on a machine without one, set `CONDA_OVERRIDE_CUDA=12.9` (the CUDA of the "
             "machine that will run it).",
         ),
@@ -305,11 +308,11 @@ INSTALLING = (
     ),
     Check(
         "conflict",
-        "two packages ask for different versions beside CuPy",
-        "pip cannot satisfy all requirements at once: an extra or a package pins a CuPy or a "
+        "CuPy and other packages require conflicting versions",
+        "pip cannot satisfy all requirements: an extra or a package pins a version of CuPy or "
         "NumPy that another one excludes.",
         (
-            "Install CuPy apart from that extra: first the program without it, then {install}.",
+            "Install CuPy separately: first the program without the extra, then {install}.",
             "Or upgrade the package that pins the old version.",
         ),
         says=(
@@ -323,13 +326,13 @@ INSTALLING = (
     ),
     Check(
         "conda-conflict",
-        "conda cannot satisfy all requirements at once",
-        "The packages that are asked for, and those that are installed, need different versions of "
-        "one package. With CuPy and RAPIDS it is most often `cuda-version`.",
+        "conda cannot satisfy all requirements",
+        "The requested packages and the installed ones need different versions of one package. "
+        "With CuPy and RAPIDS, it is usually `cuda-version`.",
         (
-            "Make a new environment, and name one CUDA: `conda create -n NAME -c conda-forge cupy "
-            "cuda-version=12`, with the other packages in the same command.",
-            "See which CUDA conda finds: the line `__cuda` of `conda info`.",
+            "Create a new environment with one CUDA version: `conda create -n NAME -c conda-forge "
+            "cupy cuda-version=12`, with the other packages in the same command.",
+            "Check which CUDA version conda finds: the line `__cuda` of `conda info`.",
         ),
         says=("Could not solve for environment specs", "UnsatisfiableError"),
         needs=("cupy",),
@@ -339,9 +342,9 @@ INSTALLING = (
     ),
     Check(
         "cupy-wheel",
-        "cupy-wheel does not find out which CuPy this machine needs",
-        "`cupy-wheel` looks for CUDA or ROCm while it is installed, and found none that it knows; "
-        "newer pips refuse its file's name as well.",
+        "cupy-wheel cannot find out which CuPy this machine needs",
+        "`cupy-wheel` searches for CUDA or ROCm during its installation, and found no version that "
+        "it supports. Also, newer versions of pip reject its file name.",
         ("Install the wheel itself: {install}.",),
         says=(
             "Unable to detect NVIDIA CUDA or AMD ROCm installation",
@@ -355,22 +358,22 @@ INSTALLING = (
     Check(
         "crash",
         "the interpreter crashed",
-        "A fault in native code ended the interpreter. The traceback, if there is one, shows "
+        "A fault in native code killed the interpreter. The traceback, if there is one, shows "
         "where.",
         (
-            "Install CuPy again: {reinstall}.",
-            "If it stays, report it to the project whose module is named last.",
+            "Reinstall CuPy: {reinstall}.",
+            "If it still crashes, report it to the project of the last module in the traceback.",
         ),
         shows=lambda case: case.attempt is not None and case.attempt.end == "crashed",
     ),
     Check(
         "hang",
-        "the import, or the GPU, did not answer in time",
-        "The interpreter was ended at its time limit; the traceback shows where it was.",
+        "the import or the GPU exceeded the time limit",
+        "The interpreter was killed at its time limit. The traceback shows where it hung.",
         (
-            "Try again with more time: `cupy-compat doctor --time-limit 600`. A first import from "
-            "a slow file system takes long.",
-            "If it hangs while GPUs are counted, see whether `nvidia-smi` answers; if not, "
+            "Try again with more time: `cupy-compat doctor --time-limit 600`. The first import "
+            "from a slow file system can take long.",
+            "If it hangs in the step that counts GPUs, check whether `nvidia-smi` works. If not, "
             "restart the machine.",
         ),
         shows=lambda case: case.attempt is not None and case.attempt.end == "timed out",
@@ -378,8 +381,8 @@ INSTALLING = (
     Check(
         "no-repair",
         "CuPy could be repaired, but cupy_compat cannot do it here",
-        "Armed for a trial, cupy_compat failed: {repair_failure}.",
-        ("Install it again: `{pip} install --upgrade --force-reinstall cupy-compat`.",),
+        "A trial with cupy_compat failed: {repair_failure}.",
+        ("Reinstall it: `{pip} install --upgrade --force-reinstall cupy-compat`.",),
         shows=lambda case: bool(case.repair_failure),
         remark=True,
     ),

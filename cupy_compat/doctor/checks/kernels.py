@@ -1,4 +1,4 @@
-"""CuPy compiles a kernel, or loads one: the compiler, its headers, the architecture, the cache."""
+"""Checks: kernels do not compile or load (compiler, headers, architecture, cache)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ KERNELS = (
     Check(
         "hiprtc-headers",
         "HIPRTC does not find standard headers",
-        "ROCm's compiler for kernels finds no C headers such as `{header}`. CuPy and this version "
-        "of ROCm do not fit together; it is no fault of the program.",
+        "ROCm's compiler for kernels does not find C headers such as `{header}`. This CuPy does "
+        "not support this version of ROCm. It is not an error in the program.",
         (
             "Use the CuPy for this ROCm: upgrade CuPy, or build the newest one with ROCM_HOME set.",
             "Else report it to CuPy with the versions of ROCm and CuPy.",
@@ -54,10 +54,10 @@ KERNELS = (
     Check(
         "rocm-device-library",
         "ROCm's compiler does not find its device libraries",
-        "The compiler needs ROCm's device libraries, and does not find them.",
+        "The compiler needs ROCm's device libraries and does not find them.",
         (
-            "Install the package rocm-device-libs, and set ROCM_PATH (or ROCM_HOME) to the folder "
-            "of ROCm.",
+            "Install the package rocm-device-libs, and set ROCM_PATH (or ROCM_HOME) to ROCm's "
+            "folder.",
         ),
         says=("cannot find ROCm device library",),
         example="clang: error: cannot find ROCm device library; provide its path via '--rocm-path'",
@@ -68,12 +68,12 @@ KERNELS = (
     Check(
         "hip-architecture",
         "this CuPy, or ROCm, was not built for this AMD GPU",
-        "The GPU code at hand is for other architectures than this GPU's (`rocminfo | grep gfx` "
-        "shows it).",
+        "The GPU code is for other architectures than this GPU's. `rocminfo | grep gfx` shows the "
+        "architecture.",
         (
-            "Build CuPy with HCC_AMDGPU_TARGET set to this GPU's architecture (`gfx90a`, say).",
-            "For a GPU that ROCm does not support but a near relative of which it does, "
-            "HSA_OVERRIDE_GFX_VERSION may help.",
+            "Build CuPy with HCC_AMDGPU_TARGET set to this GPU's architecture (for example "
+            "`gfx90a`).",
+            "If ROCm supports only a similar GPU, try HSA_OVERRIDE_GFX_VERSION.",
         ),
         says=(
             "hipErrorNoBinaryForGpu",
@@ -89,10 +89,10 @@ KERNELS = (
     Check(
         "hiprtc",
         "HIPRTC did not compile a kernel",
-        "ROCm's compiler for kernels rejects the source; its messages follow the exception.",
+        "ROCm's compiler for kernels rejects the source. Its messages follow the exception.",
         (
             "Use the CuPy for this ROCm: upgrade CuPy, or build the newest one with ROCM_HOME set.",
-            "If the messages name a kernel of your own, correct it: HIPRTC differs from NVRTC.",
+            "If the messages show a kernel of your own, correct it: HIPRTC differs from NVRTC.",
         ),
         says=("HIPRTC_ERROR_{name}", "HIPRTC_ERROR "),
         example="cupy_backends.cuda.libs.nvrtc.NVRTCError: HIPRTC_ERROR_COMPILATION (6)",
@@ -102,13 +102,13 @@ KERNELS = (
     Check(
         "mixed-nvrtc",
         "NVRTC does not find its builtins",
-        "NVRTC consists of two libraries, which must be of the same version. The second one, "
-        "nvrtc-builtins, is missing, or another NVRTC was loaded: wheels of PyTorch and of NVIDIA "
-        "bring their own.",
+        "NVRTC consists of two libraries, which must have the same version. The second one, "
+        "nvrtc-builtins, is missing, or another NVRTC was loaded. Wheels of PyTorch and NVIDIA "
+        "contain their own NVRTC.",
         (
-            "Take the folders of other CUDAs out of LD_LIBRARY_PATH (on Windows, PATH), and "
-            "install the toolkit whole: {toolkit}.",
-            "If PyTorch is there, use the same version of CUDA for both.",
+            "Remove the folders of other CUDA versions from LD_LIBRARY_PATH (on Windows, PATH), "
+            "and install the complete toolkit: {toolkit}.",
+            "If you use PyTorch, use the same CUDA version for both.",
         ),
         says=(
             "failed to open {*}nvrtc-builtins",
@@ -122,9 +122,9 @@ KERNELS = (
     Check(
         "builtins",
         "NVRTC fails on its builtins",
-        "NVRTC could not load its second library, nvrtc-builtins: it is missing, or of another "
+        "NVRTC could not load its second library, nvrtc-builtins, which is missing or has another "
         "version.",
-        ("Install the CUDA toolkit whole, and use one version of it.",),
+        ("Install the complete CUDA toolkit, and use one version of it.",),
         says=("NVRTC_ERROR_BUILTIN_OPERATION_FAILURE", "NVRTC_ERROR unknown (7)"),
         example="cupy_backends.cuda.libs.nvrtc.NVRTCError: NVRTC_ERROR_BUILTIN_OPERATION_FAILURE "
         "(7)",
@@ -134,8 +134,7 @@ KERNELS = (
     Check(
         "architecture",
         "the CUDA compiler does not know the architecture of this GPU",
-        "The GPU is newer than the NVRTC or nvcc that was used, or so old that they have dropped "
-        "it.",
+        "The GPU is newer than this NVRTC or nvcc, or so old that they no longer support it.",
         (
             "{new_gpu}",
             "{old_gpu}",
@@ -155,9 +154,8 @@ KERNELS = (
     Check(
         "option",
         "NVRTC rejects an option",
-        "Most often it is the GPU's architecture: the GPU is newer than this NVRTC, or so old "
-        "that this NVRTC has dropped it. An option that the program passes is the other "
-        "possibility.",
+        "Usually, the option is the GPU's architecture: the GPU is newer than this NVRTC, or so "
+        "old that this NVRTC no longer supports it. Otherwise, the program passes a wrong option.",
         (
             "{new_gpu}",
             "{old_gpu}",
@@ -170,11 +168,11 @@ KERNELS = (
     Check(
         "no-binary",
         "a kernel was not compiled for this GPU",
-        "The GPU is newer than the CUDA toolkit that compiled the kernel (an RTX 50, which is "
-        "Blackwell, needs CUDA 12.8 or later), or older than it supports.",
+        "The GPU is newer than the CUDA toolkit that compiled the kernel, or too old for it. An "
+        "RTX 50 (Blackwell) needs CUDA 12.8 or later.",
         (
             "For a newer GPU, use CUDA 12.8 or later, and the CuPy for it: {newer}.",
-            "Then remove the old kernels, in `~/.cupy/kernel_cache`.",
+            "Then delete the old kernels in `~/.cupy/kernel_cache`.",
             "For an older GPU, use an older CUDA, and the CuPy for it.",
         ),
         says=(
@@ -189,14 +187,14 @@ KERNELS = (
     Check(
         "invalid-image",
         "the driver rejects a compiled kernel",
-        "The kernel was compiled for another GPU, or by a CUDA that is newer than the driver: the "
-        "GPU is newer than this CuPy and its NVRTC know, or PyTorch's newer NVRTC was loaded. A "
-        "damaged file in the kernel cache is possible too.",
+        "The kernel was compiled for another GPU, or by a CUDA that is newer than the driver. "
+        "Either the GPU is too new for this CuPy and its NVRTC, or PyTorch's newer NVRTC was "
+        "loaded. A file in the kernel cache may also be damaged.",
         (
             "Upgrade CuPy: {upgrade}.",
-            "Remove the old kernels, in `~/.cupy/kernel_cache`.",
-            "If another package brings a newer CUDA than the driver supports (`nvidia-smi`), "
-            "upgrade the driver, or use one version of CUDA for both.",
+            "Delete the old kernels in `~/.cupy/kernel_cache`.",
+            "If another package contains a newer CUDA than the driver supports (`nvidia-smi`), "
+            "upgrade the driver, or use the same CUDA version for both.",
         ),
         says=(
             "CUDA_ERROR_INVALID_SOURCE",
@@ -210,11 +208,11 @@ KERNELS = (
     Check(
         "newer-toolkit",
         "the CUDA toolkit is newer than the driver",
-        "The toolkit compiled a kernel to PTX that the driver does not know yet.",
+        "The toolkit compiled a kernel to a version of PTX that the driver does not support.",
         (
             "Upgrade the NVIDIA driver.",
-            "Or use a toolkit that is not newer than what the driver supports (`nvidia-smi` shows "
-            "it), and the CuPy for it. On a Jetson, use the CUDA of its JetPack.",
+            "Or use a toolkit that the driver supports (`nvidia-smi` shows the newest), and the "
+            "CuPy for it. On a Jetson, use the CUDA of its JetPack.",
         ),
         says=(
             "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
@@ -228,7 +226,7 @@ KERNELS = (
     Check(
         "invalid-ptx",
         "the driver cannot compile a kernel's PTX",
-        "The PTX asks for what this driver or this GPU does not have: the toolkit is newer than "
+        "The PTX needs features that this driver or GPU does not have: the toolkit is newer than "
         "the driver, or the kernel was written for newer GPUs.",
         (
             "Upgrade the NVIDIA driver, or use an older toolkit.",
@@ -242,7 +240,7 @@ KERNELS = (
     Check(
         "toolkit-headers",
         "the headers of the CUDA toolkit are not found",
-        "CuPy compiles kernels with headers of the toolkit, and finds no toolkit.",
+        "CuPy needs headers of the toolkit to compile kernels, and finds no toolkit.",
         (
             "Install them as wheels (CuPy 14): {toolkit}.",
             "Or install the CUDA toolkit, and set CUDA_PATH to its folder.",
@@ -255,17 +253,17 @@ KERNELS = (
     Check(
         "runtime-headers",
         "headers of the CUDA runtime are missing",
-        "NVRTC does not find `{header}`. Since CUDA 12.2 the headers for half-precision numbers "
-        "need those of the CUDA runtime, and wheels of NVRTC alone do not contain them.",
+        "NVRTC does not find `{header}`. Since CUDA 12.2, the headers for half precision include "
+        "headers of the CUDA runtime, which NVRTC's wheels do not contain.",
         (
             "With CuPy 14: {toolkit}.",
             "With CuPy 13 and wheels of CUDA 12: `{pip} install "
             '"nvidia-cuda-runtime-cu12==12.X.*"`, '
             "with the X of the installed NVRTC.",
-            "With a toolkit of the system: set CUDA_PATH to its folder.",
+            "With an installed toolkit: set CUDA_PATH to its folder.",
         ),
         says=_OPEN,
-        # There the kernel itself includes it.
+        # In these files, the kernel itself includes the header.
         unless=(".cubin.cu(", "kern.cu("),
         details=_header("runtime"),
         example='cuda_fp16.h(129): catastrophic error: cannot open source file "vector_types.h"',
@@ -275,12 +273,12 @@ KERNELS = (
     Check(
         "cuda-headers",
         "a kernel includes a header of CUDA that NVRTC does not find",
-        "NVRTC finds headers only in the folders that it is given, and `{header}` is in none.",
+        "NVRTC searches only the folders that it is given, and `{header}` is not in any of them.",
         (
             'Pass the folder of CUDA\'s headers: `options=("-I/usr/local/cuda/include",)`, or set '
             "CUDA_PATH.",
-            "Or remove the `#include`: NVRTC needs none for `cuda_runtime.h` and `cuda.h`.",
-            'Some of these headers need host headers as well: then use `backend="nvcc"`.',
+            "Or remove the `#include`: NVRTC does not need `cuda_runtime.h` and `cuda.h`.",
+            'If the header includes host headers, use `backend="nvcc"`.',
         ),
         says=_OPEN,
         details=_header("cuda", "runtime"),
@@ -292,11 +290,10 @@ KERNELS = (
     Check(
         "host-headers",
         "a kernel includes a header of the host's compiler",
-        "NVRTC compiles code for the GPU alone and has no standard headers of C or C++ such as "
-        "`{header}`.",
+        "NVRTC compiles only GPU code and has no standard C or C++ headers such as `{header}`.",
         (
-            "Remove the `#include`; NVRTC knows CUDA's mathematical functions without it.",
-            'Where a CUDA header includes it, use `backend="nvcc"`, or `cuda/std/...` headers.',
+            "Remove the `#include`. CUDA's mathematical functions do not need it.",
+            'If a CUDA header includes it, use `backend="nvcc"`, or `cuda/std/...` headers.',
         ),
         says=_OPEN,
         details=_header("host"),
@@ -307,8 +304,8 @@ KERNELS = (
     Check(
         "temporary-path",
         "NVRTC cannot open a file in the temporary folder",
-        "CuPy writes a kernel into the temporary folder, and NVRTC does not open it. On Windows "
-        "NVRTC cannot open paths with letters outside ASCII, such as those of a user's name.",
+        "CuPy writes a kernel to the temporary folder, and NVRTC cannot open it. On Windows, NVRTC "
+        "cannot open paths with non-ASCII characters, for example in the user's name.",
         ("Set TEMP and TMP to a folder with an ASCII path (`C:\\Temp`) before Python starts.",),
         says=('cannot open source file "{*}.cubin.cu"',),
         example="cupy.cuda.compiler.CompileException: Catastrophic error: cannot open source file "
@@ -319,8 +316,8 @@ KERNELS = (
     Check(
         "barrier",
         "the header files of CuPy 13.0 do not compile for this GPU",
-        "CuPy 13.0 compiles a trial kernel with `cuda/barrier`, which exists for compute "
-        "capability 7.0 and later alone. The GPU is older.",
+        "CuPy 13.0 compiles a test kernel with `cuda/barrier`, which needs compute capability 7.0 "
+        "or later. The GPU is older.",
         ("Upgrade to a later CuPy: {upgrade}.",),
         says=("CUDA synchronization primitives are only supported for sm_70 and up",),
         needs=("cupy_jitify_exercise",),
@@ -333,7 +330,7 @@ KERNELS = (
     Check(
         "jitify-headers",
         "the header files of CuPy 13.0 do not compile",
-        "CuPy 13.0 compiles a trial kernel with header files of its own, and NVRTC rejects them.",
+        "CuPy 13.0 compiles a test kernel with its own header files, and NVRTC rejects them.",
         ("Upgrade to a later CuPy: {upgrade}.",),
         says=("libcxx/include/limits({line}): error: floating constant is out of range",),
         needs=("cupy_jitify_exercise",),
@@ -345,15 +342,15 @@ KERNELS = (
     ),
     Check(
         "mixed-headers",
-        "headers of one CUDA meet the compiler of another",
-        "The error is in a header that belongs to CUDA or CuPy, not in the program's kernel. "
-        "NVRTC compiles headers of another version than its own: of an older or newer toolkit "
-        "that CUDA_PATH, `nvcc` on PATH, or another package brings in.",
+        "headers of one CUDA version are compiled by another",
+        "The error is in a header of CUDA or CuPy, not in the program's kernel. NVRTC compiles "
+        "headers of another version. They come from a toolkit that CUDA_PATH or `nvcc` on PATH "
+        "selects, or from another package.",
         (
-            "Unset CUDA_PATH, take `nvcc` of another CUDA off PATH, and remove `nvidia-...` "
-            "packages of other versions, so that one CUDA is left.",
-            "Install the headers that fit: {toolkit}.",
-            "Upgrade CuPy: newer versions know newer CUDAs.",
+            "Keep one CUDA: unset CUDA_PATH, remove other versions of `nvcc` from PATH, and "
+            "uninstall `nvidia-...` packages of other versions.",
+            "Install the matching headers: {toolkit}.",
+            "Upgrade CuPy: newer versions support newer CUDA versions.",
         ),
         says=(
             "/_cccl/{*}: error: ",
@@ -381,12 +378,11 @@ KERNELS = (
     Check(
         "kernel-source",
         "a kernel of the program does not compile",
-        "The error is in the kernel's own source. The program or library that wrote it must be "
-        "corrected; CuPy and CUDA work. A Python object printed into the source (`None`, "
-        "`tensor`) is a frequent reason.",
+        "The error is in the kernel's own source, so the program or library that wrote it must be "
+        "corrected. Often, a Python object (`None`, `tensor`) was formatted into the source.",
         (
-            "Look at the line that the message names; with CUPY_DUMP_CUDA_SOURCE_ON_ERROR=1 CuPy "
-            "prints the source.",
+            "Look at the line in the message. With CUPY_DUMP_CUDA_SOURCE_ON_ERROR=1, CuPy prints "
+            "the source.",
         ),
         says=(".cu({line}): error: ", ".cu({line}): catastrophic error: #error"),
         unless=("cannot open source file", "could not open source file"),
@@ -398,9 +394,9 @@ KERNELS = (
     Check(
         "compilation",
         "a kernel does not compile",
-        "NVRTC rejects a kernel. Its own messages follow the exception, and show whether the "
-        "kernel or the headers of CUDA are at fault.",
-        ("Read the first message with `error:` after it, and give the doctor the whole output.",),
+        "NVRTC rejects a kernel. Its messages follow the exception and show whether the error is "
+        "in the kernel or in headers of CUDA.",
+        ("Read the first message with `error:`, and give the doctor the whole output.",),
         says=("NVRTC_ERROR_COMPILATION", "JitifyException: Runtime compilation failed"),
         example="cupy.cuda.nvrtc.NVRTCError: NVRTC_ERROR_COMPILATION (6)",
         source="cupy/cupy#2100",
@@ -409,9 +405,9 @@ KERNELS = (
     Check(
         "no-kernel-file",
         "the file of a compiled kernel is missing",
-        "The program or a library loads a kernel from a file (cubin, fatbin or PTX) that is not "
-        "there. Some libraries compile theirs while they are installed, and go on without nvcc.",
-        ("Install that library again, with nvcc on PATH; or correct the file's path.",),
+        "The program or a library loads a kernel from a file (cubin, fatbin or PTX) that does not "
+        "exist. Some libraries compile such files during installation, and skip that without nvcc.",
+        ("Reinstall that library with nvcc on PATH, or correct the file's path.",),
         says=("CUDA_ERROR_FILE_NOT_FOUND", "cudaErrorFileNotFound"),
         example="cupy_backends.cuda.api.driver.CUDADriverError: CUDA_ERROR_FILE_NOT_FOUND: file "
         "not found",
@@ -420,10 +416,10 @@ KERNELS = (
     Check(
         "kernel-name",
         "a compiled module has no kernel of that name",
-        "The C++ compiler changes the names of kernels, so that the plain name is not found.",
+        "The C++ compiler mangles the names of kernels, so the plain name is not found.",
         (
-            'Declare the kernel `extern "C" __global__`, or give `name_expressions` to '
-            "`cupy.RawModule`; see that the name is spelled right.",
+            'Declare the kernel `extern "C" __global__`, or pass `name_expressions` to '
+            "`cupy.RawModule`. Check the spelling of the name.",
         ),
         says=("CUDA_ERROR_NOT_FOUND", "cudaErrorSymbolNotFound", "hipErrorNotFound"),
         needs=("get_function", "modulegetfunction"),
@@ -434,12 +430,12 @@ KERNELS = (
     Check(
         "no-nvcc",
         "a kernel needs nvcc, and there is none",
-        "The program compiles a kernel by the CUDA compiler nvcc, which CuPy does not find. "
+        "The program compiles a kernel with the CUDA compiler nvcc, which CuPy does not find. "
         "CuPy's wheels and `[ctk]` do not contain it.",
         (
-            "Install the CUDA toolkit, with nvcc, and put its `bin` on PATH, or set NVCC to its "
-            "path.",
-            'Or let the program use `backend="nvrtc"`, which needs no nvcc.',
+            "Install the CUDA toolkit with nvcc, and put its `bin` on PATH, or set NVCC to the "
+            "path of nvcc.",
+            'Or use `backend="nvrtc"` in the program, which does not need nvcc.',
         ),
         says=(
             "'NoneType' object has no attribute 'split'",
@@ -461,13 +457,13 @@ KERNELS = (
     ),
     Check(
         "cache-race",
-        "several processes use one kernel cache on Windows",
-        "Windows refuses to open a file that another process is replacing. Several processes "
-        "compiled the same kernel at the same time.",
+        "several processes use the same kernel cache on Windows",
+        "Several processes compiled the same kernel at the same time. Windows cannot open a file "
+        "that another process is replacing.",
         (
             "Run the program again: the kernels are compiled now.",
             "Give each process its own folder: set CUPY_CACHE_DIR before it imports CuPy.",
-            "Upgrade CuPy: newer versions cope with it.",
+            "Upgrade CuPy: newer versions handle this.",
         ),
         says=(
             "PermissionError: [Errno 13] Permission denied: '{*}kernel_cache\\",
@@ -480,8 +476,8 @@ KERNELS = (
     ),
     Check(
         "jitify-cache",
-        "CuPy 13.0 makes an invalid file name on Windows",
-        "CuPy 13.0 puts `<unknown>` into the name of a cache file, which Windows does not allow.",
+        "CuPy 13.0 uses an invalid file name on Windows",
+        "CuPy 13.0 uses `<unknown>` in the name of a cache file, which Windows does not allow.",
         ("Upgrade to a later CuPy: {upgrade}.",),
         says=("[WinError 123]{*}jitify_cache",),
         example="OSError: [WinError 123] The filename is incorrect: "
@@ -490,10 +486,10 @@ KERNELS = (
     ),
     Check(
         "cache-full",
-        "there is no room for CuPy's compiled kernels",
-        "The disk, or your quota on it, is full. CuPy keeps compiled kernels in `~/.cupy`, or "
-        "where CUPY_CACHE_DIR says.",
-        ("Remove old kernels, or set CUPY_CACHE_DIR to a folder on another disk.",),
+        "there is no space for CuPy's compiled kernels",
+        "The disk or your quota is full. CuPy keeps compiled kernels in `~/.cupy`, or in the "
+        "folder that CUPY_CACHE_DIR names.",
+        ("Delete old kernels, or set CUPY_CACHE_DIR to a folder on another disk.",),
         says=("[Errno 122] {*}", "[Errno 28] {*}", "Disk quota exceeded"),
         needs=("kernel_cache", "_compiler_cache", ".cupy/", ".cupy\\"),
         example="OSError: [Errno 122] Disk quota exceeded: '/home/u/.cupy/kernel_cache/tmpx'",
@@ -501,13 +497,10 @@ KERNELS = (
     ),
     Check(
         "cache",
-        "CuPy cannot write its folder for compiled kernels",
-        "{cache} cannot be made or written. CuPy 14 makes it while it is imported, CuPy 13 when "
-        "it compiles the first kernel.",
-        (
-            "Set CUPY_CACHE_DIR to a folder that can be written: `export "
-            "CUPY_CACHE_DIR=/tmp/cupy-cache`.",
-        ),
+        "CuPy cannot write to its folder for compiled kernels",
+        "{cache} cannot be created or written. CuPy 14 creates it at import, CuPy 13 when it "
+        "compiles the first kernel.",
+        ("Set CUPY_CACHE_DIR to a writable folder: `export CUPY_CACHE_DIR=/tmp/cupy-cache`.",),
         says=(
             "PermissionError: [Errno 13] ",
             "PermissionError: [Errno 1] ",

@@ -1,4 +1,4 @@
-"""The libraries that CuPy loads, of CUDA, ROCm, the driver and C++: missing, or other versions."""
+"""Checks: libraries of CUDA, ROCm, the driver or C++ are missing or have another version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..machine import Machine
 from ..wheels import cuda_of, release, retired
 from ._check import Check, Details
 
-#: Whose symbol it is, by how it begins.
+#: The library of a symbol, by the beginning of its name.
 _LIBRARIES = (
     (re.compile(r"_*nvJitLink", re.I), "nvJitLink"),
     (re.compile(r"cublasLt"), "cuBLASLt"),
@@ -28,13 +28,9 @@ _LIBRARIES = (
     (re.compile(r"_Z\d*hip|_*hip|roc(blas|rand|fft|solver|sparse|tx)|rccl", re.I), "ROCm"),
 )
 _NEWER = (
-    "Run the program without LD_LIBRARY_PATH, or take the folders of other CUDAs out of it.",
-    "If PyTorch or another package brings its own CUDA, import it before CuPy, and use the same "
-    "version of CUDA for both.",
-)
-_MISSING = (
-    "CuPy does not find {library}. Its wheels contain no CUDA toolkit, and each wheel needs the "
-    "major version of CUDA in its own name."
+    "Unset LD_LIBRARY_PATH, or remove the folders of other CUDA versions from it.",
+    "If PyTorch or another package contains its own CUDA libraries, import it before CuPy, and "
+    "use the same CUDA version for both.",
 )
 _SYMBOLS = (
     "undefined symbol: {symbol}",
@@ -121,13 +117,12 @@ def _dll(texts: tuple[str, ...]) -> tuple[str, ...]:
 LIBRARIES = (
     Check(
         "nvjitlink",
-        "nvJitLink is of another version than cuSPARSE or cuSOLVER",
-        "cuSPARSE and cuSOLVER of CUDA 12 and later need an nvJitLink that is at least as new as "
-        "they are. An older one was found first.",
+        "nvJitLink is older than cuSPARSE or cuSOLVER",
+        "cuSPARSE and cuSOLVER of CUDA 12 and later need an nvJitLink that is at least as new. An "
+        "older one was found first.",
         (
             "Upgrade nvJitLink, if CUDA comes from wheels: `{pip} install --upgrade {nvjitlink}`.",
-            "Run the program without LD_LIBRARY_PATH, or take the folders of older CUDAs out of "
-            "it.",
+            _NEWER[0],
         ),
         says=_SYMBOLS,
         details=lambda machine, words: (
@@ -143,16 +138,14 @@ LIBRARIES = (
     ),
     Check(
         "torch-library",
-        "PyTorch meets an older library than its own",
-        "PyTorch needs a newer version of {library} than the one that was loaded. An older one "
-        "came first: by importing CuPy before PyTorch, by LD_LIBRARY_PATH, or by two installed "
-        "versions.",
+        "PyTorch gets an older library than it needs",
+        "PyTorch needs a newer {library} than the one that was loaded. Either CuPy was imported "
+        "before PyTorch, or LD_LIBRARY_PATH contains an older one, or two versions are installed.",
         (
             "Import torch before CuPy.",
-            "Run the program without LD_LIBRARY_PATH, or take the folders of older CUDAs out of "
-            "it.",
-            "Use the same version of CUDA for PyTorch and CuPy, and install each `nvidia-...` "
-            "package for one CUDA only.",
+            _NEWER[0],
+            "Use the same CUDA version for PyTorch and CuPy, and install each `nvidia-...` "
+            "package for that version only.",
         ),
         says=("libtorch{*}undefined symbol: {symbol}", "/torch/lib/{*}undefined symbol: {symbol}"),
         details=_owner(*_OTHERS),
@@ -165,12 +158,11 @@ LIBRARIES = (
     Check(
         "old-driver-library",
         "the NVIDIA driver is older than CuPy's CUDA",
-        "CuPy, or another library, asks the driver for `{symbol}`, which this driver does not "
-        "have yet.",
+        "CuPy or another library needs `{symbol}`, which this driver does not have.",
         (
             "Upgrade the NVIDIA driver.",
-            "Or install a CuPy for an older CUDA; `nvidia-smi` shows the newest that the driver "
-            "supports.",
+            "Or install a CuPy for an older CUDA. `nvidia-smi` shows the newest CUDA that the "
+            "driver supports.",
         ),
         says=_SYMBOLS,
         details=_owner("the driver"),
@@ -183,12 +175,12 @@ LIBRARIES = (
     Check(
         "rocm-version",
         "this CuPy was built for another ROCm",
-        "CuPy, or one of ROCm's libraries, asks for `{symbol}`, which the installed ROCm does not "
-        "have. Each build of CuPy fits one version of ROCm.",
+        "CuPy or a library of ROCm needs `{symbol}`, which the installed ROCm does not have. Each "
+        "build of CuPy works with one version of ROCm.",
         (
             "Install the ROCm that this CuPy was built for; the wheel's name shows it.",
             "Or {rocm_install}.",
-            "Make sure that LD_LIBRARY_PATH names one ROCm only.",
+            "Keep only one version of ROCm on LD_LIBRARY_PATH.",
         ),
         says=(*_SYMBOLS, "undefined symbol: {symbol}, version hip_"),
         details=lambda machine, words: (
@@ -208,13 +200,13 @@ LIBRARIES = (
     ),
     Check(
         "other-cuda",
-        "libraries of another CUDA than CuPy's are loaded",
-        "CuPy is for one major version of CUDA, and loads libraries of another, or the driver is "
-        "too old for what it loads. PyTorch 2.11 and later bring CUDA 13 into the environment.",
+        "libraries of another CUDA version are loaded",
+        "CuPy was built for one major version of CUDA and loads libraries of another, or the "
+        "driver is too old for them. PyTorch 2.11 and later install libraries of CUDA 13.",
         (
-            'Use a PyTorch for the CUDA of this CuPy: with CUDA 12, `{pip} install "torch<2.11"`.',
-            "Or use the CuPy for the other CUDA, `cupy-cuda13x` in place of `cupy-cuda12x`, if the "
-            "driver supports it (`nvidia-smi` shows the newest CUDA that it does).",
+            'Use a PyTorch for the CUDA of this CuPy. For CUDA 12: `{pip} install "torch<2.11"`.',
+            "Or use the CuPy for the other CUDA (`cupy-cuda13x` instead of `cupy-cuda12x`), if the "
+            "driver supports that CUDA. `nvidia-smi` shows the newest that it supports.",
         ),
         says=(
             "(): CUDA context cannot be initialized",
@@ -229,10 +221,10 @@ LIBRARIES = (
     ),
     Check(
         "mixed-libraries",
-        "another version of a CUDA library is loaded than was linked",
-        "The loaded version of {library} does not have `{symbol}`, which the version that CuPy or "
-        "another library was linked with has. It comes from an older (or newer) CUDA: from the "
-        "system's toolkit, LD_LIBRARY_PATH, PyTorch, or another `nvidia-...` package.",
+        "a CUDA library of the wrong version is loaded",
+        "CuPy or another library needs `{symbol}`, which the loaded version of {library} does not "
+        "have. That version comes from another CUDA: the system's toolkit, LD_LIBRARY_PATH, "
+        "PyTorch, or another `nvidia-...` package.",
         (
             "Upgrade CUDA within its major version: {toolkit}.",
             *_NEWER,
@@ -250,13 +242,13 @@ LIBRARIES = (
     ),
     Check(
         "library-version",
-        "a library of one CUDA is loaded for another's",
-        "{user} needs {file}, and finds a file of that name which is not of that version: of "
-        "another CUDA, or of another package.",
+        "a library's version does not match its file name",
+        "{user} needs {file}, but the file with that name has another version. It belongs to "
+        "another CUDA or another package.",
         (
-            "Take the folders of other CUDAs out of LD_LIBRARY_PATH, and remove copies or links of "
-            "{file} that do not belong to this CUDA.",
-            "Install the CUDA that CuPy is for again: {toolkit}.",
+            "Remove the folders of other CUDA versions from LD_LIBRARY_PATH, and delete copies of "
+            "{file} and links to it that do not belong to this CUDA.",
+            "Reinstall the CUDA that CuPy is for: {toolkit}.",
         ),
         says=("version `{file}' not found (required by {/user})",),
         details=lambda machine, words: (
@@ -271,12 +263,12 @@ LIBRARIES = (
     Check(
         "libstdcxx",
         "the C++ library is missing or too old",
-        "CuPy's extension modules were compiled with a newer libstdc++ than the one that was "
-        "loaded, or none was.",
+        "CuPy's extension modules need a newer libstdc++ than the one that was loaded, or none was "
+        "loaded.",
         (
             "Install a newer libstdc++ (`apt install libstdc++6`, or `conda install -c "
             "conda-forge libstdcxx-ng`).",
-            "Make sure that LD_LIBRARY_PATH and LD_PRELOAD bring no older one.",
+            "Make sure that LD_LIBRARY_PATH and LD_PRELOAD do not select an older one.",
         ),
         says=(
             "undefined symbol: __gxx_personality_v0",
@@ -291,10 +283,10 @@ LIBRARIES = (
     Check(
         "glibc",
         "the system's C library is too old",
-        "The library was compiled for a newer Linux than this one: it asks for glibc {version}.",
+        "The library was compiled for a newer Linux and needs glibc {version}.",
         (
-            "Install an older CuPy, whose wheels are for older systems; an up-to-date pip chooses "
-            "a fitting one: `{pip} install --upgrade pip`.",
+            "Install an older CuPy, whose wheels support older systems. An up-to-date pip selects "
+            "a suitable one: `{pip} install --upgrade pip`.",
             "Or use a newer system, or a container with one.",
         ),
         says=("version `GLIBC_{version}' not found",),
@@ -306,11 +298,10 @@ LIBRARIES = (
     Check(
         "static-tls",
         "a library was loaded too late",
-        "The C library has no room left for thread-local storage, since other libraries took it.",
+        "Other libraries have used up the C library's space for thread-local storage.",
         (
             "Import CuPy first in the program.",
-            "Or load the library that the message names first: `LD_PRELOAD=/path/to/it python "
-            "...`.",
+            "Or preload the library that the message names: `LD_PRELOAD=/path/to/it python ...`.",
         ),
         says=("cannot allocate memory in static TLS block",),
         needs=("cupy",),
@@ -321,9 +312,9 @@ LIBRARIES = (
     Check(
         "damaged",
         "a library's file is damaged",
-        "The file is cut off or is no library: an installation was interrupted, or the disk was "
+        "The file is truncated or not a library: an installation was interrupted, or the disk was "
         "full.",
-        ("Install it again: {reinstall}.",),
+        ("Reinstall CuPy: {reinstall}.",),
         says=("file too short", "invalid ELF header"),
         unless=("libcuda.so", "libnvidia-"),
         needs=("cupy",),
@@ -333,12 +324,12 @@ LIBRARIES = (
     ),
     Check(
         "driver-library",
-        "CuPy needs the driver to be imported, and there is none",
-        "CuPy before 13 links to the NVIDIA driver's library libcuda.so.1. The machine, or the "
-        "container or the login node of a cluster, has no driver.",
+        "this CuPy cannot be imported without an NVIDIA driver",
+        "CuPy before 13 links to the NVIDIA driver's library libcuda.so.1. This machine (or "
+        "container, or login node of a cluster) has no driver.",
         (
-            "Run the program where a GPU is: on a compute node (`srun --gres=gpu:1`), or in a "
-            "container that was started with GPUs (`docker run --gpus all`).",
+            "Run the program on a machine with a GPU: on a compute node (`srun --gres=gpu:1`), or "
+            "in a container started with GPUs (`docker run --gpus all`).",
             "If the machine has a GPU, install the NVIDIA driver.",
             "To import CuPy without a driver, upgrade to CuPy 13 or later: {upgrade}.",
         ),
@@ -354,14 +345,14 @@ LIBRARIES = (
     ),
     Check(
         "nvjitlink-missing",
-        "nvJitLink is missing beside cuSPARSE or cuSOLVER of CUDA 12 or later",
-        "A cuSPARSE or cuSOLVER of CUDA 12 or later was loaded, and its nvJitLink is not found. A "
-        "CuPy for CUDA 11 loads them by mistake, since libcusolver.so.11 has the same name in "
-        "CUDA 11 and 12.",
+        "cuSPARSE or cuSOLVER of CUDA 12 or later does not find nvJitLink",
+        "A cuSPARSE or cuSOLVER of CUDA 12 or later was loaded, but its nvJitLink was not found. A "
+        "CuPy for CUDA 11 can load them by mistake, because libcusolver.so.11 has the same name "
+        "in CUDA 11 and 12.",
         (
-            "Use the CuPy for the CUDA that is installed: {install}.",
-            "Or take the folders of other CUDAs out of LD_LIBRARY_PATH.",
-            "With CUDA from wheels: `{pip} install nvidia-nvjitlink-cu12` for CUDA 12.",
+            "Use the CuPy for the installed CUDA: {install}.",
+            "Or remove the folders of other CUDA versions from LD_LIBRARY_PATH.",
+            "With CUDA 12 from wheels: `{pip} install nvidia-nvjitlink-cu12`.",
         ),
         says=("libnvJitLink.so.{version}: cannot open shared object file",),
         example="ImportError: libnvJitLink.so.12: cannot open shared object file: No such file or "
@@ -370,12 +361,12 @@ LIBRARIES = (
     ),
     Check(
         "nvrtc",
-        "NVRTC, which compiles CuPy's kernels, is not found (CuPy 13 and earlier)",
-        "CuPy's wheels contain no CUDA toolkit, and CuPy found no {own_toolkit}.",
+        "CuPy 13 or earlier does not find NVRTC, which compiles its kernels",
+        "CuPy's wheels do not contain the CUDA toolkit, and CuPy found no {own_toolkit}.",
         (
             "{toolkit}.",
-            "Or install the CUDA toolkit, and set CUDA_PATH to its folder (on Linux, its `lib64` "
-            "must be on LD_LIBRARY_PATH or known to ldconfig).",
+            "Or install the CUDA toolkit, and set CUDA_PATH to its folder. On Linux, also add its "
+            "`lib64` to LD_LIBRARY_PATH or ldconfig.",
         ),
         says=("CuPy failed to load libnvrtc", "CuPy failed to load nvrtc"),
         example="RuntimeError: CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: "
@@ -385,9 +376,9 @@ LIBRARIES = (
     ),
     Check(
         "toolkit",
-        "libraries of the CUDA toolkit are not found (CuPy 14)",
-        "CuPy's wheels contain no CUDA toolkit, and CuPy found no {own_toolkit}. (The message "
-        "names a library of CUDA 13 first in any case.)",
+        "CuPy 14 does not find libraries of the CUDA toolkit",
+        "CuPy's wheels do not contain the CUDA toolkit, and CuPy found no {own_toolkit}. (The "
+        "message always names a library of CUDA 13 first.)",
         (
             "Install CUDA's libraries as wheels: {toolkit}.",
             "Or install the CUDA toolkit, and set CUDA_PATH to its folder.",
@@ -400,12 +391,13 @@ LIBRARIES = (
     Check(
         "library",
         "a library of the CUDA toolkit is missing",
-        _MISSING,
+        "CuPy does not find {library}. CuPy's wheels do not contain the CUDA toolkit, and each "
+        "needs the CUDA version in its name.",
         (
             "{other_cuda}",
             "{toolkit}.",
-            "A toolkit that is installed must be found: on Linux, add its `lib64` to "
-            "LD_LIBRARY_PATH.",
+            "If the toolkit is installed, make sure that CuPy finds it: on Linux, add its `lib64` "
+            "to LD_LIBRARY_PATH.",
             "{newer_python}",
         ),
         says=(*_ABSENT, "Could not find module '{file}"),
@@ -419,11 +411,11 @@ LIBRARIES = (
     Check(
         "rocm-library",
         "a library of AMD's ROCm is missing",
-        "{library} is not found. This CuPy is for AMD GPUs, and its version of ROCm is not "
-        "installed, or not where the loader looks.",
+        "{library} was not found. This CuPy is for AMD GPUs. Its version of ROCm is not installed, "
+        "or the loader does not find it.",
         (
-            "For an AMD GPU: install the ROCm in the wheel's name, and add its `lib` folder to "
-            "LD_LIBRARY_PATH.",
+            "For an AMD GPU: install the ROCm version in the wheel's name, and add its `lib` "
+            "folder to LD_LIBRARY_PATH.",
             "Or install a CuPy for the installed ROCm.",
             "For an NVIDIA GPU: remove this CuPy, and install a `cupy-cuda...` wheel.",
         ),
@@ -447,9 +439,8 @@ LIBRARIES = (
     Check(
         "cuda-path",
         "CUDA_PATH names a folder without CUDA",
-        "CuPy adds the folder `bin` below CUDA_PATH to Windows' search path, and it does not "
-        "exist. CUDA_PATH must name the toolkit's folder (`...\\CUDA\\v12.4`), not its `bin`, and "
-        "not a toolkit that was removed.",
+        "CuPy adds the folder `bin` of CUDA_PATH to Windows' search path, but it does not exist. "
+        "CUDA_PATH must be the folder of an installed toolkit (`...\\CUDA\\v12.4`), not its `bin`.",
         ("Set CUDA_PATH to the folder of an installed CUDA toolkit, or unset it.",),
         says=("[WinError 2] {*}", "[WinError 3] {*}", "\\bin\\\\bin'", "\\bin\\bin'"),
         needs=("add_dll_directory", "_setup_win32_dll_directory"),
@@ -460,15 +451,15 @@ LIBRARIES = (
     ),
     Check(
         "dll-procedure",
-        "Windows finds a CUDA library of another version",
-        "A library that CuPy needs was found, but it lacks a procedure: it is of another version "
-        "than the one that CuPy was built for. PyTorch and other packages bring CUDA libraries of "
-        "their own, and an older toolkit may come first on PATH.",
+        "Windows loads a CUDA library of another version",
+        "A library that CuPy needs was found, but it lacks a procedure, because its version is not "
+        "the one that CuPy was built for. PyTorch and other packages contain their own CUDA "
+        "libraries, and an older toolkit may come first on PATH.",
         (
-            "Use a CuPy for the same CUDA as PyTorch's: `python -c \"import torch; "
-            'print(torch.version.cuda)"` shows it.',
-            "Or install the newest toolkit of the major version of CUDA that this CuPy is for, "
-            "and put its `bin` first on PATH.",
+            'Use a CuPy for the same CUDA as PyTorch: `python -c "import torch; '
+            'print(torch.version.cuda)"` prints it.',
+            "Or install the newest toolkit of the CUDA version that this CuPy is for, and put its "
+            "`bin` first on PATH.",
         ),
         says=_dll(_PROCEDURE),
         needs=("cupy",),
@@ -480,12 +471,12 @@ LIBRARIES = (
     Check(
         "dll-module",
         "Windows does not find a library that CuPy needs",
-        "A library that CuPy's extension modules need is missing. Most often there is no "
+        "A library that CuPy's extension modules need is missing. Usually, there is no "
         "{own_toolkit}.",
         (
             "{toolkit}.",
-            "If there is another CUDA (PyTorch's, say), use the CuPy for it: {choose}, after "
-            "removing this one.",
+            "If another CUDA is installed (with PyTorch, for example), remove this CuPy and "
+            "install the one for that CUDA: {choose}.",
         ),
         says=_dll(_MODULE),
         needs=("cupy",),
@@ -496,12 +487,12 @@ LIBRARIES = (
     ),
     Check(
         "dll-start",
-        "a library that CuPy needs does not start on Windows",
-        "The library was found, and its own start-up failed. Most often the Visual C++ runtime is "
-        "older than the one that the library was built with.",
+        "a library that CuPy needs fails to initialize on Windows",
+        "The library was found, but its initialization failed. Usually, the Visual C++ runtime is "
+        "older than the library needs.",
         (
-            "Install the newest Visual C++ Redistributable of Microsoft (x64).",
-            "If PyTorch is there, import it before CuPy, and use one version of CUDA for both.",
+            "Install the newest Microsoft Visual C++ Redistributable (x64).",
+            "If you use PyTorch, import it before CuPy, and use the same CUDA version for both.",
         ),
         says=("DLL load failed{*}A dynamic link library (DLL) initialization routine failed",),
         needs=("cupy",),
@@ -513,12 +504,11 @@ LIBRARIES = (
     Check(
         "dll-format",
         "a library that CuPy needs is damaged, or for another processor",
-        "Windows says this of a file that is cut off, and where a Python of 32 bits loads a "
-        "library of 64 bits.",
+        "Windows reports this for a truncated file, and if a 32-bit Python loads a 64-bit library.",
         (
-            "Use a Python of 64 bits: `python -c \"import struct; print(struct.calcsize('P'))\"` "
-            "shows 8.",
-            "If it is one: {reinstall}.",
+            "Use a 64-bit Python: `python -c \"import struct; print(struct.calcsize('P'))\"` "
+            "prints 8.",
+            "If it is 64-bit: {reinstall}.",
         ),
         says=("DLL load failed{*}%1 is not a valid Win32 application",),
         needs=("cupy",),
@@ -529,8 +519,8 @@ LIBRARIES = (
     ),
     Check(
         "paging-file",
-        "Windows has no memory to load a library",
-        "CUDA's libraries are large, and each process that loads them takes a part of the paging "
+        "Windows has too little memory to load a library",
+        "CUDA's libraries are large, and each process that loads them uses a part of the paging "
         "file.",
         (
             "Enlarge the paging file (Windows calls it virtual memory).",
@@ -546,12 +536,12 @@ LIBRARIES = (
     Check(
         "dll",
         "Windows cannot load an extension module of CuPy",
-        "A library that CuPy needs is missing, or is there in another version; the message says "
-        "which, in the language of this Windows.",
+        "A library that CuPy needs is missing or has another version. The message tells which, in "
+        "the language of this Windows.",
         (
             "If a module was not found: {toolkit}, or install the CUDA toolkit that this CuPy is "
             "for.",
-            "If a procedure was not found: use one version of CUDA for CuPy, PyTorch and PATH.",
+            "If a procedure was not found: use the same CUDA version for CuPy, PyTorch and PATH.",
         ),
         says=("DLL load failed while importing {module}: ", "DLL load failed: "),
         needs=("cupy",),
@@ -570,8 +560,8 @@ LIBRARIES = (
     Check(
         "cuda-path-warning",
         "CuPy warns that it found no CUDA toolkit",
-        "The warning alone is harmless: CuPy works if CUDA's libraries are found in another way.",
-        ("If CuPy fails afterwards, look at what it says then.",),
+        "The warning alone is harmless: CuPy works if it finds CUDA's libraries in another way.",
+        ("If CuPy fails later, look at that error.",),
         says=("CUDA path could not be detected",),
         example="UserWarning: CUDA path could not be detected. Set CUDA_PATH environment variable "
         "if CuPy fails to load.",
@@ -581,8 +571,8 @@ LIBRARIES = (
     Check(
         "optional-library",
         "an optional library (cuTENSOR, NCCL, cuDNN) could not be loaded",
-        "CuPy works without {library}; what is built upon it does not.",
-        ("If you need it, use the command that the warning names.",),
+        "CuPy works without {library}, except for the features that use it.",
+        ("If you need it, run the command in the warning.",),
         says=(
             "cutensor library could not be loaded",
             "nccl library could not be loaded",
@@ -614,7 +604,7 @@ def _optional_package(machine: Machine, words: Mapping[str, str]) -> Mapping[str
     name = stem.get(found["library"], "nvidia-cusparselt")
     old = next(filter(retired, machine.distributions), None)
     if old is not None and name != "nvidia-cusparselt":
-        # These look for it where CuPy's own tool installs it, and nowhere else.
+        # These versions find it only where CuPy's own tool installs it.
         tool = f"--library {found['library'].lower()} --cuda {cuda_of(old)}"
         return {**found, "optional": f"`python -m cupyx.tools.install_library {tool}`"}
     package = f"`{machine.pip} install {name}-cu{machine.cuda or 12}`"

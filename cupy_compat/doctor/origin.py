@@ -1,7 +1,7 @@
-"""Whose failure a text shows: CuPy's, or that of another library.
+"""Find out which library a failure in a text comes from.
 
-Libraries fail in the same words, since CUDA and Python give them. The wording and the frames of the
-failure itself tell them apart; that CuPy is named elsewhere in the text tells nothing.
+CUDA and Python give many libraries the same messages. Only the wording and the frames of the
+failure itself distinguish them; mentions of CuPy elsewhere in the text are irrelevant.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 
-#: A line of a traceback of Python or IPython that names a file.
+#: A line with a file in a traceback of Python or IPython.
 _FRAME = re.compile(
     r'^[ |>]*(?:File )?"?((?:[A-Za-z]:|[~/.\w-])[^"\n]{0,300}?\.p(?:yx?|xi|xd)|<[^>\n]{1,80}>)'
     r'"?(?:, line \d+(?:,? in (?!__getattr__)|$)|(?::\d+[:,])? in (?!__getattr__))',
@@ -22,12 +22,12 @@ _STANDARD = re.compile(
     r"[/\\][\w.-]{0,40}(?:python|conda)[\w.-]{0,40}[/\\](?:envs[/\\][\w.-]{1,80}[/\\])?lib[/\\]",
     re.I,
 )
-#: These run, or are run by, the code whose failure it is.
+#: Packages that fail because of their caller, or run the code that fails.
 _NEUTRAL = {"cuda", "conda", "distutils", "fastrlock", "numpy", "pip", "setuptools", "Cython"}
-#: Python 3.9 has no list of them; of these, exceptions are printed with their module's name.
+#: Python 3.9 has no such list. These two have exceptions that are printed with a module name.
 _STANDARD_MODULES = getattr(sys, "stdlib_module_names", frozenset(("json", "subprocess")))
 _DOTTED = re.compile(r"(?:^|[\s:\]])(\w+)(?:\.\w+){0,7}\.\w*(?:[Ee]rror|Exception)(?=:|$)")
-#: What other libraries say, in words that they do not share with CuPy.
+#: Messages that only other libraries print.
 _WORDS = (
     (
         re.compile(
@@ -40,7 +40,7 @@ _WORDS = (
     (re.compile(r"tensorflow|stream_executor|dso_loader"), "TensorFlow"),
     (re.compile(r"\bxla\b|jaxlib"), "JAX"),
 )
-#: Exceptions that CuPy alone raises.
+#: Exceptions that only CuPy raises.
 _OWN = re.compile(
     r"CUDARuntimeError|CUDADriverError|CompileException|NVRTCError|NcclError|"
     r"(?:CUBLAS|CURAND|CUSOLVER|CuSparse|CuFFT|CuDNN|CuTensor)Error",
@@ -49,17 +49,17 @@ _OWN = re.compile(
 _BUILD = re.compile(r"(?:building wheel for|build wheels for|failed to build) '?([\w.-]+)", re.I)
 
 
-def raiser(text: str) -> str | None:
+def raising_package(text: str) -> str | None:
     """Return the package in whose code a traceback ends.
 
-    Python's standard library, NumPy and ``__getattr__`` are passed over: they fail on behalf of
-    their callers.
+    Frames of the standard library, NumPy and ``__getattr__`` are ignored, because they fail on
+    behalf of their callers.
 
     Returns
     -------
     str or None
-        ``'cupy'`` for all of CuPy's packages, an empty text for a program that is not installed as
-        a package, None if the text has no frames.
+        ``'cupy'`` for all of CuPy's packages, ``''`` for a program that is not an installed
+        package, None if the text has no frames.
     """
     found = None
     for frame in _FRAME.finditer(text):
@@ -69,10 +69,10 @@ def raiser(text: str) -> str | None:
 
 
 def _package(path: str) -> str | None:
-    """Return the package of a file, an empty text for a program's own, None for a neutral one."""
+    """Return the package of a file, ``''`` for a program's own file, None for an ignored one."""
     package = _PACKAGE.search(path)
     if package:
-        # Others may have a subpackage of the name: array_api_compat/cupy.
+        # Other packages may have a subpackage with that name: array_api_compat/cupy.
         name = package.group(1)
         return "cupy" if _CUPY.match(f"{name}/") else None if name in _NEUTRAL else name
     if _CUPY.search(path):
@@ -80,15 +80,15 @@ def _package(path: str) -> str | None:
     return None if _STANDARD.search(path) else ""
 
 
-def stranger(line: str, text: str) -> str | None:
+def other_library(line: str, text: str) -> str | None:
     """Return the library other than CuPy whose failure a line reports, None if there is none.
 
     Parameters
     ----------
     line : str
-        What was said.
+        The message.
     text : str
-        The traceback that it belongs to, or what was printed.
+        The traceback or output that contains the line.
     """
     if "cupy" in line.lower():
         return None
@@ -102,19 +102,19 @@ def stranger(line: str, text: str) -> str | None:
         return None
     stack = text.partition(line)[0]
     frames = list(_FRAME.finditer(stack))
-    # The source line that called CuPy may be all that is left of CuPy's frames.
+    # The text may contain the source line that called CuPy, but no frames of CuPy.
     called = bool(frames) and "cupy" in stack[frames[-1].end() :].lower()
     if called or any(_package(frame.group(1)) == "cupy" for frame in frames):
         return None
-    return raiser(stack) or None
+    return raising_package(stack) or None
 
 
 def worded(line: str) -> str | None:
-    """Return the library whose words alone a line is in, None if there is none."""
+    """Return the library that alone prints such a line, None if there is none."""
     return next((name for wording, name in _WORDS if wording.search(line)), None)
 
 
-def builds(text: str) -> str | None:
-    """Return the package other than CuPy whose build fails, None if there is none or CuPy's too."""
+def failed_build(text: str) -> str | None:
+    """Return the package other than CuPy whose build fails, None if CuPy's fails or none does."""
     names = [found.group(1).lower() for found in _BUILD.finditer(text)]
     return names[0] if names and not any(name.startswith("cupy") for name in names) else None
