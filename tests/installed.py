@@ -1,7 +1,7 @@
-"""What is published, installed as others install it, beside a CuPy that is really broken.
+"""The built packages, installed beside a genuinely broken CuPy.
 
-Its name keeps this file out of plain ``pytest``: it speaks of the environment that
-``nox -s packages`` makes, in which no checkout is in the way.
+``nox -s packages`` runs these tests in an environment of its own. Plain ``pytest`` does not collect
+this file, because of its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ARMED_BY_ITSELF = sys.version_info >= (3, 13)
 
 
 def output(*command: str | Path, folder: Path) -> str:
-    """Run a command in an empty folder, and return what it printed; it must end well."""
+    """Run a command, which must succeed, in an empty folder, and return its output."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, timeout=300
     )
@@ -30,7 +30,7 @@ def output(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_installed_package_is_the_one_that_is_imported(tmp_path: Path) -> None:
+def test_the_installed_package_is_imported(tmp_path: Path) -> None:
     code = "import cupy_compat; print(cupy_compat.__file__)"
     file = Path(output(sys.executable, "-c", code, folder=tmp_path).strip())
     assert file == PURELIB / "cupy_compat" / "__init__.py"
@@ -38,7 +38,7 @@ def test_the_installed_package_is_the_one_that_is_imported(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("command", [[COMMAND], [sys.executable, "-m", "cupy_compat"]], ids=len)
-def test_both_commands_tell_the_installed_version(
+def test_both_commands_print_the_installed_version(
     command: list[str | Path], tmp_path: Path
 ) -> None:
     version = importlib.metadata.version("cupy-compat")
@@ -59,7 +59,7 @@ def test_a_broken_cupy_is_repaired(tmp_path: Path) -> None:
     assert output(sys.executable, "-c", code, folder=tmp_path) == "repaired\n"
 
 
-def test_without_the_shim_it_is_broken(tmp_path: Path) -> None:
+def test_without_the_shim_cupy_fails(tmp_path: Path) -> None:
     environment = {"CUPY_COMPAT": "never"}
     done = subprocess.run(
         [sys.executable, "-c", "import cupy"],
@@ -75,12 +75,12 @@ def test_without_the_shim_it_is_broken(tmp_path: Path) -> None:
     )
 
 
-def test_nothing_that_is_installed_is_missing_or_too_old(tmp_path: Path) -> None:
+def test_pip_finds_no_broken_requirements(tmp_path: Path) -> None:
     asked = [sys.executable, "-m", "pip", "check"]
     assert output(*asked, folder=tmp_path) == "No broken requirements found.\n"
 
 
-def test_every_link_of_the_description_works_on_an_indexs_page() -> None:
+def test_every_link_of_the_description_is_absolute() -> None:
     described = importlib.metadata.metadata("cupy-compat").get_payload()
     links = re.findall(r"\]\(([^)]*)\)", described)
     assert any(link.endswith("docs/libraries.md") for link in links)

@@ -1,8 +1,8 @@
-"""A model of what the shim has to do and to say, beside the shim itself.
+"""A model of the shim, which predicts its behaviour and its status.
 
-A ``World`` does one thing after another to the shim and to what surrounds it, and knows what has
-to come of it. ``test_model.py`` has Hypothesis choose what is done, on a CuPy that stands in for
-speed; as a script this file does the same at random on the CuPy that its interpreter has::
+A ``World`` performs actions on the shim and its surroundings, and checks the results.
+``test_model.py`` lets Hypothesis select the actions, on a fast stand-in for CuPy. As a script, this
+module selects actions at random and performs them on the CuPy of its interpreter::
 
     python tests/model.py SEED STEPS broken|healthy
 """
@@ -29,14 +29,14 @@ ARMED_BY_DEFAULT = sys.version_info >= (3, 13)
 
 
 class Foreign:
-    """A finder of somebody else, of one of three kinds."""
+    """Another package's finder, of one of three kinds."""
 
     def __init__(self, kind: str, answer: Callable[..., ModuleSpec | None]) -> None:
         self.kind = kind
         self.answer = answer
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Do what the kind does."""
+        """Find a module according to the kind."""
         if self.kind == "raising" and name == UTIL:
             raise OSError("not now")
         if self.kind == "answering" and name == UTIL:
@@ -51,7 +51,7 @@ class Foreign:
 
 
 class Copy:
-    """One of the packages ``cupy_compat`` that were loaded, one after another."""
+    """One copy of ``cupy_compat``; several are loaded, one after another."""
 
     def __init__(self) -> None:
         self.package = importlib.import_module(SHIM)
@@ -60,29 +60,29 @@ class Copy:
 
 
 class World:
-    """The shim, its surroundings, and the model of both."""
+    """The shim, its surroundings, and their model."""
 
     def __init__(self, healthy: bool, answer: Callable[..., ModuleSpec | None]) -> None:
         self.healthy = healthy
         self.answer = answer
         self.done: list[str] = []
         self.snapshots = [list(sys.meta_path)]
-        # What the loaded package has found healthy.
+        # The cupy._util that the loaded package has found healthy.
         self.examined: ModuleType | None = None
         os.environ.pop("CUPY_COMPAT", None)
         self.copies: list[Copy] = []
-        self.load_anew()
+        self.load_again()
 
-    # What can be observed from outside, without asking the shim.
+    # Observations, without the help of the shim.
 
     @property
     def ours(self) -> list[object]:
-        """The finders of the shim."""
+        """The shim's finders."""
         return [one for one in sys.meta_path if repr(one) == f"<cupy_compat: waits for {UTIL}>"]
 
     @property
     def armed(self) -> bool:
-        """Whether one of them waits for CuPy."""
+        """Whether the shim waits for CuPy."""
         return any(one.action is not None for one in self.ours)  # type: ignore[attr-defined]
 
     @property
@@ -91,18 +91,18 @@ class World:
         return sys.modules.get(UTIL)
 
     def is_repaired(self, util: ModuleType | None) -> bool:
-        """Tell whether such a module has a functools that is none."""
+        """Return whether a ``cupy._util`` has a replaced functools."""
         return util is not None and util.functools is not functools
 
     def policy_arms(self) -> bool:
-        """Tell what the policy asks for."""
+        """Return whether the policy arms."""
         value = os.environ.get("CUPY_COMPAT", "auto")
         return value == "always" or (value != "never" and ARMED_BY_DEFAULT)
 
-    # What is done.
+    # Actions.
 
     def install(self, copy: Copy, force: bool) -> None:
-        """Install by one of the copies, and learn what must have come of it."""
+        """Call ``install()`` of a copy, and check the result."""
         with quiet():
             returned = copy.package.install(force=force)
             assert returned == copy.package.status()
@@ -112,23 +112,23 @@ class World:
     def _installed(self, copy: Copy) -> None:
         copy.uninstalled = False
         assert self.armed, "install() did not arm"
-        assert self.util is None or self.healthy or self.is_repaired(self.util), "not mended"
+        assert self.util is None or self.healthy or self.is_repaired(self.util), "not repaired"
         if self.util is not None and self.healthy:
             self.examined = self.util
 
     def uninstall(self, copy: Copy) -> None:
-        """Uninstall by one of the copies: nothing of it may be left."""
+        """Call ``uninstall()`` of a copy, and check that nothing is left."""
         copy.package.uninstall()
         copy.uninstalled = True
         assert not self.armed
         assert not self.ours
-        # One that somebody purged is out of reach, and stays as it is.
+        # A purged module is out of reach and not changed.
         if self.util or copy.dropped:
             assert not self.is_repaired(self.util or copy.dropped)
             self.examined = None
 
     def import_cupy(self) -> None:
-        """Import CuPy, which must fail exactly where the model says so."""
+        """Import CuPy, which must succeed or fail as predicted."""
         expected = self._prediction()
         before = self.util
         try:
@@ -148,7 +148,7 @@ class World:
         if "cupy" in sys.modules:
             return None
         if self.util is not None:
-            # Left behind by an import that failed.
+            # A failed import has left it behind.
             return AttributeError
         outcome = self._found(list(sys.meta_path), asking=False)
         if outcome == "raises":
@@ -159,7 +159,7 @@ class World:
             return None
         return AttributeError
 
-    #: Cython hands the same module out again, with what was done to it.
+    #: Cython returns the same module object at each import.
     kept_util: ModuleType | None = None
 
     def _found(self, finders: list[object], asking: bool) -> str | None:
@@ -187,13 +187,13 @@ class World:
         return finders[finders.index(finder) + 1 :]  # type: ignore[arg-type]
 
     def purge_cupy(self) -> None:
-        """Drop every module of CuPy, as people do who want to import it afresh."""
+        """Remove all modules of CuPy, to import it again."""
         for name in list(sys.modules):
             if name.partition(".")[0] in ("cupy", "cupyx", "cupy_backends"):
                 del sys.modules[name]
 
-    def load_anew(self) -> None:
-        """Drop every module of the shim, and import it afresh."""
+    def load_again(self) -> None:
+        """Remove all modules of the shim, and import it again."""
         for name in list(sys.modules):
             if name.partition(".")[0] == SHIM:
                 del sys.modules[name]
@@ -203,7 +203,7 @@ class World:
         self._by_policy(self.copies[-1])
 
     def reload(self, submodule: str) -> None:
-        """Reload one module of the shim that is loaded last."""
+        """Reload a module of the last loaded shim."""
         module = sys.modules.get(SHIM + submodule)
         if module is None:
             return
@@ -220,44 +220,45 @@ class World:
             self._installed(copy)
 
     def set_variable(self, value: str | None) -> None:
-        """Change ``CUPY_COMPAT``, which counts from the next time on that somebody asks."""
+        """Change ``CUPY_COMPAT``, which takes effect at the next use of the policy."""
         if value is None:
             os.environ.pop("CUPY_COMPAT", None)
         else:
             os.environ["CUPY_COMPAT"] = value
 
     def add_foreign(self, kind: str, first: bool) -> None:
-        """Let a foreign finder come; two that delegate would delegate to each other for ever."""
+        """Insert another finder. Two that delegate would recurse forever."""
         if kind == "delegating" and any(getattr(one, "kind", "") == kind for one in sys.meta_path):
             return
         place = 0 if first else len(sys.meta_path) - 1
         sys.meta_path.insert(place, Foreign(kind, self.answer))
 
     def remove_foreign(self) -> None:
-        """Let all foreign finders go."""
+        """Remove all other finders."""
         sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, Foreign)]
 
     def take_snapshot(self) -> None:
-        """Keep the finders as they are, as ``mock.patch`` does."""
+        """Save the finders, as ``mock.patch`` does."""
         self.snapshots.append(list(sys.meta_path))
 
     def restore_snapshot(self, number: int) -> None:
-        """Put finders back that were kept before, into another list than before."""
+        """Restore saved finders in a new list."""
         sys.meta_path = list(self.snapshots[number % len(self.snapshots)])
 
-    # What must hold.
+    # Checks.
 
     def check(self) -> None:
-        """Compare what every copy says with what is the case."""
+        """Check the status of every copy."""
         util = self.util
         self.kept_util = util or self.kept_util
         assert len(self.ours) <= 1, self.ours
         for copy in self.copies:
-            before = list(sys.meta_path), others_modules()
+            finders, modules = list(sys.meta_path), set(sys.modules)
             with quiet():
                 status = copy.package.status()
-            after = list(sys.meta_path), others_modules()
-            assert before == after, "status() changed something"
+            assert sys.meta_path == finders
+            loaded = {name.partition(".")[0] for name in modules ^ set(sys.modules)}
+            assert loaded <= {SHIM, *sys.stdlib_module_names}, "status() loaded other modules"
             copy.dropped = copy.package._dropped
             about = util or copy.dropped
             assert status.state == self._state(about), status
@@ -283,26 +284,21 @@ class World:
             "The hook is not in sys.meta_path": self.policy_arms() and unhooked,
             f"{UTIL} was loaded by another finder": self.util is not None and self.armed,
         }
-        told = [true for words, true in truth.items() if words in reason]
-        assert told == [True], (reason, truth)
-
-
-def others_modules() -> set[str]:
-    """Return which modules are loaded that are neither the shim's nor the standard library's."""
-    return {n for n in sys.modules if n.partition(".")[0] not in {SHIM, *sys.stdlib_module_names}}
+        said = [true for words, true in truth.items() if words in reason]
+        assert said == [True], (reason, truth)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Let warnings pass: that ``nonsense`` gives one is tested elsewhere."""
+    """Suppress warnings; other tests check them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def walk(world: World, seed: int, steps: int) -> None:
-    """Do things at random, and check after each."""
-    chance = random.Random(seed)
+def walk(world: World, chance: random.Random, steps: int) -> None:
+    """Perform random actions, and check the status after each."""
+    world.check()
     for _ in range(steps):
         copy = chance.choice(world.copies)
         yes = chance.random() < 0.5
@@ -311,7 +307,7 @@ def walk(world: World, seed: int, steps: int) -> None:
             (world.uninstall, (copy,)),
             *[(world.import_cupy, ())] * 3,
             (world.purge_cupy, ()),
-            (world.load_anew, ()),
+            (world.load_again, ()),
             (world.reload, (chance.choice(SUBMODULES),)),
             (world.set_variable, (chance.choice(VALUES),)),
             (world.add_foreign, (chance.choice(FOREIGN), yes)),
@@ -328,7 +324,7 @@ def walk(world: World, seed: int, steps: int) -> None:
 if __name__ == "__main__":
     this = World(sys.argv[3] == "healthy", lambda name, path, _: PathFinder.find_spec(name, path))
     try:
-        walk(this, int(sys.argv[1]), int(sys.argv[2]))
+        walk(this, random.Random(int(sys.argv[1])), int(sys.argv[2]))
     except BaseException:
         print(*this.done, sep="\n")
         raise

@@ -1,4 +1,4 @@
-"""The shim on CuPys that are really broken."""
+"""The shim on genuinely broken CuPys."""
 
 import json
 import subprocess
@@ -64,11 +64,11 @@ def test_cupy_fails_without_the_shim_and_imports_with_it(any_broken: Interpreter
     assert printed.splitlines() == ["armed", "9 9 [3] square Return the square.", "repaired"]
 
 
-def test_every_public_submodule_imports_that_imports_in_a_healthy_wheel(
+def test_every_public_submodule_imports_as_in_a_healthy_wheel(
     any_broken: Interpreter,
 ) -> None:
     assert_fails_as_documented(any_broken.run(WALK, shim=False))
-    # A wheel is called cupy-cuda12x, and what was built from source is called cupy.
+    # A wheel is called cupy-cuda12x, and a source build cupy.
     asked = (
         "import importlib.metadata as m\n"
         "print(*(d.version for d in m.distributions() if d.name.startswith('cupy')))"
@@ -80,11 +80,11 @@ def test_every_public_submodule_imports_that_imports_in_a_healthy_wheel(
     assert json.loads(any_broken.output("import cupy_compat\n" + WALK, **arming())) == expected
 
 
-def test_never_leaves_the_failure_as_it_is(broken: Interpreter) -> None:
+def test_with_the_policy_never_cupy_fails(broken: Interpreter) -> None:
     assert_fails_as_documented(broken.run("import cupy_compat\nimport cupy", CUPY_COMPAT="never"))
 
 
-def test_by_default_the_failure_stays_on_pythons_before_3_13(broken: Interpreter) -> None:
+def test_by_default_cupy_fails_on_pythons_before_3_13(broken: Interpreter) -> None:
     done = broken.run("import cupy_compat\nimport cupy")
     if sys.version_info >= (3, 13):
         assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ def test_by_default_the_failure_stays_on_pythons_before_3_13(broken: Interpreter
         assert_fails_as_documented(done)
 
 
-def test_a_repaired_function_answers_as_one_of_the_first_mended_cupy(
+def test_a_repaired_function_behaves_as_in_the_first_fixed_cupy(
     any_broken: Interpreter, reference: Interpreter
 ) -> None:
     script = Path(__file__).with_name("parity.py")
@@ -100,7 +100,7 @@ def test_a_repaired_function_answers_as_one_of_the_first_mended_cupy(
     assert json.loads(any_broken.output(script, **arming())) == expected
 
 
-def test_nothing_shows_in_spec_and_loader_after_the_repair(broken: Interpreter) -> None:
+def test_spec_and_loader_are_the_real_ones_after_the_repair(broken: Interpreter) -> None:
     printed = broken.output(
         """
         import cupy_compat, cupy
@@ -113,7 +113,7 @@ def test_nothing_shows_in_spec_and_loader_after_the_repair(broken: Interpreter) 
     assert printed.split() == ["ExtensionFileLoader", "True", "functools", "CopingFunctools"]
 
 
-def test_uninstall_gives_functools_back_and_what_is_memoized_keeps_working(
+def test_uninstall_restores_functools_and_memoized_functions_keep_working(
     broken: Interpreter,
 ) -> None:
     printed = broken.output(
@@ -145,7 +145,7 @@ def test_uninstall_gives_functools_back_and_what_is_memoized_keeps_working(
     ]
 
 
-def test_a_cupy_that_failed_before_is_mended(broken: Interpreter) -> None:
+def test_a_cupy_whose_import_has_failed_is_repaired(broken: Interpreter) -> None:
     printed = broken.output(
         """
         import sys
@@ -166,7 +166,7 @@ def test_a_cupy_that_failed_before_is_mended(broken: Interpreter) -> None:
     assert printed.splitlines() == [failure, failure, "repaired", "3 13.4.1 repaired", "cupy True"]
 
 
-def test_install_mends_a_cupy_that_failed_while_the_shim_was_off(broken: Interpreter) -> None:
+def test_install_repairs_a_cupy_that_failed_while_the_shim_was_off(broken: Interpreter) -> None:
     printed = broken.output(
         """
         import cupy_compat
@@ -206,7 +206,7 @@ def test_reloading_and_installing_again_change_nothing(broken: Interpreter) -> N
     assert printed.split() == ["True", "True", "True", "repaired", "1"]
 
 
-def test_threads_that_import_at_once_all_get_a_repaired_cupy(broken: Interpreter) -> None:
+def test_threads_that_import_simultaneously_get_a_repaired_cupy(broken: Interpreter) -> None:
     printed = broken.output(
         """
         import threading

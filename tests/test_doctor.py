@@ -187,7 +187,7 @@ ARMING = "import cupy_compat\ncupy_compat.install(force=True)\n"
 def test_it_reports_an_environment_that_arms_every_start(
     request: pytest.FixtureRequest, tmp_path: Path, which: str, state: str
 ) -> None:
-    subject: Subject = request.getfixturevalue(f"{which}_patient")
+    subject: Subject = request.getfixturevalue(f"{which}_subject")
     path = f"{start_up(tmp_path / 'start', ARMING)}:{subject.shim}"
     content = subject.findings(code=0, PYTHONPATH=path)
     assert content["repair"]["state"] == state

@@ -1,4 +1,4 @@
-"""Whatever goes wrong with the shim, CuPy is as without it, and ``status()`` says why."""
+"""If the shim fails, CuPy behaves as without it, and ``status()`` says why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Interpreter, arming
 
-#: What keeps the shim from its late modules, after ``import cupy_compat`` and before CuPy.
+#: Code that makes late imports of the shim fail, between those of ``cupy_compat`` and CuPy.
 TROUBLES = {
     "its files are gone": """
         shutil.rmtree(folder)
@@ -64,7 +64,7 @@ ALONE = {"reference": "imports 3", "broken": "AttributeError True"}
 
 @pytest.fixture
 def own(tmp_path: Path, shim: Path) -> Path:
-    """Return a folder with wrapt and a ``cupy_compat`` that a test may spoil."""
+    """Return a folder with wrapt and a copy of ``cupy_compat`` that a test may damage."""
     compiled = shutil.ignore_patterns("__pycache__")
     for package in shim.iterdir():
         shutil.copytree(package, tmp_path / "own" / package.name, ignore=compiled)
@@ -73,7 +73,7 @@ def own(tmp_path: Path, shim: Path) -> Path:
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 @pytest.mark.parametrize("cupy", ALONE)
-def test_cupy_is_left_alone_where(
+def test_cupy_is_left_alone_if(
     cupy: str, trouble: str, own: Path, request: pytest.FixtureRequest
 ) -> None:
     interpreter: Interpreter = request.getfixturevalue(cupy)
@@ -82,14 +82,12 @@ def test_cupy_is_left_alone_where(
     assert printed.splitlines() == [ALONE[cupy], "inactive True"]
 
 
-def test_what_examined_nothing_can_be_uninstalled_though_its_files_are_gone(
-    reference: Interpreter, own: Path
-) -> None:
+def test_uninstall_works_after_a_failed_examination(reference: Interpreter, own: Path) -> None:
     code = BEGIN + "shutil.rmtree(folder)" + END + "cupy_compat.uninstall()"
     reference.output(code, **arming(PYTHONPATH=str(own), PYTHONDONTWRITEBYTECODE="1"))
 
 
-def test_without_wrapt_a_broken_cupy_fails_with_its_own_error_and_the_status_says_why(
+def test_without_wrapt_a_broken_cupy_fails_with_its_own_error(
     broken: Interpreter, own: Path
 ) -> None:
     shutil.rmtree(own / "wrapt")
@@ -99,7 +97,7 @@ def test_without_wrapt_a_broken_cupy_fails_with_its_own_error_and_the_status_say
 
 
 @pytest.mark.parametrize(("cupy", "state"), [("broken", "repaired"), ("reference", "healthy")])
-def test_the_status_of_an_examined_cupy_is_true_when_the_files_are_gone_since(
+def test_the_status_of_an_examined_cupy_is_true_after_the_files_are_gone(
     cupy: str, state: str, own: Path, request: pytest.FixtureRequest
 ) -> None:
     interpreter: Interpreter = request.getfixturevalue(cupy)
@@ -111,9 +109,7 @@ def test_the_status_of_an_examined_cupy_is_true_when_the_files_are_gone_since(
     assert printed.splitlines() == said
 
 
-def test_it_repairs_after_a_change_of_folder_from_a_zip_that_sys_path_names_relatively(
-    broken: Interpreter, own: Path
-) -> None:
+def test_it_repairs_from_a_relative_zip_file_after_a_chdir(broken: Interpreter, own: Path) -> None:
     with zipfile.ZipFile(own / "shim.zip", "w") as file:
         for module in (own / "cupy_compat").glob("*.py"):
             file.write(module, f"cupy_compat/{module.name}")
@@ -130,7 +126,7 @@ def test_it_repairs_after_a_change_of_folder_from_a_zip_that_sys_path_names_rela
     assert broken.output(code, **arming(PYTHONPATH=str(own))) == "repaired\n"
 
 
-def test_a_sandbox_that_refuses_to_show_frames_keeps_no_cupy_from_importing(
+def test_cupy_imports_in_a_sandbox_that_hides_frames(
     reference: Interpreter,
 ) -> None:
     code = textwrap.dedent("""
@@ -144,7 +140,7 @@ def test_a_sandbox_that_refuses_to_show_frames_keeps_no_cupy_from_importing(
         import cupy
         print("imported")
     """)
-    # CuPy itself asks for frames on Python 3.11.
+    # On Python 3.11, CuPy itself accesses frames.
     alone = reference.run(code, shim=False)
     shimmed = reference.run("import cupy_compat\n" + code, **arming())
     assert shimmed.stdout == alone.stdout
@@ -153,7 +149,7 @@ def test_a_sandbox_that_refuses_to_show_frames_keeps_no_cupy_from_importing(
 
 @pytest.mark.parametrize("raised", ["TimeoutError", "AttributeError", "MemoryError"])
 @pytest.mark.parametrize("where", ["probe", "examine"])
-def test_what_strikes_while_a_healthy_cupy_is_examined_ends_the_import_and_repairs_nothing(
+def test_an_error_from_outside_ends_the_import_and_repairs_nothing(
     reference: Interpreter, where: str, raised: str
 ) -> None:
     code = f"""
@@ -164,7 +160,7 @@ def test_what_strikes_while_a_healthy_cupy_is_examined_ends_the_import_and_repai
         def alarm(number, frame):
             raise {raised}("the job's time is up")
 
-        # As if the alarm came at that moment.
+        # Raise the signal at that moment.
         def trace(frame, event, argument):
             if frame.f_code.co_name == "{where}" and not struck:
                 struck.append(True)
@@ -184,7 +180,7 @@ def test_what_strikes_while_a_healthy_cupy_is_examined_ends_the_import_and_repai
     assert printed.splitlines() == ["the job's time is up", "True healthy"]
 
 
-def test_ctrl_c_at_any_moment_of_the_search_leaves_the_hook_working(broken: Interpreter) -> None:
+def test_the_hook_works_after_ctrl_c_at_any_moment_of_the_search(broken: Interpreter) -> None:
     code = """
         import functools, sys
         import cupy_compat
@@ -225,7 +221,7 @@ def test_ctrl_c_at_any_moment_of_the_search_leaves_the_hook_working(broken: Inte
     assert broken.output(code, **arming()) == "True repaired\n"
 
 
-def test_a_child_forked_while_another_thread_imports_cupy_does_not_wait_in_install(
+def test_install_does_not_hang_in_a_child_forked_during_an_import(
     reference: Interpreter,
 ) -> None:
     code = """
@@ -256,7 +252,7 @@ def test_a_child_forked_while_another_thread_imports_cupy_does_not_wait_in_insta
     assert reference.output(code, **arming()) == "0\n"
 
 
-def test_install_keeps_the_modules_of_a_working_cupy_whose_name_alone_was_taken_out(
+def test_install_keeps_the_modules_of_a_working_cupy_without_its_entry_in_sys_modules(
     broken: Interpreter,
 ) -> None:
     code = """
@@ -274,7 +270,7 @@ def test_install_keeps_the_modules_of_a_working_cupy_whose_name_alone_was_taken_
     assert broken.output(code, **arming()).split() == ["repaired", "True"] * 2 + ["True"]
 
 
-def test_install_tries_a_healthy_cupy_once(reference: Interpreter) -> None:
+def test_install_does_not_try_a_healthy_cupy_again(reference: Interpreter) -> None:
     code = """
         import cupy_compat
         import cupy
@@ -290,7 +286,7 @@ def test_install_tries_a_healthy_cupy_once(reference: Interpreter) -> None:
     assert reference.output(code, **arming()) == "healthy []\n"
 
 
-def test_replacing_wraps_through_a_repaired_cupy_replaces_that_of_functools(
+def test_patching_wraps_through_a_repaired_cupy_patches_functools(
     broken: Interpreter,
 ) -> None:
     code = """
@@ -307,7 +303,7 @@ def test_replacing_wraps_through_a_repaired_cupy_replaces_that_of_functools(
     assert broken.output(code, **arming()).split() == ["True", "True", "len", "1"]
 
 
-def test_a_start_that_arms_builds_no_record(bare: Interpreter) -> None:
+def test_arm_does_not_build_a_status(bare: Interpreter) -> None:
     code = """
         import sys
         import cupy_compat

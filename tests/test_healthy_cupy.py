@@ -1,4 +1,4 @@
-"""CuPys that need no repair stay as they are, on every Python and whether armed or not."""
+"""Healthy CuPys are not changed, on any Python, armed or not."""
 
 import json
 import sys
@@ -17,16 +17,14 @@ UTIL = textwrap.dedent("""
 
 
 @pytest.mark.parametrize("policy", ["auto", "always"])
-def test_a_healthy_cupy_keeps_every_object_that_it_came_with(
-    healthy: Interpreter, policy: str
-) -> None:
+def test_a_healthy_cupy_keeps_all_its_objects(healthy: Interpreter, policy: str) -> None:
     plain = json.loads(healthy.output(UTIL, shim=False))
     assert "memoize" in plain
     assert json.loads(healthy.output("import cupy_compat\n" + UTIL, CUPY_COMPAT=policy)) == plain
 
 
 @pytest.mark.parametrize("policy", ["auto", "always"])
-def test_importing_a_healthy_cupy_changes_what_it_changes_without_the_shim(
+def test_importing_a_healthy_cupy_has_the_same_effects_as_without_the_shim(
     healthy: Interpreter, policy: str
 ) -> None:
     code = SNAPSHOT + textwrap.dedent("""
@@ -55,7 +53,7 @@ def test_importing_a_healthy_cupy_changes_what_it_changes_without_the_shim(
     assert shimmed == plain
 
 
-def test_a_healthy_cupy_that_is_there_already_changes_nothing(healthy: Interpreter) -> None:
+def test_a_healthy_cupy_that_is_already_imported_is_not_changed(healthy: Interpreter) -> None:
     printed = healthy.output(
         SNAPSHOT
         + textwrap.dedent("""
@@ -73,7 +71,7 @@ def test_a_healthy_cupy_that_is_there_already_changes_nothing(healthy: Interpret
     assert printed.strip() == "[] True healthy <cupy_compat: waits for cupy._util>"
 
 
-def test_what_only_a_repair_needs_is_loaded_for_a_repair_alone(
+def test_modules_for_the_repair_are_loaded_only_for_a_repair(
     healthy: Interpreter, broken: Interpreter
 ) -> None:
     code = "import cupy_compat, cupy, sys; print('cupy_compat._memoized' in sys.modules)"
@@ -81,7 +79,7 @@ def test_what_only_a_repair_needs_is_loaded_for_a_repair_alone(
     assert broken.output(code, **arming()).strip() == "True"
 
 
-def test_status_tells_of_a_healthy_cupy(healthy: Interpreter) -> None:
+def test_the_status_describes_a_healthy_cupy(healthy: Interpreter) -> None:
     printed = healthy.output(
         """
         import cupy_compat, cupy

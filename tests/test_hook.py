@@ -1,4 +1,4 @@
-"""The hook, on modules of its own: it knows nothing of CuPy, so neither do its tests."""
+"""The import hook, tested on modules of its own, because it knows nothing about CuPy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "cupy_compat_awaited"
 
 @pytest.fixture(autouse=True)
 def awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Make a module to wait for, and leave imports as they were."""
+    """Create a module to wait for, and restore the import system afterwards."""
     source = tmp_path / f"{NAME}.py"
     source.write_text("order = ['executed']\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -37,7 +37,7 @@ def act(module: ModuleType) -> None:
 
 
 class Delegating:
-    """A finder of the form that many have: it asks all the others."""
+    """A finder that asks all other finders, as many do."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> object:
         for finder in sys.meta_path:
@@ -49,7 +49,7 @@ class Delegating:
 
 
 class Asking:
-    """A finder that asks all finders through importlib, as wrapt's does."""
+    """A finder that asks all finders through importlib, as that of wrapt does."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -82,7 +82,7 @@ def finders() -> list[object]:
     return [finder for finder in sys.meta_path if repr(finder).endswith(f"waits for {NAME}>")]
 
 
-def test_the_action_comes_once_right_after_the_execution() -> None:
+def test_the_action_runs_once_right_after_the_execution() -> None:
     _hook.arm(NAME, act)
     assert _hook.is_armed(NAME)
     assert imported() == ["executed", "acted"]
@@ -97,7 +97,7 @@ def test_arming_twice_leaves_one_finder_with_the_latest_action() -> None:
     assert imported() == ["executed", "acted"]
 
 
-def test_after_disarming_nothing_is_left() -> None:
+def test_disarming_restores_the_meta_path() -> None:
     before = list(sys.meta_path)
     _hook.arm(NAME, act)
     assert sys.meta_path != before
@@ -107,7 +107,7 @@ def test_after_disarming_nothing_is_left() -> None:
     assert imported() == ["executed"]
 
 
-def test_disarming_takes_away_the_finder_of_that_name_alone() -> None:
+def test_disarming_removes_only_the_finder_of_that_name() -> None:
     _hook.arm(NAME, act)
     _hook.arm("another", act)
     _hook.disarm("another")
@@ -115,7 +115,7 @@ def test_disarming_takes_away_the_finder_of_that_name_alone() -> None:
     assert not _hook.is_armed("another")
 
 
-def test_a_finder_that_is_put_back_after_disarming_does_nothing_until_it_is_armed() -> None:
+def test_a_finder_restored_after_disarming_does_nothing_until_it_is_armed() -> None:
     _hook.arm(NAME, act)
     kept = list(sys.meta_path)
     _hook.disarm(NAME)
@@ -142,7 +142,7 @@ def test_copies_of_this_module_share_one_finder() -> None:
     assert finders() == []
 
 
-def test_two_finders_all_the_same_act_once_and_end() -> None:
+def test_two_finders_run_the_action_once() -> None:
     _hook.arm(NAME, act)
     second = type(finders()[0])(NAME, act)  # type: ignore[call-arg]
     sys.meta_path.insert(0, second)  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ def test_two_finders_all_the_same_act_once_and_end() -> None:
 
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("foreign", [Delegating, Asking, Silent])
-def test_other_finders_may_delegate_before_and_after_ours(foreign: type, place: int) -> None:
+def test_other_finders_may_delegate_before_or_after_ours(foreign: type, place: int) -> None:
     _hook.arm(NAME, act)
     finder = foreign()
     sys.meta_path.insert(place, finder)
@@ -161,7 +161,7 @@ def test_other_finders_may_delegate_before_and_after_ours(foreign: type, place: 
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_an_error_of_another_finder_is_its_own_and_does_no_lasting_harm(place: int) -> None:
+def test_an_error_of_another_finder_is_raised_and_has_no_lasting_effect(place: int) -> None:
     class Raising:
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
             if name == NAME:
@@ -175,7 +175,7 @@ def test_an_error_of_another_finder_is_its_own_and_does_no_lasting_harm(place: i
     assert imported() == ["executed", "acted"]
 
 
-def test_finders_without_find_spec_and_specs_without_a_loader_are_passed_over(
+def test_finders_without_find_spec_and_specs_without_a_loader_are_ignored(
     awaited: Path,
 ) -> None:
     _hook.arm(NAME, act)
@@ -200,14 +200,14 @@ def test_a_loader_that_only_knows_load_module_is_left_alone() -> None:
     assert type(spec.loader) is Old
 
 
-def test_a_module_that_is_not_there_is_not_found() -> None:
+def test_a_missing_module_is_not_found() -> None:
     _hook.arm("cupy_compat_absent", act)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("cupy_compat_absent")
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_a_meta_path_of_any_kind_keeps_its_kind(kind: type) -> None:
+def test_the_meta_path_keeps_its_type(kind: type) -> None:
     sys.meta_path = kind(sys.meta_path)
     before = sys.meta_path
     _hook.arm(NAME, act)
@@ -219,7 +219,7 @@ def test_a_meta_path_of_any_kind_keeps_its_kind(kind: type) -> None:
     assert finders() == []
 
 
-def test_a_meta_path_that_is_gone_at_shutdown_is_no_error(
+def test_at_shutdown_a_missing_meta_path_is_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "meta_path", None)
@@ -228,13 +228,13 @@ def test_a_meta_path_that_is_gone_at_shutdown_is_no_error(
     _hook.disarm(NAME)
 
 
-def test_who_is_going_through_the_finders_misses_none_while_ours_comes_or_goes() -> None:
+def test_arming_and_disarming_during_an_iteration_skips_no_finder() -> None:
     others = list(sys.meta_path)
     asked = []
     for finder in sys.meta_path:
         asked.append(finder)
         _hook.arm(NAME, act)
-    # The first one is asked again, as ours has come before it.
+    # The first one comes again, because ours was inserted before it.
     assert asked == [others[0], *others]
     asked = []
     for finder in sys.meta_path:
@@ -243,7 +243,7 @@ def test_who_is_going_through_the_finders_misses_none_while_ours_comes_or_goes()
     assert asked[1:] == others
 
 
-def test_disarming_between_finding_and_executing_counts() -> None:
+def test_disarming_between_finding_and_executing_takes_effect() -> None:
     _hook.arm(NAME, act)
     spec = importlib.util.find_spec(NAME)
     assert spec is not None and spec.loader is not None
@@ -253,7 +253,7 @@ def test_disarming_between_finding_and_executing_counts() -> None:
     assert module.order == ["executed"]
 
 
-def test_the_loader_can_be_copied_and_asked_as_the_real_one() -> None:
+def test_the_loader_can_be_copied_and_has_the_attributes_of_the_real_one() -> None:
     _hook.arm(NAME, act)
     spec = importlib.util.find_spec(NAME)
     real = PathFinder.find_spec(NAME)
@@ -265,7 +265,7 @@ def test_the_loader_can_be_copied_and_asked_as_the_real_one() -> None:
     assert copy.deepcopy(spec).loader.name == NAME  # type: ignore[union-attr]
 
 
-def test_once_executed_a_module_shows_its_real_loader() -> None:
+def test_an_executed_module_has_its_real_loader() -> None:
     _hook.arm(NAME, act)
     module = importlib.import_module(NAME)
     real = PathFinder.find_spec(NAME)
@@ -274,7 +274,7 @@ def test_once_executed_a_module_shows_its_real_loader() -> None:
     assert type(module.__spec__.loader) is type(module.__loader__) is type(real.loader)
 
 
-def test_a_loader_that_somebody_put_around_ours_stays_in_the_spec() -> None:
+def test_a_loader_that_wraps_ours_stays_in_the_spec() -> None:
     class Around:
         def __init__(self, inner: object) -> None:
             self.inner = inner
@@ -297,7 +297,7 @@ def test_a_loader_that_somebody_put_around_ours_stays_in_the_spec() -> None:
     assert type(module.__spec__.loader) is Around  # type: ignore[union-attr]
 
 
-def test_a_spec_that_cannot_be_changed_is_passed_on() -> None:
+def test_a_read_only_spec_is_passed_on() -> None:
     class Fixed:
         def __init__(self, spec: ModuleSpec) -> None:
             self._spec = spec
@@ -318,7 +318,7 @@ def test_a_spec_that_cannot_be_changed_is_passed_on() -> None:
     assert imported() == ["executed"]
 
 
-def test_the_action_gets_the_module_that_the_loader_put_in_its_place(awaited: Path) -> None:
+def test_the_action_gets_the_module_that_the_loader_substituted(awaited: Path) -> None:
     awaited.write_text(
         "import sys, types\nother = sys.modules[__name__] = types.ModuleType(__name__)\n"
         "other.order = ['another']\n"
@@ -327,7 +327,7 @@ def test_the_action_gets_the_module_that_the_loader_put_in_its_place(awaited: Pa
     assert imported() == ["another", "acted"]
 
 
-def test_a_module_without_a_spec_is_executed_all_the_same() -> None:
+def test_a_module_without_a_spec_is_executed() -> None:
     _hook.arm(NAME, act)
     spec = importlib.util.find_spec(NAME)
     assert spec is not None and spec.loader is not None
@@ -336,7 +336,7 @@ def test_a_module_without_a_spec_is_executed_all_the_same() -> None:
     assert module.order == ["executed", "acted"]
 
 
-def test_a_module_that_fails_fails_as_without_the_hook_and_is_not_acted_on(awaited: Path) -> None:
+def test_a_module_that_fails_does_so_as_without_the_hook(awaited: Path) -> None:
     acted: list[ModuleType] = []
     awaited.write_text("1 / 0\n")
     _hook.arm(NAME, acted.append)
@@ -346,7 +346,7 @@ def test_a_module_that_fails_fails_as_without_the_hook_and_is_not_acted_on(await
     assert acted == []
 
 
-def test_a_lazily_loaded_module_is_acted_on_when_it_wakes_and_is_not_woken() -> None:
+def test_the_action_of_a_lazy_module_runs_when_it_is_loaded() -> None:
     _hook.arm(NAME, act)
     spec = importlib.util.find_spec(NAME)
     assert spec is not None and spec.loader is not None
@@ -363,7 +363,7 @@ def test_a_lazily_loaded_module_is_acted_on_when_it_wakes_and_is_not_woken() -> 
 
 
 @pytest.mark.parametrize("odd", [None, 1, object()])
-def test_what_is_no_module_holds_nothing_and_was_not_executed(
+def test_an_object_that_is_not_a_module_has_no_contents_and_is_not_executed(
     odd: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, NAME, odd)  # type: ignore[arg-type]
@@ -372,7 +372,7 @@ def test_what_is_no_module_holds_nothing_and_was_not_executed(
     assert _hook.contents("cupy_compat_absent") == {}
 
 
-def test_a_module_counts_as_executed_at_its_end_and_the_import_lock_waits_for_it(
+def test_the_import_lock_waits_until_a_module_is_executed(
     awaited: Path,
 ) -> None:
     awaited.write_text("import sys\nsys.modules['cupy_compat_begin']()\nend = 1\n")
@@ -410,7 +410,7 @@ def test_a_module_counts_as_executed_at_its_end_and_the_import_lock_waits_for_it
         del sys.modules["cupy_compat_begin"]
 
 
-def test_the_import_lock_is_given_to_the_thread_that_has_it_and_to_one_at_a_time() -> None:
+def test_the_import_lock_is_reentrant_and_excludes_other_threads() -> None:
     inside: list[str] = []
 
     def enter() -> None:
@@ -426,15 +426,15 @@ def test_the_import_lock_is_given_to_the_thread_that_has_it_and_to_one_at_a_time
     assert inside == ["other"]
 
 
-def test_without_the_lock_of_python_one_of_our_own_keeps_threads_apart(
+def test_without_pythons_lock_our_own_excludes_other_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_hook.ImportLock, "_make", lambda name: _hook._own_lock)
-    test_the_import_lock_is_given_to_the_thread_that_has_it_and_to_one_at_a_time()
+    test_the_import_lock_is_reentrant_and_excludes_other_threads()
 
 
-def test_threads_that_would_wait_for_each_other_go_on_without_the_lock() -> None:
-    # Each holds one module's lock and wants the other's; Python breaks that up by an error.
+def test_a_deadlock_is_resolved_without_the_lock() -> None:
+    # Each thread holds one lock and wants the other. Python raises an error in one of them.
     barrier = threading.Barrier(2, timeout=20)
     through: list[str] = []
 
@@ -455,8 +455,8 @@ def test_threads_that_would_wait_for_each_other_go_on_without_the_lock() -> None
     assert sorted(through) == ["cupy_compat_a", "cupy_compat_b"]
 
 
-def test_threads_that_arm_at_once_leave_one_finder(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Every look at the finders gives the other threads their turn.
+def test_threads_that_arm_simultaneously_insert_one_finder(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Let the other threads run at each search for the finder.
     looked = _hook._finder_of
 
     def slowly(name: str) -> object:

@@ -1,7 +1,7 @@
-"""The repair by itself, on modules whose wrapper is a built-in function, as CuPy's is.
+"""The repair alone, on modules whose wrapper is a built-in function, as in a broken CuPy.
 
-They stand in for CuPy where a case cannot be had from it: two of it in one process, or one that
-somebody else has changed. Genuine CuPys are in the other files.
+They stand in for cases that no build of CuPy shows: two CuPys in one process, and a CuPy that
+something else has changed. Other test modules use genuine CuPys.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from cupy_compat import _repair
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave what the module remembers as it was."""
+    """Reset and restore the state of the module."""
     monkeypatch.setattr(_repair, "_tried", None)
     monkeypatch.setattr(_repair, "_undone", None)
     yield
 
 
 class Cache(dict[Any, Any]):
-    """Its ``__getitem__`` is a built-in function that takes no metadata."""
+    """Its ``__getitem__`` is a built-in function, whose metadata are read-only."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
@@ -36,7 +36,7 @@ class Cache(dict[Any, Any]):
 
 
 def broken(name: str = "cupy._util") -> Any:
-    """Return a module whose memoize fails, and counts its trials."""
+    """Return a module whose memoize fails and counts its calls."""
     util: Any = ModuleType(name)
     util.functools = functools
     util.trials = 0
@@ -52,11 +52,11 @@ def broken(name: str = "cupy._util") -> Any:
     return util
 
 
-def test_what_nobody_examined_has_no_verdict() -> None:
+def test_without_an_examination_there_is_no_verdict() -> None:
     assert _repair.verdict(broken()) is None
 
 
-def test_a_broken_one_is_tried_before_and_after_and_says_what_failed() -> None:
+def test_a_broken_module_is_tried_before_and_after_the_repair() -> None:
     util = broken()
     _repair.examine(util)
     assert util.trials == 2
@@ -68,7 +68,7 @@ def test_a_broken_one_is_tried_before_and_after_and_says_what_failed() -> None:
     assert util.trials == 2
 
 
-def test_a_repair_that_was_taken_back_is_made_again_without_a_trial() -> None:
+def test_an_undone_repair_is_made_again_without_a_trial() -> None:
     util = broken()
     _repair.examine(util)
     given, said = util.functools, _repair.verdict(util)
@@ -82,7 +82,7 @@ def test_a_repair_that_was_taken_back_is_made_again_without_a_trial() -> None:
     assert util.trials == 2
 
 
-def test_another_cupy_is_tried_for_itself() -> None:
+def test_each_module_is_tried_separately() -> None:
     first, second = broken("first"), broken("second")
     _repair.examine(first)
     _repair.undo(first)
@@ -92,7 +92,7 @@ def test_another_cupy_is_tried_for_itself() -> None:
     assert first.functools is functools
 
 
-def test_one_that_somebody_changed_after_its_repair_was_taken_back_is_tried_as_it_is() -> None:
+def test_a_module_that_was_changed_after_undo_is_tried_unchanged() -> None:
     util = broken()
     _repair.examine(util)
     _repair.undo(util)
@@ -103,7 +103,7 @@ def test_one_that_somebody_changed_after_its_repair_was_taken_back_is_tried_as_i
     assert _repair.verdict(util) is None
 
 
-def test_undoing_what_was_not_repaired_forgets_the_verdict_and_changes_nothing() -> None:
+def test_undo_without_a_repair_only_forgets_the_verdict() -> None:
     util = broken()
     util.memoize = lambda: lambda function: function
     before = dict(vars(util))

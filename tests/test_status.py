@@ -1,4 +1,4 @@
-"""What ``status()`` says on genuine CuPys, and what tools read of a repaired function."""
+"""``status()`` on genuine CuPys, and properties of a repaired function."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ else:
     raise AssertionError("it was imported")
 """
 
-#: On a broken CuPy: what is done, the state then, and words of the reason.
+#: For a broken CuPy: a program, the resulting state, and a part of the reason.
 BROKEN = {
     "a purge of the package after a repair": (
         FORCED + "import cupy" + PURGE + "purge('cupy_compat')\nimport cupy_compat",
@@ -56,7 +56,7 @@ BROKEN = {
         "inactive",
         "CUPY_COMPAT=never is set.",
     ),
-    "the same, where the policy arms": (
+    "finders that were replaced, with a policy that arms": (
         "import os, sys\nfinders = sys.meta_path[:]\nos.environ['CUPY_COMPAT'] = 'always'\n"
         "import cupy_compat\nsys.meta_path[:] = finders",
         "inactive",
@@ -78,7 +78,7 @@ BROKEN = {
         "armed",
         "has not been imported yet",
     ),
-    "giving up a CuPy that was mended after its import had failed, and arming again": (
+    "a CuPy repaired after its failed import, uninstall() and install()": (
         FAILING + FORCED + "cupy_compat.uninstall()\ncupy_compat.install(force=True)",
         "armed",
         "has not been imported yet",
@@ -98,7 +98,7 @@ spec.loader.exec_module(cupy)
         "armed",
         "has not been imported yet",
     ),
-    "a look while cupy._util is being executed": (
+    "status() while cupy._util is being executed": (
         FORCED
         + """
 import sys
@@ -134,14 +134,14 @@ sys.setprofile(look)
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_the_status_is_true_on_a_broken_cupy_after(broken: Interpreter, what: str) -> None:
+def test_the_status_of_a_broken_cupy_is_true_after(broken: Interpreter, what: str) -> None:
     code, state, reason = BROKEN[what]
-    told = broken.output(code + SHOW, CUPY_COMPAT="never").splitlines()[-1]
-    assert told.startswith(f"{state}|")
-    assert reason in told
+    said = broken.output(code + SHOW, CUPY_COMPAT="never").splitlines()[-1]
+    assert said.startswith(f"{state}|")
+    assert reason in said
 
 
-#: On a healthy CuPy, after it was imported with the hook armed.
+#: The same for a healthy CuPy, after its import with the hook armed.
 HEALTHY = {
     "nothing more": ("", "healthy", "nothing was changed"),
     "install() again": ("cupy_compat.install(force=True)", "healthy", "nothing was changed"),
@@ -151,7 +151,7 @@ HEALTHY = {
         "inactive",
         "examined by another copy of this package. Call install(force=True) to examine it.",
     ),
-    "the same, and install()": (
+    "a purge of the package, and install()": (
         PURGE + "purge('cupy_compat')\n" + FORCED,
         "healthy",
         "nothing was changed",
@@ -160,14 +160,14 @@ HEALTHY = {
 
 
 @pytest.mark.parametrize("what", HEALTHY)
-def test_the_status_is_true_on_a_healthy_cupy_after(reference: Interpreter, what: str) -> None:
+def test_the_status_of_a_healthy_cupy_is_true_after(reference: Interpreter, what: str) -> None:
     code, state, reason = HEALTHY[what]
-    told = reference.output(FORCED + "import cupy\n" + code + SHOW, CUPY_COMPAT="never").strip()
-    assert told.startswith(f"{state}|")
-    assert reason in told
+    said = reference.output(FORCED + "import cupy\n" + code + SHOW, CUPY_COMPAT="never").strip()
+    assert said.startswith(f"{state}|")
+    assert reason in said
 
 
-def test_a_repaired_cupy_can_be_restored_by_a_copy_that_did_not_repair_it(
+def test_a_copy_of_the_package_can_undo_a_repair_that_another_made(
     broken: Interpreter,
 ) -> None:
     code = """
@@ -182,24 +182,9 @@ print(cupy._util.functools is functools, cupy_compat.status().state)
     ]
 
 
-def test_install_leaves_a_working_cupy_in_place(broken: Interpreter) -> None:
-    printed = broken.output(
-        FORCED
-        + """
-import cupy, sys
-before = {name: module for name, module in sys.modules.items() if name.startswith("cupy")}
-assert cupy_compat.install(force=True).state == "repaired"
-print(all(sys.modules.get(name) is module for name, module in before.items()))
-""",
-        CUPY_COMPAT="never",
-    )
-    assert printed.strip() == "True"
-
-
-def test_install_leaves_alone_what_a_failure_that_it_did_not_mend_left_behind(
+def test_install_keeps_the_modules_after_a_failure_that_it_did_not_repair(
     reference: Interpreter,
 ) -> None:
-    # Only those modules are dropped that the failure mended here has spoilt.
     printed = reference.output(
         """
         import sys
@@ -218,7 +203,7 @@ def test_install_leaves_alone_what_a_failure_that_it_did_not_mend_left_behind(
     assert printed.split() == ["healthy", "True", "True"]
 
 
-def test_wraps_takes_the_arguments_that_functools_takes(broken: Interpreter) -> None:
+def test_wraps_has_the_arguments_of_functools_wraps(broken: Interpreter) -> None:
     printed = broken.output(
         FORCED
         + """
@@ -232,7 +217,7 @@ print(made.__doc__, made.__annotations__, made.__name__, made.__wrapped__ is f)
     assert printed.strip() == "A docstring. {} len True"
 
 
-def test_loading_the_submodules_again_spoils_no_memoized_function(broken: Interpreter) -> None:
+def test_reloading_the_submodules_keeps_memoized_functions_working(broken: Interpreter) -> None:
     printed = broken.output(
         FORCED
         + """
@@ -251,10 +236,10 @@ print(old.__call__("abc"), type(old).__call__(old, "abc"), new.__call__(-1))
 
 
 @pytest.mark.parametrize("kind", ["broken", "reference"])
-def test_status_holds_while_another_thread_undoes_the_repair(
+def test_status_works_while_another_thread_undoes_the_repair(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
-    # At each line of verdict() in turn, which is where another thread may come in.
+    # Undo at each line of verdict(), because another thread may do so.
     interpreter: Interpreter = request.getfixturevalue(kind)
     printed = interpreter.output(
         FORCED
@@ -312,7 +297,7 @@ print(joblib.Memory(sys.argv[2], verbose=0).cache(f)(10))
 
 
 @pytest.mark.parametrize("kind", ["broken", "reference"])
-def test_joblib_takes_no_result_of_a_function_that_was_edited_since(
+def test_joblib_recomputes_results_after_a_function_was_edited(
     kind: str, request: pytest.FixtureRequest, joblib: Path, tmp_path: Path
 ) -> None:
     interpreter: Interpreter = request.getfixturevalue(kind)

@@ -1,4 +1,4 @@
-"""Threads that import CuPy, arm and disarm in any order, in many processes."""
+"""Threads that import CuPy, arm and disarm in random order, in many processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from conftest import Interpreter
 
-#: How many processes; the session ``stress`` asks for three hundred.
+#: The number of processes; the session ``stress`` sets 300.
 PROCESSES = int(os.environ.get("STRESS_PROCESSES", "6"))
 
 PROGRAM = """
@@ -35,7 +35,7 @@ def work(number):
             else:
                 cupy_compat.install()
         except (AttributeError, ImportError) as error:
-            # Unarmed, CuPy fails as it does without the shim, in one of these ways.
+            # If not armed, CuPy fails in one of these ways.
             if "not writable" not in str(error) and "partially init" not in str(error):
                 unexpected.append(repr(error))
         except BaseException as error:
@@ -49,7 +49,7 @@ assert not unexpected, unexpected
 finders = [one for one in sys.meta_path if "waits for cupy._util" in repr(one)]
 assert len(finders) <= 1, finders
 import cupy_compat
-# What a person does then works, whatever went before.
+# Afterwards, everything works as usual.
 assert cupy_compat.install(force=True).state in ("armed", "repaired")
 import cupy
 assert cupy.memoize()(len)("abc") == 3
