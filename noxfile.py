@@ -107,7 +107,7 @@ def tests(session: nox.Session) -> None:
         tools = ["contenders", "cupy_suite", "docs", "evidence", "load", "testbed"]
         history = ["history_compare", "history_labels", "history_selection", "history_site"]
         elsewhere += [f"test_{name}.py" for name in [*tools, *history]]
-        elsewhere.append("test_neighbours.py::test_a_program_that_pyinstaller_froze_works")
+        elsewhere.append("test_neighbours.py::test_it_works_in_a_packaged_program")
     session.run(
         *("pytest", "-n", workers(session), *(f"--deselect=tests/{test}" for test in elsewhere)),
         *session.posargs,
@@ -129,7 +129,7 @@ def later(session: nox.Session) -> None:
         cases = []
     else:
         cases = ["-k", "not with_another_fault"]
-    cases += ["--deselect=tests/test_neighbours.py::test_a_program_that_pyinstaller_froze_works"]
+    cases += ["--deselect=tests/test_neighbours.py::test_it_works_in_a_packaged_program"]
     named = [f"tests/test_{file}.py" for file in files]
     if session.python == "3.14" and not session.posargs:
         named.append("tests/test_later.py::test_functions_that_refuse_annotations_get_them")

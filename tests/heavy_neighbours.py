@@ -1,6 +1,6 @@
-"""What else lives in a process with the shim and is too heavy for the suite: ``nox -s neighbours``.
+"""The shim together with packages too large for the test suite: ``nox -s neighbours``.
 
-Each neighbour has a folder of its own, which the test bed keeps: Ray and pydantic 1 exclude each
+Each package has its own folder in the test bed's store, because Ray and pydantic 1 exclude each
 other.
 """
 
@@ -13,9 +13,9 @@ import pytest
 import testbed
 from conftest import Interpreter
 from environments import ROOT, clean, make, run
-from test_neighbours import FAILURE, assert_plays_as_on_a_healthy_cupy
+from test_neighbours import FAILURE, assert_same_output_as_on_a_healthy_cupy
 
-#: What a program needs, and the program: it prints what it prints on a healthy CuPy.
+#: A requirement, and a program whose output must be the same as on a healthy CuPy.
 PROGRAMS = {
     "Celery": (
         "celery==5.7.0",
@@ -84,7 +84,7 @@ PROGRAMS = {
         from pathlib import Path
         import ray
 
-        # A worker imports the module anew.
+        # A worker process imports the module again.
         arm = "import cupy_compat; cupy_compat.install(True)"
         Path("mine.py").write_text((arm if "cupy_compat" in sys.modules else "") + '''
         import cupy
@@ -102,7 +102,7 @@ PROGRAMS = {
 
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         quiet = dict(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        # The path of a socket, which Ray makes there, must be short.
+        # Ray creates a socket there, whose path must be short.
         with tempfile.TemporaryDirectory(prefix="ray-") as folder:
             ray.init(num_cpus=1, _temp_dir=folder, **quiet)
             print(ray.get(ray.remote(mine.double).remote(2)))
@@ -116,28 +116,28 @@ PROGRAMS = {
 
 
 def libraries(requirement: str) -> Path:
-    """Return a folder with what that asks for, to be put on ``sys.path``."""
+    """Return a folder for ``sys.path`` with that requirement."""
     pip = (sys.executable, "-m", "pip", "-q", "install", "--no-compile", "--target")
     name = f"{testbed._tag(sys.executable)}-{requirement.replace('==', '')}"
     return testbed._once(name, lambda folder: run(*pip, folder, requirement))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_does_as_on_a_healthy_cupy(
+def test_a_program_has_the_same_output_as_on_a_healthy_cupy(
     name: str, broken: Interpreter, reference: Interpreter, tmp_path: Path
 ) -> None:
     requirement, code = PROGRAMS[name]
     folder = libraries(requirement)
-    assert_plays_as_on_a_healthy_cupy(code, broken, reference, folder, tmp_path)
+    assert_same_output_as_on_a_healthy_cupy(code, broken, reference, folder, tmp_path)
 
 
-#: Agents, by the first word of their lines in ``docs/drop-in.md``.
+#: Monitoring agents, by the first word of their lines in ``docs/drop-in.md``.
 AGENTS = {
     "opentelemetry-instrument": ("opentelemetry-distro==0.66b2", "opentelemetry"),
     "ddtrace-run": ("ddtrace==4.16.0", "ddtrace"),
     "newrelic-admin": ("newrelic==14.1.0", "newrelic"),
 }
-#: What keeps them from reporting to anybody.
+#: Variables that stop them from sending data.
 OFFLINE = {
     **dict.fromkeys(
         ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"), "none"
@@ -153,13 +153,13 @@ print(sys.argv[1] in sys.modules, sys.modules["cupy_compat"].status().state)
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_run_arms_a_program_beside_an_agent(agent: str, tmp_path: Path, wheels: list[Path]) -> None:
+def test_run_arms_a_program_under_an_agent(agent: str, tmp_path: Path, wheels: list[Path]) -> None:
     venv = make(tmp_path / "env")
     requirement, module = AGENTS[agent]
     folder = libraries(requirement)
     (venv.site / "agent.pth").write_text(f"{folder}\n")
     venv.install(wheels[0])
-    # The first line names the interpreter, which here is another one.
+    # Replace the interpreter in the first line.
     _, _, code = (folder / "bin" / agent).read_text().partition("\n")
     (venv.folder / "bin" / agent).write_text(f"#!{venv.python}\n{code}")
     (venv.folder / "bin" / agent).chmod(0o755)

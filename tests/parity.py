@@ -1,7 +1,7 @@
-"""Ask memoized functions all that Python code can ask, and print the answers as JSON.
+"""Inspect memoized functions in every way that Python code can, and print the results as JSON.
 
-Run once under a repaired CuPy and once under a healthy one; the answers must be the same.
-``NOT_COMPARED`` holds what is known to differ.
+The results must be the same with a repaired CuPy and with a healthy one. ``NOT_COMPARED`` lists the
+known differences.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import weakref
 try:
     import cupy_compat
 
-    # Harmless where CuPy is healthy, which is the point.
+    # This does not change a healthy CuPy.
     cupy_compat.install(force=True)
 except ModuleNotFoundError:
     pass
@@ -32,20 +32,20 @@ except ModuleNotFoundError:
 import cupy
 from cupy import _util
 
-#: Why an answer cannot be the same, for everything that is not asked.
+#: The known differences, which are not inspected, and their reasons.
 NOT_COMPARED = {
-    "type(f)": "Cython's own function type cannot be made from Python: its name is the same, its "
-    "module, its metaclass and what its class holds are others",
-    "func_name, func_doc, ...": "aliases of Cython's function type for Python 2",
-    "_is_coroutine": "of Cython's function type alone; asyncio reads its absence as its False",
-    "type(f.__call__)": "a method, where C's is a method-wrapper",
-    "f.__code__": "its line and its local variables, of which a build in use tells nothing",
-    "setting __code__, __globals__, __closure__": "refused with other words",
-    "subclasses of type(f)": "Cython 3.2 and later refuse them, earlier ones make them",
-    "__annotate__ in vars(f)": "Cython's descriptor keeps the value there as well, and gives "
-    "a built-in function where a Python function has None",
-    "depth of memoized recursion": "on 3.11 and 3.12 each call through any object that calls "
-    "another costs one more of C's recursion limit: 249 levels of 332, and 299 of 374",
+    "type(f)": "Cython's function type cannot be created in Python: its module, metaclass and "
+    "contents differ, its name does not",
+    "func_name, func_doc, ...": "aliases for Python 2, which only Cython's function type has",
+    "_is_coroutine": "only Cython's function type has it; for asyncio, no value means False",
+    "type(f.__call__)": "a method; in C, it is a method-wrapper",
+    "f.__code__": "its line and local variables, which a build does not reveal",
+    "setting __code__, __globals__, __closure__": "the error messages differ",
+    "subclasses of type(f)": "Cython 3.2 and later forbid them, earlier versions do not",
+    "__annotate__ in vars(f)": "Cython's descriptor also stores the value there, and returns a "
+    "built-in function where a Python function has None",
+    "depth of memoized recursion": "on 3.11 and 3.12, each call through a Python object uses one "
+    "more level of the C recursion limit: 249 levels instead of 332, and 299 instead of 374",
 }
 #: Names that only Cython's function type has.
 CYTHON_ALONE = {
@@ -55,7 +55,7 @@ CYTHON_ALONE = {
     *(f"func_{name}" for name in ("closure", "code", "defaults", "dict", "doc", "globals", "name")),
 }
 
-#: On Python 3.12, calling the type of a function of Cython 3.1 and later can crash.
+#: On Python 3.12, calling the function type of Cython 3.1 and later can crash.
 MAKES_ANEW = "cupy_compat" in sys.modules or _util.cython_build_ver.startswith("3.0.")
 
 WRITTEN = ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__", "__wrapped__")
@@ -70,7 +70,7 @@ def plain(x):
 
 
 def lavish(a: int, b=2, /, c: str = "c", *args: float, d, e: list[int] | None = None, **kw) -> dict:
-    """Return all of it."""
+    """Return all arguments."""
     return {"a": a, "b": b, "c": c, "args": args, "d": d, "e": e, "kw": kw}
 
 
@@ -79,7 +79,7 @@ lavish.__defaults_note__ = "another"
 
 
 class Callable:
-    """Callable, and without a name."""
+    """A callable without a name."""
 
     def __call__(self, x):
         """Return x doubled."""
@@ -87,7 +87,7 @@ class Callable:
 
 
 class Holder:
-    """Has methods to memoize."""
+    """A class with methods to memoize."""
 
     def method(self, x):
         """Return x and the type of self."""
@@ -125,29 +125,29 @@ if sys.version_info >= (3, 12):
     exec("def generic[T: int](x: T) -> T:\n    'Return x.'\n    return x\n", globals())
     SUBJECTS["generic"] = globals()["generic"]
 if sys.version_info >= (3, 14):
-    # Without this file's future import, so that annotations are evaluated when somebody asks.
+    # Compile it without the future import of this file, so that its annotations are lazy.
     code = "def lazy(x: int, y: Undefined = 1) -> list[int]: return [x]"
     exec(compile(code, "<lazy>", "exec", dont_inherit=True), globals())
     SUBJECTS["lazy"] = globals()["lazy"]
 
 
-def told(value):
-    """Return a value in words that mean the same in every process."""
+def described(value):
+    """Return a description of a value that is the same in every process."""
     if isinstance(value, dict):
-        return {str(key): told(part) for key, part in value.items()}
-    # Addresses and the places of files differ from process to process.
+        return {str(key): described(part) for key, part in value.items()}
+    # Addresses differ between processes.
     words = repr(value).split(" at 0x")[0]
     return f"{type(value).__name__}: {words}" if type(value) is not type(memoized) else words
 
 
 def protocols():
-    """Return all protocols that the standard library can be asked about at runtime, by name."""
+    """Return all protocols of the standard library that support isinstance(), by name."""
     asked = {**vars(collections.abc), **vars(typing), **vars(contextlib)}
     found = {}
-    # Merely asking about some of them warns that they are deprecated.
+    # Some are deprecated and warn when they are accessed.
     warnings.simplefilter("ignore", DeprecationWarning)
     for name, kind in asked.items():
-        # Those that are no classes, and those that cannot be asked, raise.
+        # Other objects raise a TypeError.
         with contextlib.suppress(TypeError):
             isinstance(None, kind)
             found[name] = kind
@@ -155,12 +155,12 @@ def protocols():
 
 
 def own(function):
-    """Return a function's ``__dict__`` without what only Cython's type puts there."""
+    """Return a function's ``__dict__`` without the entry of Cython's descriptor."""
     return {name: value for name, value in vars(function).items() if name != "__annotate__"}
 
 
 def by_format(function):
-    """Return a function's annotations in each format that this Python has."""
+    """Return a function's annotations in each format of this Python."""
     if sys.version_info < (3, 14):
         return {}
     import annotationlib
@@ -172,9 +172,9 @@ def by_format(function):
 
 
 def tried(action, *, words=True):
-    """Return an action's result, or the exception that it raised."""
+    """Return the result of an action, or its exception."""
     try:
-        return told(action())
+        return described(action())
     except Exception as error:
         return [type(error).__name__, str(error) if words else None]
 
@@ -193,7 +193,7 @@ def set_and_read(function, name, value):
 
 
 def assigned_call(function):
-    """Assign to ``__call__``, and return what that changes until it is deleted."""
+    """Assign to ``__call__`` and delete it; return the observable effects."""
     function.__call__ = None
     found = function.__call__, "__call__" in vars(function), tried(lambda: function([]))
     del function.__call__
@@ -201,7 +201,7 @@ def assigned_call(function):
 
 
 def answers(subject):
-    """Return all answers about one subject, memoized."""
+    """Return all results for one memoized subject."""
     f = cupy.memoize()(subject)
     found = {
         "attributes": {
@@ -295,7 +295,7 @@ def answers(subject):
         "__call__, assigned": tried(lambda: assigned_call(f)),
         "__call__, deleted": tried(lambda: delattr(f, "__call__"), words=False),
     }
-    # From here on the function is changed.
+    # The following changes the function.
     values = ("text", None, 1, {}, (), deleted)
     found["set"] = {
         f"{name} {index}": tried(lambda n=name, v=value: set_and_read(f, n, v), words=False)
@@ -307,7 +307,7 @@ def answers(subject):
 
 
 def behaviour():
-    """Return how memoizing behaves: cache, exceptions, arguments, clear_memo."""
+    """Return the behaviour of memoize: cache, exceptions, arguments, clear_memo."""
     calls = []
 
     def fails(x, **named):
@@ -331,9 +331,9 @@ def behaviour():
     before = f(1)
     cupy.clear_memo()
     found["cleared"] = f(1) is not before
-    found["calls"] = told(calls)
+    found["calls"] = described(calls)
     per_device = cupy.memoize(for_each_device=True)(fails)
-    # A build without CUDA has a device, and a wheel without a GPU raises.
+    # A build without CUDA has a stand-in device; a wheel raises without a GPU.
     found["per device"] = tried(lambda: per_device(1)) == tried(
         lambda: [1, cupy.cuda.runtime.getDevice()][:1]
     )
