@@ -364,7 +364,7 @@ def test_the_search_is_linear(text: bytes) -> None:
 class Endless(BytesIO):
     """A text of many megabytes that never exists as a whole."""
 
-    left = 40
+    left = 20
 
     def read(self, size: int | None = -1) -> bytes:
         self.left -= 1
@@ -378,7 +378,7 @@ def test_a_long_text_is_not_kept_in_memory() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # The text has 50 MB and is read in blocks of 1 MB, a few of which exist at a time.
+    # The text has 25 MB and is read in blocks of 1 MB, a few of which exist at a time.
     assert peak < 16 << 20
 
 
