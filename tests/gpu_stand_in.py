@@ -19,7 +19,6 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.gpu import (
-    buckets,
     driver,
     memory,
     order,
@@ -307,13 +306,12 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch, devices: int = 1) -> Gpu:
     monkeypatch.setattr(sort, "require_cupy", lambda: gpu.cupy)
     monkeypatch.setattr(driver, "load", lambda cupy: driver.Calls(*addresses))
     monkeypatch.setattr(memory, "largest_sort", lambda: gpu.free[Device().id])
-    for module in (sort, buckets):
-        monkeypatch.setattr(module, "sort_on_device", gpu.sort_on_device)
+    monkeypatch.setattr(staging, "sort_on_device", gpu.sort_on_device)
     monkeypatch.setattr(pinned, "_extent_of", lambda cupy, address: gpu.extent_of(address))
     monkeypatch.setattr(partition, "kernel", gpu.kernel)
     monkeypatch.setattr(sort, "usable_cpus", lambda: 4)
     monkeypatch.setattr(sort, "_BYTES_PER_SQUARED_THREADS", 1000)
     monkeypatch.setattr(pinned, "PIECE_BYTES", 4096)
-    monkeypatch.setattr(pinned, "_kept", {})
+    monkeypatch.setattr(pinned, "kept", {})
     monkeypatch.setattr(staging, "_FIRST_BYTES", 512)
     return gpu

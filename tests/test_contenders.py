@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.filesize import decimal
 
 from cupy_compat.cudamark import command, compare, contenders, measure, suite
 from cupy_compat.cudamark.contenders import CONTENDERS, load
 from cupy_compat.cudamark.gpu import Gpu, Limits
-from cupy_compat.cudamark.record import Run, readable_bytes
+from cupy_compat.cudamark.record import Run
 from cupy_compat.cudamark.threads import usable_cpus
 
 pytestmark = pytest.mark.usefixtures("away")
@@ -145,7 +146,7 @@ def test_what_the_libraries_take_counts_as_needed_memory(
         arguments = [*SMALL, "--dtype", "int64", "--with", names]
         assert command.main(arguments) == 1
         needed = SIZE * max(36, 16 + sum(takes[name] for name in names.split(",")))
-        said = f" {readable_bytes(needed)} needed, 0.977 KiB free\n"
+        said = f" {decimal(needed)} needed, 1.0 kB free\n"
         assert said in capfd.readouterr().err
 
 
@@ -412,7 +413,7 @@ def test_what_was_printed_before_a_library_is_called_is_not_taken_for_its_own(
     with open(1, "w", closefd=False) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         print("ours")
-        with contenders.told_apart():
+        with contenders.output_to_stderr():
             stream.write("theirs\n")
             stream.flush()
         monkeypatch.undo()
@@ -515,13 +516,6 @@ def test_ctrl_c_is_pythons_again_once_a_library_is_loaded(monkeypatch: pytest.Mo
     contender = dataclasses.replace(CONTENDERS["polars"], module="json", load=taking_it_away)
     load(contender, KEYS)
     assert caught()
-
-
-@pytest.mark.parametrize("made", [CONTENDERS["polars"], contenders.Task(list, np.array, None)])
-def test_what_is_known_of_a_library_cannot_be_changed(made: Any) -> None:
-    for attribute in dataclasses.fields(made):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(made, attribute.name, None)
 
 
 # How each library is asked, with stand-ins for what is used of it

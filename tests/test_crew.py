@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import assert_that_no_more, threads_of_the_system
 
-from cupy_compat.cudamark.crew import Crew, apart
+from cupy_compat.cudamark.crew import Crew, padded_zeros
 
 pytestmark = pytest.mark.usefixtures("no_thread_left", "away")
 
@@ -224,7 +224,7 @@ def test_jobs_are_done_where_the_system_starts_no_thread() -> None:
 
 
 def test_what_jobs_count_in_is_zero_theirs_alone_and_128_bytes_from_the_next() -> None:
-    counters = apart(np.uint32, 3, 2, 5)
+    counters = padded_zeros(np.uint32, 3, 2, 5)
     assert (counters.shape, counters.dtype) == ((3, 2, 5), np.uint32)
     assert not counters.any()
     assert all(each.flags.c_contiguous for each in counters)

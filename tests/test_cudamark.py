@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.filesize import decimal
 
 from cupy_compat.cudamark import command, compare, machine, suite
 from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, memory
 from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
 from cupy_compat.cudamark.measure import WrongResult, check, time_sort
 from cupy_compat.cudamark.options import Options
-from cupy_compat.cudamark.record import Run, readable_bytes, write_whole
+from cupy_compat.cudamark.record import Run, write_whole
 from cupy_compat.cudamark.threads import usable_cpus
 
 on_gpu = pytest.mark.gpu
@@ -544,7 +545,7 @@ def test_what_a_measurement_takes_of_main_memory_must_be_free(
     monkeypatch.setattr(suite, "gpu_device", nowhere(GpuUnavailable("none here")))
     monkeypatch.setattr(suite, "available_memory", lambda: needed - 1)
     assert command.main([*SMALL, *arguments]) == 1
-    said = readable_bytes(needed)
+    said = decimal(needed)
     assert f": {said} needed, {said} free\n" in capfd.readouterr().err
     for free in (needed, None):
         monkeypatch.setattr(suite, "available_memory", lambda free=free: free)

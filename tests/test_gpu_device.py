@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import cupy_compat
+from cupy_compat.cudamark.dtypes import number_type
 from cupy_compat.cudamark.gpu import GpuUnavailable, device, memory, order, pinned
 
 
@@ -84,18 +85,16 @@ def test_what_is_told_of_a_gpu_that_sorts(
     use(monkeypatch, made_up(steps.append))
     found = device.find_gpu()
     assert dataclasses.asdict(found) == {
-        "name": "GPU number 1",
-        "memory_bytes": 9000,
-        "driver": "580.159.04",
-        "cuda_driver": "13.0",
-        "cuda_runtime": "12.99",
-        "cupy": "14.5.6",
-        "startup_seconds": 2.5,
+        "gpu_name": "GPU number 1",
+        "gpu_memory_bytes": 9000,
+        "driver_version": "580.159.04",
+        "cuda_driver_version": "13.0",
+        "cuda_runtime_version": "12.99",
+        "cupy_version": "14.5.6",
+        "gpu_startup_seconds": 2.5,
     }
     assert steps == ["count", "asarray", "sort", "get"]
     assert fresh == [True], "the shim is armed, whatever the policy"
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        found.name = "another"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("text", [None, "no number here"])
@@ -107,7 +106,7 @@ def test_a_driver_that_is_not_told_is_none(
         file.write_text(text)
     monkeypatch.setattr(device, "Path", lambda path: file)
     use(monkeypatch, made_up())
-    assert device.find_gpu().driver is None
+    assert device.find_gpu().driver_version is None
 
 
 def test_cupy_is_imported_once(monkeypatch: pytest.MonkeyPatch, fresh: list[bool]) -> None:
@@ -304,7 +303,7 @@ def test_ranks_are_in_numpys_order(dtype: str) -> None:
         keys = np.concatenate([keys, halves])
     if kind == "M":
         keys[::9] = np.datetime64("NaT", "s")
-    ranks = order.rank(order.as_bits(np.sort(keys)), nat_last=kind == "M")
+    ranks = order.rank(np.sort(keys).view(number_type(keys.dtype)), nat_last=kind == "M")
     assert ranks.dtype.kind == "u"
     assert (ranks[:-1] <= ranks[1:]).all()
     if kind != "c":
@@ -361,13 +360,3 @@ def test_what_cupy_does_not_sort_is_refused(dtype: str) -> None:
     assert not order.sorts_dtype(np.dtype(dtype))
     with pytest.raises(TypeError, match="gpu_sort cannot sort dtype"):
         order.device_dtype(np.dtype(dtype))
-
-
-@pytest.mark.parametrize("dtype", ["M8[s]", ">m8[ns]"])
-def test_dates_are_seen_as_the_integers_that_they_are_in_their_byte_order(dtype: str) -> None:
-    dates = np.array([5, -7], np.dtype("i8").newbyteorder(np.dtype(dtype).byteorder)).view(dtype)
-    assert order.as_bits(dates).tolist() == [5, -7]
-    assert order.as_bits(dates).dtype.kind == "i"
-    assert np.shares_memory(order.as_bits(dates), dates)
-    plain = np.arange(3)
-    assert order.as_bits(plain) is plain

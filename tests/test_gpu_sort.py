@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from conftest import assert_that_no_more, missing_gpu, threads_of_the_system
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
 from cupy_compat.cudamark.gpu import (
     GpuUnavailable,
+    driver,
     native,
     order,
     page_locked,
@@ -56,10 +58,10 @@ def keys_of(dtype: str, size: int, seed: int = 0) -> np.ndarray:
     return raw.astype(bool)[:size] & (raw > 127)[:size] if kind == "b" else raw.view(dtype)
 
 
-def lanes() -> list[pinned.Lane]:
+def staging_buffers() -> list[pinned.StagingBuffers]:
     """Return the slots that are kept for the next call on the current GPU."""
-    (kept,) = pinned._kept[load_cupy().cuda.Device().id]
-    return kept._lanes
+    (kept,) = pinned.kept[load_cupy().cuda.Device().id]
+    return kept.staging
 
 
 @pytest.fixture(params=["whole", "in value buckets"])
@@ -232,7 +234,7 @@ def test_freed_pinned_buffers_are_made_again() -> None:
     a = keys_of("i4", 5_000_000)
     gpu_sort(a)
     free_pinned_buffers()
-    assert not lanes()
+    assert not staging_buffers()
     assert_sorted_as_numpy_does(a)
 
 
@@ -290,13 +292,13 @@ def test_a_sort_asks_for_no_memory_once_keys_are_on_their_way(
         asked.append(nbytes)
         raise MemoryError
 
-    run = staging.Trip.run
+    run = staging.StagedSort.run
 
-    def refused(self: staging.Trip) -> None:
+    def refused(self: staging.StagedSort) -> None:
         with cupy.cuda.using_allocator(refuse):
             run(self)
 
-    monkeypatch.setattr(staging.Trip, "run", refused)
+    monkeypatch.setattr(staging.StagedSort, "run", refused)
     assert_sorted_as_numpy_does(a)
     assert not asked
 
@@ -393,7 +395,7 @@ def test_page_locked_memory_is_not_staged(dtype: str, threads: int | None) -> No
     assert gpu_sort(a[:1], out=out[:1]).tolist() == a[:1].tolist()
     assert gpu_sort(a, threads, out=out) is out
     np.testing.assert_array_equal(out, np.sort(keys))
-    assert not lanes()
+    assert not staging_buffers()
 
 
 @on_gpu
@@ -402,14 +404,14 @@ def test_memory_that_cupy_or_somebody_else_has_locked_is_seen() -> None:
     memory = cupy.cuda.alloc_pinned_memory(8000)
     by_cupy = np.frombuffer(memory, np.int64, 1000)
     ordinary = np.zeros(1000, np.int64)
-    assert pinned.goes_as_it_is(cupy, by_cupy)
-    assert not pinned.goes_as_it_is(cupy, by_cupy[::-1])
-    assert not pinned.goes_as_it_is(cupy, ordinary)
+    assert pinned.is_page_locked(cupy, by_cupy)
+    assert not pinned.is_page_locked(cupy, by_cupy[::-1])
+    assert not pinned.is_page_locked(cupy, ordinary)
     large = np.zeros(1 << 20, np.uint8)
     cupy.cuda.runtime.hostRegister(large.ctypes.data, large.nbytes // 2, 0)
     try:
-        assert pinned.goes_as_it_is(cupy, large[: large.size // 2])
-        assert not pinned.goes_as_it_is(cupy, large)
+        assert pinned.is_page_locked(cupy, large[: large.size // 2])
+        assert not pinned.is_page_locked(cupy, large)
     finally:
         cupy.cuda.runtime.hostUnregister(large.ctypes.data)
 
@@ -429,57 +431,42 @@ def test_out_takes_the_result(dtype: str) -> None:
 
 
 @on_gpu
-def test_an_interrupted_sort_in_place_loses_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    a = keys_of("i4", 30_000_000)
-    itself = a.copy()
-    receive = staging.Trip._receive
-
-    def interrupted(self: staging.Trip) -> None:
-        receive(self)
-        self._result[: a.size // 2] = 0
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(staging.Trip, "_receive", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        gpu_sort(itself, out=itself)
-    np.testing.assert_array_equal(np.sort(itself), np.sort(a))
-
-
-@on_gpu
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-@pytest.mark.parametrize("where", ["_send", "_sort", "_receive"])
-def test_a_failure_in_the_callers_thread_reaches_the_caller_and_leaves_no_thread(
-    monkeypatch: pytest.MonkeyPatch, where: str, error: type[BaseException]
+@pytest.mark.parametrize(("owner", "name"), [(staging, "sort_on_device"), (native.Threads, "join")])
+def test_a_failure_in_the_callers_thread_loses_no_key_and_leaves_no_thread(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: type[BaseException]
 ) -> None:
     a = keys_of("i4", 30_000_000)
+    itself = a.copy()
+    real, failures = getattr(owner, name), iter([error("planted")])
 
-    def fail(self: object, *arguments: object) -> None:
-        raise error("planted")
+    def fail(*arguments: object) -> None:
+        for failure in failures:
+            if name == "join":
+                itself[: a.size // 2] = 0
+            raise failure
+        real(*arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(staging.Trip, where, fail)
-        with pytest.raises(error, match="planted"):
-            gpu_sort(a, 4)
+    monkeypatch.setattr(owner, name, fail)
+    with pytest.raises(error, match="planted"):
+        gpu_sort(itself, 4, out=itself)
+    np.testing.assert_array_equal(np.sort(itself), np.sort(a))
     assert_sorted_as_numpy_does(a, 4)
 
 
 @on_gpu
-@pytest.mark.parametrize("way", ["up", "down"])
-def test_what_the_driver_refuses_to_other_threads_reaches_the_caller_and_loses_no_key(
+@pytest.mark.parametrize("way", ["upload", "download"])
+def test_an_error_of_the_driver_reaches_the_caller_and_loses_no_key(
     monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     a = keys_of("i4", 30_000_000)
     itself = a.copy()
-    name = {"up": "_fill_tasks", "down": "_cut"}[way]
-    tell, nowhere = getattr(staging.Trip, name), np.full(1000, 64, np.uintp)
-
-    def astray(self: staging.Trip, *arguments: Any) -> None:
-        tell(self, *arguments)
-        self._tasks["keys"][1:] = 64
-        self._tasks["origins"][1:] = nowhere.ctypes.data
-
+    refuse = numba.cfunc("int32(uintp, uintp, uintp, uintp)")(
+        lambda target, source, nbytes, stream: 1
+    )
+    calls = driver.load(load_cupy())._replace(**{way: np.uintp(refuse.address)})
     with monkeypatch.context() as patch:
-        patch.setattr(staging.Trip, name, astray)
+        patch.setattr(driver, "load", lambda cupy: calls)
         with pytest.raises(load_cupy().cuda.driver.CUDADriverError, match="INVALID_VALUE"):
             gpu_sort(itself, 4, out=itself)
     np.testing.assert_array_equal(np.sort(itself), np.sort(a))
@@ -494,15 +481,6 @@ def test_no_thread_of_the_system_is_left() -> None:
     for _ in range(10):
         gpu_sort(a, 8)
     assert_that_no_more(threads_of_the_system, before)
-
-
-@on_gpu
-@pytest.mark.usefixtures("way")
-def test_threads_of_python_do_where_there_are_no_posix_threads(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(native, "SUPPORTED", False)
-    assert_sorted_as_numpy_does(keys_of("f4", 9_999_991), 8)
 
 
 @without_gpu

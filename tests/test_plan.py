@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cupy_compat.cudamark.cpu import counting, plan, quicksort, rates, samplesort, serial, sort
 from cupy_compat.cudamark.cpu.plan import Keys, choose, look
 from cupy_compat.cudamark.cpu.rates import Rates
-from cupy_compat.cudamark.dtypes import plain_key
-from cupy_compat.cudamark.places import places, samples
+from cupy_compat.cudamark.dtypes import number_type
+from cupy_compat.cudamark.sampling import sample_indices, sample_runs
 from cupy_compat.cudamark.turns import CompilerBusy
 
 pytestmark = pytest.mark.usefixtures("away")
@@ -110,7 +110,7 @@ def test_values_that_have_a_bucket_or_a_counter_each_need_no_sorting() -> None:
 
 
 def test_a_sample_is_as_the_array_is_ordered_and_from_all_of_it() -> None:
-    sample, other = samples(np.arange(3_000_000)[::3])
+    sample, other = sample_runs(np.arange(3_000_000)[::3])
     assert not set(sample.tolist()) & set(other.tolist())
     assert (np.diff(sample) > 0).all()
     assert np.count_nonzero(np.diff(sample) == 3) >= 2000, "most are neighbours"
@@ -122,7 +122,7 @@ def test_a_sample_is_as_the_array_is_ordered_and_from_all_of_it() -> None:
     ("size", "columns"), [(1 << 25, 2), (3 << 24, 3), (1 << 27, 8), (48000, 3)]
 )
 def test_places_are_in_all_columns_of_an_interleaved_array(size: int, columns: int) -> None:
-    found = places(size, 8192)
+    found = sample_indices(size, 8192)
     assert found.min() >= 0
     assert found.max() < size
     shares = np.bincount(found % columns) / 8192
@@ -153,7 +153,7 @@ def test_each_dtype_has_its_method(dtype: str, method: object) -> None:
     [("M8[s]", "<i8"), (">m8[ns]", ">i8"), (">f4", ">f4"), ("u1", "|u1"), ("?", "|b1")],
 )
 def test_dates_and_durations_are_seen_as_whole_numbers(dtype: str, number: str) -> None:
-    assert plain_key(np.dtype(dtype)).str == number
+    assert number_type(np.dtype(dtype)).str == number
 
 
 @dataclass

@@ -45,7 +45,7 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         crews.append(threads)
         return plan.Plan(threads, plan.method(a.dtype, request.param))
 
-    monkeypatch.setattr(sort, "_LOOKED_AT_FROM", 2)
+    monkeypatch.setattr(sort, "_SAMPLED_FROM", 2)
     monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
     monkeypatch.setattr(plan, "is_soon_done", lambda a: False)
     monkeypatch.setattr(plan, "make", make)
@@ -539,28 +539,6 @@ def test_buckets_are_sorted_by_radix_if_that_is_asked_for_and_else_by_numpy(
             assert not sorted_so
 
 
-@pytest.mark.parametrize("dtype", ["i4", "u4", "f4", "i8", "u8", "f8"])
-def test_radix_sort_takes_keys_in_order_as_they_are(dtype: str) -> None:
-    number = np.dtype(dtype)
-    unsigned = f"u{number.itemsize}"
-    once = np.arange(0 if number.kind == "u" else -50, 50).astype(number)
-    ascending = np.repeat(once, 2)
-    for keys, takes_passes in (
-        (ascending, False),
-        (ascending[:1], False),
-        (once[::-1], False),
-        (once[1::-1], False),
-        (ascending[::-1], True),  # those that are equal do not descend
-        (np.append(ascending, once[-2]), True),
-        (np.append(once[1], ascending), True),
-        (np.append(once[::-1], once[1]), True),
-    ):
-        result, spare = keys.copy(), np.full(keys.size, 7, unsigned)
-        kernels.radix_sort(result.view(unsigned), spare, *kernels.masks(number))
-        np.testing.assert_array_equal(result, np.sort(keys))
-        assert (spare != 7).any() == takes_passes
-
-
 @pytest.fixture
 def finished(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return the parts that crews are given to finish, in their order."""
@@ -643,9 +621,9 @@ def test_nat_has_the_first_bucket_for_itself() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f4", ">f8"])
-@pytest.mark.parametrize(("share", "apart"), [(0.4, False), (0.6, True), (1.0, True)])
+@pytest.mark.parametrize(("share", "own_bucket"), [(0.4, False), (0.6, True), (1.0, True)])
 def test_where_most_keys_are_nan_they_have_a_bucket_that_is_not_sorted(
-    finished: list[int], dtype: str, share: float, apart: bool
+    finished: list[int], dtype: str, share: float, own_bucket: bool
 ) -> None:
     keys = make("random", dtype, 10_000)
     keys[np.random.default_rng(0).random(10_000) < share] = np.nan
@@ -653,10 +631,10 @@ def test_where_most_keys_are_nan_they_have_a_bucket_that_is_not_sorted(
     crew = Crew(2)
     bounds, _ = split.scatter_by_value(keys, scattered, crew, 8, 1000, nat_last=False)
     last = len(bounds) - 2
-    assert np.isnan(scattered[bounds[last] :]).all() == apart
+    assert np.isnan(scattered[bounds[last] :]).all() == own_bucket
     np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
     # What is of the other byte order is turned back in any case.
-    assert (last in finished) == (not apart or dtype == ">f8")
+    assert (last in finished) == (not own_bucket or dtype == ">f8")
     finished.clear()
     keys[0] = np.inf
     np.testing.assert_array_equal(samplesort.sort(keys, crew), np.sort(keys))
@@ -679,11 +657,11 @@ def test_where_the_greatest_value_prevails_it_is_not_sorted(
     assert (len(bounds) - 2 in finished) == (not kind.isnative)
 
 
-def test_places_are_laid_out_bucket_by_bucket_and_chunk_by_chunk() -> None:
+def test_buckets_and_the_shares_of_chunks_in_them_follow_each_other() -> None:
     counts = np.array([[1, 2, 3], [4, 5, 6]], np.uint64)
-    places, bounds = split.lay_out(counts, np.array([1, 2, 0]))
+    offsets, bounds = split.bucket_offsets(counts, np.array([1, 2, 0]))
     assert bounds.tolist() == [0, 7, 16, 21]
-    assert places.tolist() == [[16, 0, 7], [17, 2, 10]]
+    assert offsets.tolist() == [[16, 0, 7], [17, 2, 10]]
 
 
 # What the kernels are given, and where they are kept

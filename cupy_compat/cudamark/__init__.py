@@ -1,10 +1,9 @@
 """The sort benchmark: one array sorted with 1, 2, 4 ... threads, on the CPU and through the GPU.
 
-``threaded_sort(a, threads=None)`` sorts on CPU threads; ``warm_up(dtype)`` compiles what it needs
-for a dtype beforehand. ``gpu_sort(a, threads=None)`` sorts through the GPU, with threads that stage
-the array in pinned memory; ``free_pinned_buffers()`` gives that memory back. Each is loaded when
-it is first asked for, so importing this package costs nothing and needs nothing; using it needs
-the extra ``cupy-compat[cudamark]``.
+``threaded_sort(a, threads=None)`` sorts on CPU threads; ``warm_up(dtype)`` compiles its loops for a
+dtype beforehand. ``gpu_sort(a, threads=None)`` sorts on the GPU, with threads that stage the array
+in pinned memory; ``free_pinned_buffers()`` gives that memory back. Importing this package loads
+none of them and needs nothing. Using one needs the extra ``cupy-compat[cudamark]``.
 """
 
 from __future__ import annotations
@@ -17,20 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["free_pinned_buffers", "gpu_sort", "threaded_sort", "warm_up"]
 
-_HOME = {
-    "free_pinned_buffers": "gpu",
-    "gpu_sort": "gpu",
-    "threaded_sort": "cpu",
-    "warm_up": "cpu",
-}
 _EXTRA = frozenset({"matplotlib", "numba", "numpy", "rich"})
 
 
 def explain_missing(error: ImportError) -> ImportError:
-    """Return an error that says how to install what an import missed, or that error itself.
-
-    It names ``pip install "cupy-compat[cudamark]"`` if the extra brings the missing module.
-    """
+    """Return an error that says how to install a missing package of the extra, or `error`."""
     package = (error.name or "").partition(".")[0]
     if package not in _EXTRA or not isinstance(error, ModuleNotFoundError):
         return error
@@ -40,15 +30,16 @@ def explain_missing(error: ImportError) -> ImportError:
     )
 
 
-# A type checker would take any name that this function might answer: it reads the imports above.
+# A type checker would accept any name from this function, so it reads the imports above instead.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOME:
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
+        home = "cpu" if name in ("threaded_sort", "warm_up") else "gpu"
         try:
-            return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+            return getattr(import_module(f"{__name__}.{home}"), name)
         except ModuleNotFoundError as error:
             raise explain_missing(error) from error

@@ -33,7 +33,7 @@ def free_memory() -> int | None:
         ):
             limit, used = _read(group / limit_file), _read(group / used_file)
             if limit.isdigit() and used.isdigit():
-                # Cached files count as used, but the kernel drops them when memory is wanted.
+                # Cached files count as used, but the kernel drops them when memory is needed.
                 statistics = dict(
                     line.split() for line in _read(group / "memory.stat").splitlines()
                 )

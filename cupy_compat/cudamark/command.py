@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from cupy_compat.cudamark.options import BadArgument, Options
@@ -18,7 +19,7 @@ _MOST_THREADS = 1 << 20
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Exit with one line and no usage in front of it."""
+        """Exit with one line, and no usage before it."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
@@ -31,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what sorts: a usable GPU, else the CPU (auto, the default), or one of them",
     )
     parser.add_argument(
-        "--size", type=_positive, default=50_000_000, help="number of keys (default 50000000)"
+        "--size",
+        type=partial(_integer, least=1),
+        default=50_000_000,
+        help="number of keys (default 50000000)",
     )
     parser.add_argument("--dtype", default="int32", help="NumPy dtype of the keys (default int32)")
     parser.add_argument(
@@ -42,9 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="numbers of CPU threads (default 1,2,4,8,16,32,64,128)",
     )
     parser.add_argument(
-        "--repeat", type=_positive, default=5, help="timed calls for each figure (default 5)"
+        "--repeat",
+        type=partial(_integer, least=1),
+        default=5,
+        help="timed calls for each figure (default 5)",
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="seed of the keys (default 0)")
+    parser.add_argument(
+        "--seed", type=partial(_integer, least=0), default=0, help="seed of the keys (default 0)"
+    )
     parser.add_argument(
         "--distribution",
         default="uniform",
@@ -78,19 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command.
+    """Run the command with the arguments after ``cudamark``, and return its exit status.
 
-    Parameters
-    ----------
-    argv : sequence of str
-        The arguments after ``cudamark``.
-
-    Returns
-    -------
-    int
-        0; 1 if it cannot be done (no GPU, too little memory, an unwritable file, a library that
-        is missing or fails, a wrong result); 2 for bad arguments; 130 after Ctrl-C. All but 0
-        come with one line on standard error.
+    0; 1 if it cannot be done (no GPU, too little memory, an unwritable file, a library that is
+    missing or fails, a wrong result); 2 for bad arguments; 130 after Ctrl-C. All but 0 come with
+    one line on standard error.
     """
     parser = _Parser(
         prog=_PROG, description="Sort one array with 1, 2, 4 ... threads, and print a table."
@@ -124,10 +125,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _open_streams() -> None:
-    """Have both streams take what is written to them, whatever they are."""
+    """Make both streams accept any text, even if they are closed or ASCII."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed: its number must not go to the next file that is opened
+        if stream is None:  # closed: the next file to be opened must not get its number
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -136,14 +137,6 @@ def _open_streams() -> None:
 def _complain(text: str, code: int) -> int:
     print(f"{_PROG}: error: {' '.join(text.split())}", file=sys.stderr)
     return code
-
-
-def _positive(text: str) -> int:
-    return _integer(text, least=1)
-
-
-def _seed(text: str) -> int:
-    return _integer(text, least=0)
 
 
 def _thread_counts(text: str) -> tuple[int, ...]:

@@ -1,41 +1,37 @@
 """``--compare``: every way to sort the array, side by side, each against its limit.
 
-The limit of a sort is the time it would take if nothing but its data's way counted: for one in
-main memory or GPU memory, to read each key once and write it once; for one from host to host
-through the GPU, the bus up and then the bus down. The speeds are measured in the same run.
+The limit of a sort is the time that the movement of its data takes at least. In main memory or GPU
+memory every key is read once and written once; from host to host through the GPU the keys take the
+bus up and then the bus down. The speeds are measured in the same run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
 from cupy_compat.cudamark import gpu as gpu_device
-from cupy_compat.cudamark.contenders import Contender, blamed, load
+from cupy_compat.cudamark.contenders import Contender, load, naming
 from cupy_compat.cudamark.cpu import threaded_sort, threads_used
-from cupy_compat.cudamark.gpu import Limits, as_bits, gpu_sort, most_threads
+from cupy_compat.cudamark.dtypes import number_type
+from cupy_compat.cudamark.gpu import Limits, gpu_sort, most_threads
 from cupy_compat.cudamark.measure import copy_bandwidth, time_sort
 from cupy_compat.cudamark.record import Run, readable_time
 from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
 _SPOILT = 0xA5
-# Fewer bytes are sorted within the processor's caches, and the speed of memory is no limit then.
+# Fewer bytes are sorted within the processor's caches, and memory's speed is no limit then.
 _LEAST_NBYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class Row:
-    """One sort of the table: its times, and its limit in seconds and in words.
-
-    `limit_seconds` is None where the limit was not measured.
-    """
+class Row(NamedTuple):
+    """A row of the table: a sort's times, and its limit in seconds (None if unknown) and words."""
 
     run: Run
     limit_seconds: float | None
@@ -58,7 +54,7 @@ def compare_cpu(
     for name, threads, sort in sorts:
         timing = time_sort(sort, expected, repeat, warm_up, step)
         used = 1 if name == "np.sort" else threads_used(keys, threads)
-        run = Run(name, "cpu", threads, timing.first, timing.repeats, used)
+        run = Run(name, "cpu", threads, *timing, used)
         if keys.nbytes < _LEAST_NBYTES:
             rows.append(Row(run, None, ""))
             continue
@@ -72,12 +68,13 @@ def compare_gpu(
 ) -> tuple[list[Row], Limits]:
     """Measure CuPy's sorts by GPU time, the usual script and `gpu_sort` from host to host.
 
-    `gpu_sort` twice: from ordinary memory to fresh memory, and between page-locked arrays. The last
+    `gpu_sort` has two rows: from ordinary to fresh memory, and between page-locked arrays. The last
     row is the sum of three steps that a plain script takes one after the other. The arguments are
-    those of `compare_cpu`. Returns the rows in that order, and the limits measured.
+    those of `compare_cpu`. Returns the rows, and the limits measured.
     """
-    # CuPy knows no datetimes; the keys of a measurement have no NaT, so their bits sort alike.
-    bits, expected_bits = as_bits(keys), as_bits(expected)
+    # CuPy knows no dates. These have no NaT, so their bits sort alike.
+    number = number_type(keys.dtype)
+    bits, expected_bits = keys.view(number), expected.view(number)
     times = {
         "cp.sort": gpu_device.sort_times(bits, repeat, in_place=False),
         "cp.sort, in place": gpu_device.sort_times(bits, repeat, in_place=True),
@@ -87,7 +84,6 @@ def compare_gpu(
         _in_gpu_memory(Run(name, "gpu", None, None, tuple(seconds)), limits)
         for name, seconds in times.items()
     ]
-    bus = f"bus {_speed(limits.upload)} up, {_speed(limits.download)} down"
     naive = time_sort(lambda: gpu_device.naive_sort(bits), expected_bits, repeat, warm_up, step)
     staged = time_sort(lambda: gpu_sort(keys), expected, repeat, warm_up, step)
     source, out = (gpu_device.page_locked(keys.size, keys.dtype) for _ in range(2))
@@ -99,15 +95,14 @@ def compare_gpu(
         step()
 
     locked = time_sort(lambda: gpu_sort(source, out=out), expected, repeat, warm_up, step_and_spoil)
-    for name, threads, timing in (
-        ("cp.asnumpy(cp.sort(cp.array(a)))", None, naive),
-        ("gpu_sort", most_threads(keys.nbytes), staged),
-        ("gpu_sort, page-locked", None, locked),
-    ):
-        run = Run(name, "gpu", threads, timing.first, timing.repeats)
-        rows.append(Row(run, limits.floor_seconds, bus))
-    serial = Run("bus up, cp.sort in place, bus down", "gpu", None, None, (limits.serial_seconds,))
-    return [*rows, Row(serial, limits.floor_seconds, bus)], limits
+    runs = (
+        Run("cp.asnumpy(cp.sort(cp.array(a)))", "gpu", None, *naive),
+        Run("gpu_sort", "gpu", most_threads(keys.nbytes), *staged),
+        Run("gpu_sort, page-locked", "gpu", None, *locked),
+        Run("bus up, cp.sort in place, bus down", "gpu", None, None, (limits.serial_seconds,)),
+    )
+    bus = f"bus {_speed(limits.upload)} up, {_speed(limits.download)} down"
+    return [*rows, *(Row(run, limits.floor_seconds, bus) for run in runs)], limits
 
 
 def compare_contender(
@@ -122,18 +117,18 @@ def compare_contender(
 ) -> Row:
     """Measure another library on keys of shape (n,), which are in its own container already.
 
-    Its threads and its device are what the library says. Its limit is that of `threaded`, the row
-    of `threaded_sort`, on the CPU, and that of the GPU's memory, if it was measured, on the GPU.
+    On the CPU its limit is that of `threaded`, the row of `threaded_sort`; on the GPU it is that of
+    the GPU's memory, if measured.
 
     Raises
     ------
     ContenderError, WrongResult
         If it fails, or sorts wrongly; the message names it.
     """
-    with blamed(contender):
+    with naming(contender):
         task = load(contender, keys)
         timing = time_sort(task.sort, expected, repeat, warm_up, step, task.to_numpy)
-    run = Run(contender.name, task.device, task.threads, timing.first, timing.repeats)
+    run = Run(contender.name, task.device, task.threads, *timing)
     if run.device == "cpu":
         return Row(run, threaded.limit_seconds, threaded.limit)
     return _in_gpu_memory(run, limits) if limits else Row(run, None, "")
@@ -148,17 +143,16 @@ def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Ta
     result.add_column("Limit")
     result.add_column("Limit / time", justify="right")
     shown = list(rows)
-    for row in shown:
-        seconds, limit = row.run.median, row.limit_seconds
-        threads = row.run.used or row.run.threads
+    for run, limit, words in shown:
+        seconds, threads = run.median, run.used or run.threads
         result.add_row(
-            row.run.name,
+            run.name,
             "" if threads is None else str(threads),
             readable_time(seconds),
-            f"{readable_time(min(row.run.repeats))} to {readable_time(max(row.run.repeats))}",
+            f"{readable_time(min(run.repeats))} to {readable_time(max(run.repeats))}",
             f"{size / seconds:.3g}",
             f"{shown[0].run.median / seconds:.2f}x",
-            f"{readable_time(limit)}: {row.limit}" if limit else "",
+            f"{readable_time(limit)}: {words}" if limit else "",
             f"{limit / seconds:.0%}" if limit else "",
         )
     return result

@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 except ImportError as error:
-    # Numba refuses a NumPy that is newer than it.
+    # Numba refuses a NumPy that is too new for it.
     raise ImportError(
         f"these sorts need Numba, which cannot be imported: {error}. Install versions of Numba and "
         "NumPy that fit, or use numpy.sort"
@@ -31,7 +31,7 @@ _FunctionCache: Any = caching.FunctionCache
 _normalize_signature: Any = sigutils.normalize_signature
 _c_functions: list[Any] = []
 _log = logging.getLogger(__name__)
-_said = False
+_reported = False
 
 if _config.DISABLE_JIT:
     raise ImportError(
@@ -41,10 +41,10 @@ if _config.DISABLE_JIT:
 
 
 class _Cache:
-    """Numba's cache on disk, whose failure means that this process compiles for itself.
+    """Numba's cache on disk; if it fails, this process compiles for itself.
 
-    Numba takes what it kept as long as the file that defines a function is the same. That function
-    may inline others, so here all files of this package have to be.
+    Numba checks only the file that defines a function. The function may inline others, so here all
+    files of this package have to be unchanged.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -54,37 +54,34 @@ class _Cache:
         self.flush = self._kept.flush
 
     def load_overload(self, *arguments: Any) -> Any:
-        """Return what was compiled, or None where it cannot be read."""
+        """Return what was compiled, or None if it cannot be read."""
         try:
             return self._kept.load_overload(*arguments)
         except Exception as error:
-            # A power failure cut a file off, and unpickling it may raise anything.
+            # A power failure can truncate a file, and unpickling that may raise anything.
             try:
                 self.flush()
             except OSError:
-                _say_that_nothing_is_kept(str(error))
+                _report_no_cache(str(error))
             return None
 
     def save_overload(self, *arguments: Any) -> None:
-        """Keep what was compiled, if that is possible."""
+        """Keep what was compiled, if possible."""
         try:
             self._kept.save_overload(*arguments)
         except Exception as error:
-            _say_that_nothing_is_kept(str(error))
+            _report_no_cache(str(error))
 
 
 def compiled(function: _Function) -> _Function:
-    """``numba.njit`` without the GIL, kept on disk where that is possible."""
+    """``numba.njit`` without the GIL, kept on disk if possible."""
     made = numba.njit(nogil=True)(function)
     _keep(made, function)
     return cast(_Function, made)
 
 
 def c_function(signature: Any, function: Callable[..., Any]) -> int:
-    """Compile a function for C's callers, kept on disk likewise, and return its address.
-
-    It stays there as long as the process.
-    """
+    """Compile a function that C can call, kept on disk likewise, and return its lasting address."""
     made = _CFunc(function, _normalize_signature(signature), locals={}, options={})
     _keep(made, function)
     made.compile()
@@ -97,7 +94,7 @@ def _keep(made: Any, function: Callable[..., Any]) -> None:
         made._cache = _Cache(function)
     except RuntimeError as error:
         # Numba refuses a cache when neither the package's folder nor the user's is writable.
-        _say_that_nothing_is_kept(str(error))
+        _report_no_cache(str(error))
 
 
 @functools.cache
@@ -108,9 +105,9 @@ def _digest_of_sources() -> str:
     return digest.hexdigest()
 
 
-def _say_that_nothing_is_kept(reason: str) -> None:
-    """Log it once: a warning could be an error, as the sort would be then."""
-    global _said
-    if not _said:
-        _said = True
+def _report_no_cache(reason: str) -> None:
+    """Log it once. A warning could be turned into an error, and fail the sort."""
+    global _reported
+    if not _reported:
+        _reported = True
         _log.warning("each process compiles its sorts anew, as they cannot be kept: %s", reason)

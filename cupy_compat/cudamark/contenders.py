@@ -1,13 +1,11 @@
-"""Other libraries that sort: how each is given the same keys, and what it needs.
+"""Other libraries that sort: how each gets the same keys, and what it needs.
 
-The task is a sorted copy of the keys, which are in the library's own container by then: a NumPy
-array, a polars Series, a torch tensor, a cuPyNumeric array. A library that sorts in place sorts a
-copy, whose making is timed, as ``np.sort`` makes one too. ``torch.sort`` also returns the indices,
-and cannot be told not to.
+Each makes a sorted copy of keys that are in its own container already: a NumPy array, a polars
+Series, a torch tensor, a cuPyNumeric array. A library that sorts in place sorts a copy, which is
+timed too, as ``np.sort`` makes one. ``torch.sort`` always returns the indices as well.
 
-Whether a library can be imported, and sorts keys of a dtype, is tried out in a process of its own
-before anything is measured: what it loads, starts or reserves must not be there while others are
-measured, and some end the process where they cannot start.
+Before anything is measured, each library is tried in a process of its own: what it loads, starts or
+reserves must not disturb other measurements, and some end the process if they cannot start.
 """
 
 from __future__ import annotations
@@ -42,16 +40,16 @@ _LONGEST = 300
 
 
 class ContenderError(RuntimeError):
-    """A library that is not there, cannot be imported, or failed; the message says which."""
+    """A library that is missing, cannot be imported, or failed; the message names it."""
 
 
 @dataclass(frozen=True)
 class Task:
     """Keys in a library's own container, ready to be sorted.
 
-    `sort` returns a sorted copy, in whatever the library returns; `to_numpy` makes an ndarray of
-    that, outside the timed region. `threads` are the most CPU threads that the library says it
-    uses, None where it does not say. `device` is ``cpu`` or ``gpu``, where it really sorts.
+    `to_numpy` makes an ndarray of what `sort` returns, outside the timed region. `threads` is the
+    most CPU threads that the library says it uses, None if it does not say. `device`, ``cpu`` or
+    ``gpu``, is where it sorts.
     """
 
     sort: Callable[[], Any]
@@ -62,13 +60,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Contender:
-    """A library that sorts.
+    """A library that sorts, by its names for ``--with``, pip and Python.
 
-    As ``--with`` takes it, pip installs it and Python imports it; `load` makes a `Task` of the
-    module and keys of shape (n,). Beyond the keys and the result it was seen to take `copies` times
-    the keys and `indices` bytes for each of them. `variables` are what it reads from the
-    environment when it is imported; ``{cpus}`` stands for the number of usable CPUs, ``{memory}``
-    for `copies` times the keys in MiB. If it `takes_gpus` that it finds, they keep it from that.
+    `load` makes a `Task` of the module and keys of shape (n,). Beyond the keys and the result it
+    was seen to take `copies` times the keys and `indices` bytes for each. It reads `variables` of
+    the environment when imported; ``{cpus}`` is the number of usable CPUs, ``{memory}`` `copies`
+    times the keys in MiB. If it `takes_gpus`, they keep it from doing so.
     """
 
     name: str
@@ -83,7 +80,7 @@ class Contender:
 
 def _load_polars(polars: Any, keys: _Array) -> Task:
     series = polars.Series(keys)
-    # It keeps days in 32 bits, for one, and does not say so where they do not fit.
+    # It keeps days in 32 bits, for example, and does not say so if they do not fit.
     if not np.array_equal(series.to_numpy(), keys):
         raise TypeError("a Series does not keep these keys")
     return Task(series.sort, lambda result: result.to_numpy(), polars.thread_pool_size())
@@ -98,7 +95,7 @@ def _load_torch(torch: Any, keys: _Array) -> Task:
 
 
 def _load_parallel_sort(parallel_sort: Any, keys: _Array) -> Task:
-    return Task(lambda: parallel_sort.sort(keys), _as_it_is, None)
+    return Task(lambda: parallel_sort.sort(keys), lambda result: result, None)
 
 
 def _load_quill(quill: Any, keys: _Array) -> Task:
@@ -109,7 +106,7 @@ def _load_quill(quill: Any, keys: _Array) -> Task:
         sort_in_place(result)
         return result
 
-    return Task(sort, _as_it_is, None)
+    return Task(sort, lambda result: result, None)
 
 
 def _load_cupynumeric(cupynumeric: Any, keys: _Array) -> Task:
@@ -131,12 +128,8 @@ def _load_cupynumeric(cupynumeric: Any, keys: _Array) -> Task:
     )
 
 
-def _as_it_is(result: _Array) -> _Array:
-    return result
-
-
-# It starts without a GPU only if told so. It frees nothing before its memory is full, and the last
-# option spares warnings of what the first ones ask for.
+# It needs "--gpus 0" to start without a GPU, and frees nothing before its memory is full. The last
+# option suppresses warnings about the first ones.
 _LEGATE = "--gpus 0 --cpus {cpus} --sysmem {memory} --logging gpu=none,threads=error"
 
 CONTENDERS = {
@@ -156,16 +149,16 @@ CONTENDERS = {
         ),
     )
 }
-"""What ``--with`` knows, by name."""
+"""The libraries of ``--with``, by name."""
 
 
 def chosen(names: Iterable[str]) -> list[Contender]:
-    """Return the contenders of these names, in this order, all of them installed.
+    """Return the contenders of these names, in this order.
 
     Raises
     ------
     BadArgument
-        If a name is unknown, or comes twice.
+        If a name is unknown, or given twice.
     ContenderError
         If one is not installed; the message says how to install it.
     """
@@ -186,9 +179,9 @@ def chosen(names: Iterable[str]) -> list[Contender]:
 
 
 def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) -> None:
-    """Set in the environment what the contenders read when they are imported, where nobody has.
+    """Set the contenders' variables for keys of `nbytes`, except those that the user has set.
 
-    With `on_gpu` those that take GPUs may. The keys have `nbytes`.
+    With `on_gpu` those that take GPUs may do so.
     """
     for contender in contenders:
         if on_gpu and contender.takes_gpus:
@@ -201,20 +194,16 @@ def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) ->
 def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None:
     """Return in one line why a contender does not sort keys of a dtype, or None if it does.
 
-    It is tried in a process of its own, with up to 131,072 keys.
-
-    Raises
-    ------
-    ContenderError
-        If it cannot be imported.
+    A process of its own tries it with up to 131,072 keys. If that cannot import it, this raises
+    `ContenderError`.
     """
-    # The library is to be what is imported here, and so is this module, wherever that was found.
+    # The process has to import the same library as this one, and the same copy of this module.
     code = (
         "import sys; name, size, dtype, *sys.path = sys.argv[1:]\n"
         f"from {__name__} import try_out; del sys.path[0]; try_out(name, int(size), dtype)"
     )
     here = str(Path(__file__).parents[len(__name__.split(".")) - 1])
-    # Of many keys: torch was seen to sort a few unsigned ones, and to refuse more.
+    # Many keys: torch was seen to sort a few unsigned ones, and to refuse more.
     keys = [str(min(size, _KEYS_TRIED)), str(dtype)]
     command = [sys.executable, "-c", code, contender.name, *keys, here, *sys.path]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -223,7 +212,7 @@ def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None
     if done.returncode in (_UNUSABLE, _REFUSED):
         reason = done.stdout.splitlines()[-1]
     else:
-        # It ended the process itself, and how it begins to say why is all that there is.
+        # It ended the process itself. All there is is the beginning of what it said.
         reason = textwrap.shorten(done.stderr, _LONGEST) or f"exit code {done.returncode}"
     if done.returncode == _REFUSED:
         return reason
@@ -231,7 +220,7 @@ def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None
 
 
 def try_out(name: str, size: int, dtype: str) -> None:
-    """Sort keys, and end the process with the reason as the last line if that fails."""
+    """Sort keys; if that fails, print the reason as the last line and end the process."""
     contender = CONTENDERS[name]
     failed = _UNUSABLE
     try:
@@ -245,28 +234,28 @@ def try_out(name: str, size: int, dtype: str) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of polars is no Exception
-        print(f"\n{_told(error)}", flush=True)
+        print(f"\n{_one_line(error)}", flush=True)
         sys.exit(failed)
 
 
 def load(contender: Contender, keys: _Array) -> Task:
-    """Import a contender and give it the keys, of shape (n,); for the main thread alone."""
+    """Import a contender and give it the keys, of shape (n,); call this in the main thread."""
     handler = signal.getsignal(signal.SIGINT)
     task = contender.load(importlib.import_module(contender.module), keys)
-    # Legate puts a handler in the place of Python's, which ends the process by the signal.
+    # Legate replaces Python's handler by one that ends the process.
     signal.signal(signal.SIGINT, handler)
     return task
 
 
 def version(contender: Contender) -> str | None:
-    """Return the version of a contender that has been imported, None if it does not say."""
+    """Return the version of an imported contender, None if it does not say."""
     found = getattr(sys.modules[contender.module], "__version__", None)
     return None if found is None else str(found)
 
 
 @contextmanager
-def told_apart() -> Iterator[None]:
-    """Have what libraries print in the block go to standard error: the table is not theirs."""
+def output_to_stderr() -> Iterator[None]:
+    """Send what libraries print in the block to standard error, and keep it out of the table."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -279,16 +268,8 @@ def told_apart() -> Iterator[None]:
 
 
 @contextmanager
-def blamed(contender: Contender) -> Iterator[None]:
-    """Have whatever goes wrong in the block name the contender.
-
-    Raises
-    ------
-    WrongResult
-        If it gave one.
-    ContenderError
-        If it failed.
-    """
+def naming(contender: Contender) -> Iterator[None]:
+    """Name the contender in errors of the block: `WrongResult`, or `ContenderError` for others."""
     try:
         yield
     except WrongResult as error:
@@ -296,13 +277,13 @@ def blamed(contender: Contender) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of polars is no Exception
-        raise ContenderError(f"{contender.name} failed: {_told(error)}") from error
+        raise ContenderError(f"{contender.name} failed: {_one_line(error)}") from error
 
 
-def _told(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     """Return in one line what a library raised."""
     text = str(error)
-    # Legate writes a page, whose line "#0" says what went wrong.
-    telling = re.search(r"#0 (.+)", text)
-    lines = [telling[1]] if telling else [line for line in text.splitlines() if line.strip()]
+    # Legate writes a page; its line "#0" says what went wrong.
+    reason = re.search(r"#0 (.+)", text)
+    lines = [reason[1]] if reason else [line for line in text.splitlines() if line.strip()]
     return textwrap.shorten(": ".join([type(error).__name__, *lines[:1]]), _LONGEST)

@@ -1,4 +1,4 @@
-"""Threads that share a list of jobs, and have ended when the last one is done."""
+"""Threads that share a list of jobs, and have all ended when the call returns."""
 
 from __future__ import annotations
 
@@ -15,47 +15,32 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Job = TypeVar("Job")
-# A processor takes a line of 64 bytes to itself to write to it, and may fetch its neighbour, too.
-_GAP_BYTES = 128
-# How long to wait for word of a thread's end before looking whether the word itself was lost.
+# Processors fetch cache lines of 64 bytes, often in pairs.
+_PADDING_BYTES = 128
+# How long to wait for the end of a thread before checking whether its callback was lost.
 _SECONDS = 0.1
 
 
 class Crew:
-    """A number of threads, the caller's among them, that work through jobs together.
+    """`workers` threads, the caller's among them, that work through jobs together.
 
-    Jobs run at the same time as far as they release the GIL, as NumPy's sorts and copies and the
-    compiled kernels do. Where the system, or a Python that is shutting down, starts no more
-    threads, fewer of them do all jobs. They are started by `_thread`: `threading.Thread.start`
-    waits for ever if the new thread has no memory to begin with, and `concurrent.futures` refuses
-    work in a Python that is shutting down.
-
-    Parameters
-    ----------
-    workers : int
-        How many threads work, at least 1; one of them is the caller's own.
+    Jobs run in parallel as far as they release the GIL, as NumPy's sorts and copies and the
+    compiled kernels do. If the system starts no more threads, fewer of them do all jobs.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
     def share(self, work: Callable[[Job], object], jobs: Iterable[Job]) -> None:
-        """Run ``work(job)`` for every job, in order of starting, and wait for the last.
+        """Run ``work(job)`` for every job and wait for the last; put the longest jobs first.
 
         No other thread is left when this returns or raises, not even after Ctrl-C.
-
-        Parameters
-        ----------
-        work : callable
-            Called with one job at a time, from several threads at once.
-        jobs : iterable
-            What to call it with. Put the longest first: a free thread takes the next.
 
         Raises
         ------
         BaseException
-            What ``work`` raised first in the caller's thread, else in another; the jobs that had
-            not been started then are dropped.
+            What ``work`` raised first in the caller's thread, else in another. Jobs that had not
+            started then are dropped.
         MemoryError
             If a thread ended in the middle of a job for want of memory.
         """
@@ -63,8 +48,8 @@ class Crew:
         unfinished = [None] * len(waiting)
         errors: list[BaseException] = []
         ends: queue.SimpleQueue[object] = queue.SimpleQueue()
-        # A thread drops its task as the last thing it does, even if it never got to run it, and so
-        # does an interrupted start. The end of the task is thus the one sure sign.
+        # A thread drops its task last, even if it never ran it, and so does an interrupted start.
+        # So the end of the task is the one reliable sign that a thread has ended.
         tasks: list[weakref.ref[Any]] = []
         task = None
         try:
@@ -72,6 +57,7 @@ class Crew:
                 task = functools.partial(_help, work, waiting, unfinished, errors)
                 tasks.append(weakref.ref(task, ends.put))
                 try:
+                    # threading.Thread.start would hang if the thread had no memory to begin with.
                     _thread.start_new_thread(task, ())
                 except (RuntimeError, MemoryError):
                     break
@@ -131,12 +117,8 @@ def _drain(work: Callable[[Job], object], waiting: deque[Job], unfinished: list[
         unfinished.pop()
 
 
-def apart(dtype: DTypeLike, jobs: int, *shape: int) -> NDArray[Any]:
-    """Return zeros of shape (jobs, *shape), for each job to count in without false sharing.
-
-    Workers that count in the same cache line take it from each other with every key: two were
-    slower than one.
-    """
+def padded_zeros(dtype: DTypeLike, jobs: int, *shape: int) -> NDArray[Any]:
+    """Return zeros of shape (jobs, *shape), padded between jobs against false sharing."""
     each = int(np.prod(shape))
-    gap = _GAP_BYTES // np.dtype(dtype).itemsize
-    return np.zeros((jobs, each + gap), dtype)[:, :each].reshape(jobs, *shape)
+    padding = _PADDING_BYTES // np.dtype(dtype).itemsize
+    return np.zeros((jobs, each + padding), dtype)[:, :each].reshape(jobs, *shape)

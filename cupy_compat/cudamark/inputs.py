@@ -14,15 +14,9 @@ _Draw = Callable[[np.random.Generator, int, "np.dtype[Any]"], _Array]
 
 
 def parse_dtype(name: str) -> np.dtype[Any]:
-    """Return the native numeric dtype of this name, as NumPy spells it.
-
-    Raises
-    ------
-    ValueError
-        If there is no such dtype, or it is not numeric.
-    """
+    """Return the native numeric dtype of a NumPy name; raise ValueError if there is none."""
     if re.search(r"\[0+[a-zA-Z]|/0+\]", name):
-        # NumPy fails later over no seconds at all, and ends the process over a division by 0.
+        # NumPy fails later on 0 seconds, and ends the process on a division by 0.
         raise ValueError(f"dtype {name!r} has a unit of 0")
     try:
         dtype = np.dtype(name)
@@ -74,8 +68,8 @@ def _reversed(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Arr
 def _nearly_sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
     """Sorted, but for one key in a hundred, which is anywhere."""
     keys = _sorted(rng, size, dtype)
-    places = rng.integers(0, size, size // 100)
-    keys[places] = keys[rng.permutation(places)]
+    moved = rng.integers(0, size, size // 100)
+    keys[moved] = keys[rng.permutation(moved)]
     return keys
 
 

@@ -1,7 +1,7 @@
-"""The loops of the CPU sort that NumPy has no call for; none of them holds the GIL.
+"""The loops of the CPU sort for which NumPy has no call; none of them holds the GIL.
 
-Every kernel exists once for each key type: the keys come in read-only, contiguous and in native
-byte order. Unsigned indices spare the loops Numba's check for negative ones.
+Keys are read-only, contiguous and in native byte order, so each kernel is compiled once for each
+type. Unsigned indices spare the loops Numba's check for negative ones.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _U8 = np.uint8
 
 
 class Cells(NamedTuple):
-    """The range of the splitters in cells of the same width, each with one splitter at most.
+    """The range of the splitters in cells of equal width, each with one splitter at most.
 
-    Key k is in cell (k - least) * scale, rounded down, or in the outermost cell on its side. That
-    never falls while k rises, so a splitter in a lower cell is below k, whatever was rounded.
+    Key k is in cell (k - least) * scale, rounded down and clipped. That never falls while k rises,
+    so a splitter in a lower cell is below k, however it is rounded.
     """
 
     least: np.float64
@@ -32,20 +32,15 @@ class Cells(NamedTuple):
     below: NDArray[np.uint8]
     """Shape (cells,): how many splitters are in lower cells."""
     splitter: NDArray[Any]
-    """Shape (cells,): the first splitter in this cell or behind it."""
+    """Shape (cells,): the first splitter in this cell or a higher one."""
 
 
 @compiled
 def count_values(values: NDArray[Any], counts: NDArray[Any]) -> None:
-    """Count how often each value occurs.
+    """Add to `counts`, of shape (2, values), how often each unsigned value, of shape (n,), occurs.
 
-    Two rows of counters taken in turns: with one, equal neighbours would wait for each other.
-
-    Parameters
-    ----------
-    values : uint8 or uint16 array, shape (n,)
-    counts : uint32 or uint64 array, shape (2, values or more), added to
-        With uint32 at most 2**32 values can be counted.
+    The two rows take turns: with one, equal neighbours would wait for each other. So counters of 32
+    bits hold 2**32 values.
     """
     even = counts[0]
     odd = counts[1]
@@ -64,19 +59,11 @@ def classify(
     ids: NDArray[np.uint8],
     counts: NDArray[np.uint64],
 ) -> None:
-    """Write to ``ids`` how many splitters are not above each key, and count each number.
+    """Write to `ids` how many splitters are not above each key, and add to `counts` of each number.
 
-    Plain comparisons, no search tree: LLVM turns the inner loop into vector instructions, which
-    for up to 64 splitters is faster than a branch-free search of one key at a time. A NaN is not
-    below any splitter and gets the highest number.
-
-    Parameters
-    ----------
-    keys : array, shape (n,)
-    splitters : array, shape (m,), m < 256, of the keys' dtype
-        Ascending; four are compared at a time.
-    ids : uint8 array, shape (n,), out
-    counts : uint64 array, shape (2, m + 1), added to
+    Keys and ids have the shape (n,), splitters, ascending, (m,), m < 256, counts (2, m + 1). LLVM
+    vectorizes these plain comparisons, four splitters at a time. NaN is not below any splitter and
+    gets the highest number.
     """
     for start in range(0, len(keys), _BLOCK):
         block = keys[start : start + _BLOCK]
@@ -107,7 +94,7 @@ def classify(
 def classify_by_cell(
     keys: NDArray[Any], cells: Cells, ids: NDArray[np.uint8], counts: NDArray[np.uint64]
 ) -> None:
-    """Do what `classify` does by one look into a table and one comparison a key."""
+    """Do what `classify` does, with one table look-up and one comparison a key."""
     least, scale, below, splitter = cells
     last = np.float64(len(splitter) - 1)
     for start in range(0, len(keys), _BLOCK):
@@ -115,11 +102,11 @@ def classify_by_cell(
         block_ids = ids[start : start + _BLOCK]
         for i in range(len(block)):
             key = block[i]
-            place = (np.float64(key) - least) * scale
+            position = (np.float64(key) - least) * scale
             # NaN is not below anything, and so in the last cell, and not below its splitter.
-            place = place if place < last else last
-            place = place if place > 0.0 else np.float64(0.0)
-            cell = _U64(np.int64(place))
+            position = position if position < last else last
+            position = position if position > 0.0 else np.float64(0.0)
+            cell = _U64(np.int64(position))
             block_ids[i] = below[cell] + _U8(not (key < splitter[cell]))
         count_values(block_ids, counts)
 
@@ -128,20 +115,19 @@ def classify_by_cell(
 def scatter(
     keys: NDArray[Any],
     ids: NDArray[np.uint8],
-    places: NDArray[np.uint64],
+    offsets: NDArray[np.uint64],
     out: NDArray[Any],
 ) -> None:
-    """Copy each key, of shape (n,), to the next free place of its bucket in `out`.
+    """Copy each key to `out`, behind those of its bucket.
 
-    `ids` has the bucket of each key, `places` the index of the first free place of each bucket, and
-    is changed. Gathering a line's length of each bucket's keys first, to write it past the cache,
-    took longer on a Sapphire Rapids with anything but sixteen threads.
+    `ids` has the bucket of each key, both of shape (n,); `offsets` has where the next key of each
+    bucket goes, and is changed.
     """
     for i in range(len(keys)):
         bucket = ids[i]
-        place = places[bucket]
-        out[place] = keys[i]
-        places[bucket] = place + _U64(1)
+        offset = offsets[bucket]
+        out[offset] = keys[i]
+        offsets[bucket] = offset + _U64(1)
 
 
 @compiled
@@ -156,29 +142,11 @@ def radix_sort(
 
     The masks turn the bits into unsigned integers of the same order, see `masks`: `sign` is the
     sign bit, or 0, the others are what to flip where it is clear and where it is set. `keys`, of
-    shape (n,), n >= 1, and `spare` are uint32 or uint64, and both changed. Bits in which no two
-    keys differ at the top are not looked at, so keys from a narrow range take fewer passes, and
-    keys that all ascend or all descend take none.
+    shape (n,), n >= 1, and `spare` are uint32 or uint64, and both changed. Top bits in which no two
+    keys differ are skipped, so keys from a narrow range take fewer passes.
     """
     first = _U64(keys[0])
     first ^= negative if first & sign else positive
-    # A look at how far the keys are in order ends at the second or third, if they are in none.
-    descending = False
-    before = first
-    run = 1
-    while run < len(keys):
-        key = _U64(keys[run])
-        key ^= negative if key & sign else positive
-        if run == 1:
-            descending = bool(key < before)
-        if (key < before) != descending:
-            break
-        before = key
-        run += 1
-    if run == len(keys):
-        if descending:
-            keys[:] = keys[::-1].copy()
-        return
     differing = _U64(0)
     for i in range(len(keys)):
         key = _U64(keys[i])
@@ -191,18 +159,18 @@ def radix_sort(
     passes = (width + _DIGIT - 1) // _DIGIT
     digit = (width + passes - 1) // max(passes, 1)
     mask = (_U64(1) << _U64(digit)) - _U64(1)
-    places = np.empty(1 << _DIGIT, np.uint64)
+    offsets = np.empty(1 << _DIGIT, np.uint64)
     for shift in range(0, width, max(digit, 1)):
-        places[:] = _U64(0)
+        offsets[:] = _U64(0)
         for i in range(len(keys)):
-            places[(_U64(keys[i]) >> _U64(shift)) & mask] += _U64(1)
-        place = _U64(0)
-        for value in range(len(places)):
-            place, places[value] = place + places[value], place
+            offsets[(_U64(keys[i]) >> _U64(shift)) & mask] += _U64(1)
+        offset = _U64(0)
+        for value in range(len(offsets)):
+            offset, offsets[value] = offset + offsets[value], offset
         for i in range(len(keys)):
             value_of = (_U64(keys[i]) >> _U64(shift)) & mask
-            spare[places[value_of]] = keys[i]
-            places[value_of] += _U64(1)
+            spare[offsets[value_of]] = keys[i]
+            offsets[value_of] += _U64(1)
         keys, spare = spare, keys
     if passes % 2:
         keys, spare = spare, keys
@@ -213,10 +181,7 @@ def radix_sort(
 
 
 def masks(dtype: np.dtype[Any]) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Return the masks that `radix_sort` needs for a number type of four or eight bytes.
-
-    A float's bits are in order already while it is positive, and in reverse order below.
-    """
+    """Return the masks of `radix_sort` for a type: a negative float's bits are in reverse order."""
     sign = 1 << (8 * dtype.itemsize - 1)
     if dtype.kind == "u":
         return np.uint64(0), np.uint64(0), np.uint64(0)
@@ -226,10 +191,7 @@ def masks(dtype: np.dtype[Any]) -> tuple[np.uint64, np.uint64, np.uint64]:
 
 @compiled
 def fill_runs(values: NDArray[Any], ends: NDArray[np.int64], start: int, out: NDArray[Any]) -> None:
-    """Write a part of a run-length coded array, which begins at index `start` of the whole.
-
-    `ends`, of the shape of `values`, has the index behind the last item of each run; ascending.
-    """
+    """Write a part, from index `start` on, of runs of `values` that end before indices `ends`."""
     run = int(np.searchsorted(ends, start, side="right"))
     done = 0
     while done < len(out):
@@ -260,7 +222,7 @@ def compile_counting(dtype: np.dtype[Any]) -> None:
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only view: Numba compiles writable and read-only arguments apart."""
+    """Return a read-only view: Numba compiles anew for arguments that can be written to."""
     view = array.view()
     view.flags.writeable = False
     return view

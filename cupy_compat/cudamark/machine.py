@@ -13,71 +13,62 @@ from cupy_compat.cudamark.threads import machine_cpus
 
 @dataclass(frozen=True)
 class Machine:
-    """The host: its processor, as it names itself, all its CPUs, memory, and versions.
+    """The host, named as in a record; `cpu_count` includes CPUs that this process may not use.
 
-    Fewer CPUs may be usable. `memory_bytes` is None where the system does not tell, `numba` where
-    it is not installed.
+    `memory_bytes` is None if the system does not say, `numba_version` if it is not installed.
     """
 
     cpu_name: str
     cpu_count: int
     memory_bytes: int | None
     system: str
-    python: str
-    numpy: str
-    numba: str | None
+    python_version: str
+    numpy_version: str
+    numba_version: str | None
 
 
 def describe_machine() -> Machine:
     """Return what this process runs on."""
+    try:
+        numba = importlib.metadata.version("numba")
+    except importlib.metadata.PackageNotFoundError:
+        numba = None
     return Machine(
         cpu_name=cpu_name(),
         cpu_count=machine_cpus(),
         memory_bytes=_meminfo("MemTotal"),
         system=platform.platform(),
-        python=platform.python_version(),
-        numpy=importlib.metadata.version("numpy"),
-        numba=_version("numba"),
+        python_version=platform.python_version(),
+        numpy_version=importlib.metadata.version("numpy"),
+        numba_version=numba,
     )
 
 
 def available_memory() -> int | None:
-    """Return the bytes of main memory that a new array can have, or None if nothing tells.
+    """Return how many bytes of main memory a new array can have, or None if nothing says.
 
-    On Linux that is what the kernel calls available, within the limits of the process's control
-    groups.
+    On Linux that is what the kernel calls available, within the limits of the control groups.
     """
     figures = [_meminfo("MemAvailable"), cgroups.free_memory()]
-    known = [figure for figure in figures if figure is not None]
-    return min(known, default=None)
+    return min((figure for figure in figures if figure is not None), default=None)
 
 
 def cpu_name() -> str:
-    """Return the name of the processor, as it gives it itself."""
-    for line in _read("/proc/cpuinfo").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
-    return platform.processor() or platform.machine()
+    """Return the name that the processor gives itself."""
+    name = _field("/proc/cpuinfo", "model name")
+    return name or platform.processor() or platform.machine()
 
 
-def _meminfo(key: str) -> int | None:
-    for line in _read("/proc/meminfo").splitlines():
-        name, _, value = line.partition(":")
-        if name == key:
-            return int(value.split()[0]) << 10
-    return None
+def _meminfo(name: str) -> int | None:
+    text = _field("/proc/meminfo", name)
+    return int(text.split()[0]) << 10 if text else None
 
 
-def _read(path: str) -> str:
+def _field(path: str, name: str) -> str | None:
+    """Return the first value of a name in a file of lines "name: value"."""
     try:
-        return Path(path).read_text()
+        lines = Path(path).read_text().splitlines()
     except OSError:
-        return ""
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
         return None
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), None)

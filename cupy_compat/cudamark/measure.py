@@ -6,8 +6,8 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ class WrongResult(RuntimeError):
     """A sort whose result differs from ``np.sort``."""
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """Wall-clock times of one sort, in seconds: the cold first call, and those that count."""
 
     first: float
@@ -38,8 +37,8 @@ def time_sort(
 ) -> Timing:
     """Time a sort, and check each of its results outside the timed region.
 
-    `sort` returns a new sorted array, or what `to_numpy` makes one of. A first call and `warm_up`
-    more do not count, `repeat` calls do. `after_each` is called after each, and is not timed.
+    `sort` returns a new sorted array, or what `to_numpy` converts to one. The first call and
+    `warm_up` more do not count; then `repeat` calls do. `after_each` is called after each.
 
     Raises
     ------
@@ -52,7 +51,7 @@ def time_sort(
         result = sort()
         seconds.append(time.perf_counter() - start)
         check(to_numpy(result), expected)
-        # The next call is to find the memory as free as this one did.
+        # The next call should find as much free memory as this one did.
         del result
         after_each()
     return Timing(first=seconds[0], repeats=tuple(seconds[1 + warm_up :]))
@@ -62,7 +61,7 @@ def check(result: _Array, expected: _Array) -> None:
     """Raise `WrongResult` unless both arrays have the same dtype and keys, NaN equal to NaN."""
     same = result.dtype == expected.dtype and result.shape == expected.shape
     equal_nan = expected.dtype.kind in "fcmM"
-    # By parts, for the comparison's own arrays to stay small.
+    # In parts, so that the comparison's own arrays stay small.
     for low in range(0, expected.size if same else 0, _CHECKED_AT_ONCE):
         part = slice(low, low + _CHECKED_AT_ONCE)
         same = same and np.array_equal(result[part], expected[part], equal_nan=equal_nan)
@@ -73,23 +72,16 @@ def check(result: _Array, expected: _Array) -> None:
 def copy_bandwidth(nbytes: int, threads: int, repeat: int) -> float:
     """Measure how fast threads copy main memory, in bytes read plus bytes written per second.
 
-    All of them copy `nbytes` together, each its share at the same time; the median of the repeats
-    counts.
+    Together they copy `nbytes`, by the median of `repeat` times after a first one.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     source = np.ones(nbytes, dtype=np.uint8)
     target = np.ones(nbytes, dtype=np.uint8)
     bounds = np.linspace(0, nbytes, threads + 1, dtype=np.intp)
     spans = [slice(low, high) for low, high in itertools.pairwise(bounds)]
-
-    def copy(span: slice) -> None:
-        np.copyto(target[span], source[span])
-
     seconds = []
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(1 + repeat):
             start = time.perf_counter()
-            list(pool.map(copy, spans))
+            list(pool.map(lambda span: np.copyto(target[span], source[span]), spans))
             seconds.append(time.perf_counter() - start)
     return 2 * nbytes / statistics.median(seconds[1:])

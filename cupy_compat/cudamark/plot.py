@@ -20,13 +20,13 @@ def draw(
 ) -> bytes:
     """Draw median times against thread counts, both axes logarithmic, as ``png`` or ``svg``.
 
-    `runs` have thread counts, of one device or both. `lines` are horizontal: what they are, and
-    their seconds. Returns the file.
+    `runs` have thread counts, of one device or both; `lines` are horizontal, by name, in seconds.
+    Returns the file's content.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     shown = sorted(runs, key=lambda run: run.threads or 1)
-    # More threads than are used measure the same again: a line ends with those that are.
+    # A line ends with the threads that were used: more would only measure the same again.
     points: dict[str, dict[int, float]] = {device: {} for device in _STYLES}
     for run in shown:
         points[run.device].setdefault(run.used or run.threads or 1, run.median)

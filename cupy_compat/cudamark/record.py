@@ -1,6 +1,7 @@
 """Writing results: CSV and JSON, and files that are whole or not there at all.
 
-The JSON is one flat object; ``schema_version`` changes when a key changes its meaning or goes.
+The JSON is one flat object, with all times in seconds. ``schema_version`` changes when a key
+changes its meaning or goes.
 
 ======================================  ==========================================================
 ``schema_version``                      1
@@ -9,30 +10,19 @@ The JSON is one flat object; ``schema_version`` changes when a key changes its m
 ``size``, ``dtype``, ``distribution``,  the input
 ``seed``
 ``repeat``, ``warm_up``                 timed calls, and calls between the first and those
-``compile_seconds``                     compiling for the CPU, outside all timed regions
-``gpu_startup_seconds``                 loading CuPy and starting CUDA, outside all timed regions
-``cpu_*``, ``memory_bytes``,            the machine; ``cpu_usable`` is what the process may use,
-``system``, ``*_version``               and the most threads that a CPU sort uses
-``gpu_most_threads``                    the most that ``gpu_sort`` uses for this array
-``with_versions``                       an object: the name of each library that was measured
-                                        beside these sorts, and its version or null
-``gpu_*``, ``driver_version``,          the GPU and its software, null if none was used
-``cuda_driver_version``,
-``cuda_runtime_version``
-``upload_bytes_per_second``,            measured in the same run, null where they were not
-``download_bytes_per_second``,
-``gpu_memory_bytes_per_second``,
-``gpu_sort_in_place_seconds``,
-``gpu_floor_seconds``,
-``gpu_serial_seconds``
+``compile_seconds``                     compiling for the CPU, not timed with any sort
+``cpu_usable``, ``gpu_most_threads``    the most threads of `threaded_sort` and of `gpu_sort` here
+``with_versions``                       each other library that was measured: its version, or null
+the fields of `Machine` and of `Gpu`    null for a GPU that was not used
+``*_bytes_per_second``,                 what was measured of the GPU and its bus, else null, see
+``gpu_*_seconds``                       `Limits`
 ``runs``                                a list of objects, one for each sort and thread count
 ======================================  ==========================================================
 
-A run has ``name`` (``threaded_sort``, ``gpu_sort``, ``np.sort`` ...), ``device``, ``threads``
-(null where there is no choice, or a library does not tell), ``threads_used`` (the sort had no use
-for more; null where it does not say), ``first_call_seconds`` (cold; null for GPU time by events),
-``repeat_seconds`` (every one), and their ``median_seconds``, ``min_seconds`` and ``max_seconds``.
-All times are in seconds.
+A run has ``name`` (``threaded_sort``, ``gpu_sort``, ``np.sort`` ...), ``device``, ``threads`` (null
+if there is no choice, or a library does not say), ``threads_used`` (null if unknown),
+``first_call_seconds`` (cold; null for GPU time by events), ``repeat_seconds`` (every one), and
+their ``median_seconds``, ``min_seconds`` and ``max_seconds``.
 """
 
 from __future__ import annotations
@@ -43,7 +33,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -58,9 +48,9 @@ SCHEMA_VERSION = 1
 class Run:
     """One sort with one number of threads, measured on ``cpu`` or ``gpu``.
 
-    `threads` is None where the sort leaves no choice, `used` says how many of them it had use for,
-    or is None. `first` has the seconds of the cold first call, None where it was not kept, and
-    `repeats` those of every timed call.
+    `threads` is None if there is no choice, `used`, those of them that worked, if unknown. `first`
+    has the seconds of the cold first call, None if it was not kept, `repeats` those of every timed
+    call.
     """
 
     name: str
@@ -77,22 +67,13 @@ class Run:
 
 
 def readable_time(seconds: float) -> str:
-    """Return a time with three digits, in a unit that shows them: 1.25 s, 13.6 ms, 7.08 us."""
+    """Return a time with three digits, in a unit to match: 1.25 s, 13.6 ms, 7.08 us."""
     number, unit = next(
         (seconds * factor, unit)
         for factor, unit, least in ((1.0, "s", 1.0), (1e3, "ms", 1e-3), (1e6, "us", 0.0))
         if seconds >= least
     )
     return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f} {unit}"
-
-
-def readable_bytes(nbytes: int) -> str:
-    """Return an amount of memory with three digits: 381 MiB, 1.49 GiB."""
-    number, units = float(nbytes), iter(("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
-    unit = next(units)
-    while number >= 1000 and unit != "EiB":
-        number, unit = number / 1024, next(units)
-    return f"{number:.3g} {unit}"
 
 
 def csv_text(runs: Iterable[Run]) -> str:
@@ -109,28 +90,12 @@ def json_text(
     limits: Limits | None,
     runs: Iterable[Run],
 ) -> str:
-    """Return a whole measurement as JSON, by the schema above.
-
-    `settings` has the keys from ``date`` to ``compile_seconds``, ``cpu_usable``,
-    ``gpu_most_threads`` and ``with_versions``.
-    """
+    """Return a whole measurement as JSON, by the schema above; `settings` are its first keys."""
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         **settings,
-        "cpu_name": machine.cpu_name,
-        "cpu_count": machine.cpu_count,
-        "memory_bytes": machine.memory_bytes,
-        "system": machine.system,
-        "python_version": machine.python,
-        "numpy_version": machine.numpy,
-        "numba_version": machine.numba,
-        "cupy_version": gpu and gpu.cupy,
-        "gpu_name": gpu and gpu.name,
-        "gpu_memory_bytes": gpu and gpu.memory_bytes,
-        "gpu_startup_seconds": gpu and gpu.startup_seconds,
-        "driver_version": gpu and gpu.driver,
-        "cuda_driver_version": gpu and gpu.cuda_driver,
-        "cuda_runtime_version": gpu and gpu.cuda_runtime,
+        **asdict(machine),
+        **(asdict(gpu) if gpu else dict.fromkeys(field.name for field in fields(Gpu))),
         "upload_bytes_per_second": limits and limits.upload,
         "download_bytes_per_second": limits and limits.download,
         "gpu_memory_bytes_per_second": limits and limits.memory,
@@ -156,20 +121,14 @@ def json_text(
 
 
 def require_writable(path: str) -> None:
-    """Find out whether `write_whole` can write here, and leave no trace.
-
-    Raises
-    ------
-    OSError
-        If it cannot.
-    """
+    """Raise OSError if `write_whole` cannot write here; leave no trace."""
     target = Path(path)
     with _named_errors(path):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if target.exists() and not (os.access(target, os.W_OK) and target.stat().st_mode & 0o222):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        # A pipe is not opened before there is something to write: its reader would see its end.
+        # A pipe is opened only to write the result: its reader would take closing it for the end.
         if not _is_special(target):
             beside = _beside(target)
             beside.touch()
@@ -177,14 +136,9 @@ def require_writable(path: str) -> None:
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Write a file so that it is never seen half-written, by a rename of a file beside it.
+    """Write a file so that nobody sees it half-written, by renaming a file beside it.
 
-    To a device or a pipe it is appended directly.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; what stood there before still does.
+    Devices and pipes are appended to. If this raises OSError, the old content is still there.
     """
     target = Path(path)
     with _named_errors(path):
@@ -197,7 +151,7 @@ def write_whole(path: str, content: bytes) -> None:
             beside.write_bytes(content)
             if target.exists():
                 shutil.copymode(target, beside)
-            # What a symbolic link points to is replaced, not the link.
+            # Replace the target of a symbolic link, not the link.
             os.replace(beside, target.resolve())
         finally:
             beside.unlink(missing_ok=True)
@@ -217,6 +171,6 @@ def _beside(target: Path) -> Path:
 
 
 def _is_special(target: Path) -> bool:
-    """Whether it is a device, a pipe, or a stream such as /dev/stdout, whatever that leads to."""
+    """Whether it is a device, a pipe, or a stream such as /dev/stdout, wherever that leads."""
     is_stream = Path(os.path.abspath(target)).parts[1:2] in (("dev",), ("proc",))
     return target.exists() and (is_stream or not (target.is_file() or target.is_dir()))

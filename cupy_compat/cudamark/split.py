@@ -1,9 +1,9 @@
-"""Keys split by value on threads: what both sorts do with keys that they sort bucket by bucket.
+"""Keys split by value into buckets on threads, before the CPU or the GPU sorts each bucket.
 
-Samplesort's first half (W. D. Frazer, A. C. McKellar, "Samplesort: a sampling approach to minimal
-storage tree sorting", Journal of the ACM 17, 1970): splitters picked from a sorted sample cut the
-range into buckets, which some threads fill. A value that many keys share gets a bucket of its own,
-an equality bucket, which needs no sorting.
+This is the first half of a samplesort (W. D. Frazer, A. C. McKellar, "Samplesort: a sampling
+approach to minimal storage tree sorting", Journal of the ACM 17, 1970): splitters picked from a
+sorted sample cut the range of the keys into buckets. A value that many keys share gets an equality
+bucket, which needs no sorting.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import kernels
-from cupy_compat.cudamark.crew import Crew, apart
-from cupy_compat.cudamark.places import places
+from cupy_compat.cudamark.crew import Crew, padded_zeros
+from cupy_compat.cudamark.sampling import sample_indices
 
 CHUNKS_PER_WORKER = 4
-# Keys that are copied at a time, where they are not contiguous, aligned and native.
+# Keys that are copied at a time if they are not contiguous, aligned and native.
 _PIECE = 1 << 16
-_COMPARED_AT_ONCE = 64
-# 2048 cells fit into the nearest cache together with what else is used.
+# Up to a vector register of splitters, comparing with each is faster than a table of cells.
+_COMPARED_BYTES = 64
+# So many cells fit into the nearest cache beside what else is used.
 _CELLS = 2048
 
 
@@ -44,11 +45,11 @@ def scatter_by_value(
     *,
     nat_last: bool,
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Write the keys to buckets that follow each other as their values do.
+    """Write keys to buckets that are in order of value, but not sorted inside.
 
-    `keys`, of shape (n,), may have any stride and byte order; `out` is contiguous, in native byte
-    order, in other memory. `buckets` are aimed at, see `choose_splitters`, from a sample of so many
-    keys. With `nat_last` the keys are dates or durations seen as int64, with NaT at the end.
+    `keys`, of shape (n,), have any stride and byte order; `out` is contiguous, native and in other
+    memory. For `buckets` see `choose_splitters`, for `sample` keys `draw`. With `nat_last` the keys
+    are dates or durations seen as int64, and NaT comes last.
 
     Returns
     -------
@@ -62,17 +63,16 @@ def scatter_by_value(
     keys = kernels.read_only(keys)
     with np.errstate(all="ignore"):
         drawn = draw(keys, sample)
-        nan_prevails = 2 * len(drawn) < sample
-        chosen = choose_splitters(drawn, buckets, nat_first=nat_last, nan_apart=nan_prevails)
-        # Fewer are compared in less time than a table takes: so many are in a vector register.
-        few = chosen.splitters.nbytes <= _COMPARED_AT_ONCE
+        mostly_nan = 2 * len(drawn) < sample
+        chosen = choose_splitters(drawn, buckets, nat_first=nat_last, isolate_nan=mostly_nan)
+        few = chosen.splitters.nbytes <= _COMPARED_BYTES
         cells = None if few else make_cells(chosen.splitters)
     chunk = -(-len(keys) // (CHUNKS_PER_WORKER * crew.workers))
     chunks = [slice(start, start + chunk) for start in range(0, len(keys), chunk)]
     plain = keys.flags.c_contiguous and keys.flags.aligned and keys.dtype == native
     piece = chunk if plain else _PIECE
     ids = np.empty(len(keys), np.uint8)
-    counts = apart(np.uint64, len(chunks), 2, len(chosen.uniform))
+    counts = padded_zeros(np.uint64, len(chunks), 2, len(chosen.uniform))
 
     def pieces(job: int) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
         for start in range(chunks[job].start, min(chunks[job].stop, len(keys)), piece):
@@ -88,32 +88,31 @@ def scatter_by_value(
 
     crew.share(classify, range(len(chunks)))
     order = np.roll(np.arange(len(chosen.uniform)), -1 if nat_last else 0)
-    starts, bounds = lay_out(counts.sum(axis=1, dtype=np.uint64), order)
+    offsets, bounds = bucket_offsets(counts.sum(axis=1, dtype=np.uint64), order)
 
     def scatter(job: int) -> None:
         for part, its_ids in pieces(job):
-            kernels.scatter(part, its_ids, starts[job], out)
+            kernels.scatter(part, its_ids, offsets[job], out)
 
     crew.share(scatter, range(len(chunks)))
     return bounds, chosen.uniform[order]
 
 
 def draw(keys: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return a sorted sample of the keys in native byte order, NaN left out; see `places`."""
-    drawn = keys[places(len(keys), size)].astype(keys.dtype.newbyteorder("="))
+    """Return a sorted sample of the keys in native byte order, without NaN."""
+    drawn = keys[sample_indices(len(keys), size)].astype(keys.dtype.newbyteorder("="))
     drawn.sort()
     return drawn[: np.searchsorted(drawn, np.nan)] if drawn.dtype.kind == "f" else drawn
 
 
 def choose_splitters(
-    drawn: NDArray[Any], buckets: int, *, nat_first: bool = False, nan_apart: bool = False
+    drawn: NDArray[Any], buckets: int, *, nat_first: bool = False, isolate_nan: bool = False
 ) -> Split:
     """Cut the range of the keys into about equally filled buckets.
 
-    `drawn` is a sorted sample without NaN. A value picked twice as a splitter fills a bucket of its
-    own and is cut off on both sides, so there may be twice as many as `buckets`, at most 120. With
-    `nat_first` the smallest int64 has the first bucket for itself, with `nan_apart` NaN shares the
-    last one with infinity alone.
+    `drawn` is a sorted sample without NaN. A value picked twice as a splitter gets a bucket of its
+    own, so there may be twice as many as `buckets`, at most 120. With `nat_first` the least int64
+    has the first bucket for itself, with `isolate_nan` NaN shares the last one with infinity alone.
     """
     nat = np.iinfo(np.int64).min
     if nat_first:
@@ -123,7 +122,7 @@ def choose_splitters(
     cuts = [values, _next_value(values[times > 1])]
     if nat_first:
         cuts.append(np.array([nat + 1]))
-    if nan_apart:
+    if isolate_nan:
         cuts.append(np.array([np.inf], drawn.dtype))
     splitters = np.unique(np.concatenate(cuts))
     # The keys between a value and the next are all that value.
@@ -134,10 +133,9 @@ def choose_splitters(
 
 
 def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
-    """Cut the range of the splitters into cells that tell a key's bucket almost by themselves.
+    """Cut the range of splitters, as of a `Split`, into cells with one splitter at most.
 
-    The splitters, of shape (m,), m < 256, ascend and differ, without NaN, in native byte order.
-    Returns None where they are so uneven that two would share a cell.
+    Returns None if they are so uneven that two would share a cell.
     """
     values = splitters.astype(np.float64)
     finite = values[np.isfinite(values)]
@@ -147,11 +145,11 @@ def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
     scale = (_CELLS - 2) / (finite[-1] - least)  # The last cell is for infinity.
     if not 0 < scale < np.inf:
         return None
-    # As the kernel rounds, so that a splitter is in the same cell as a key of its value.
-    places = np.clip((values - least) * scale, 0, _CELLS - 1).astype(np.intp)
-    if np.any(np.diff(places) == 0):
+    # Rounded as by the kernel, so that a splitter is in the same cell as a key of its value.
+    cells = np.clip((values - least) * scale, 0, _CELLS - 1).astype(np.intp)
+    if np.any(np.diff(cells) == 0):
         return None
-    below = np.searchsorted(places, np.arange(places[-1] + 1))
+    below = np.searchsorted(cells, np.arange(cells[-1] + 1))
     return kernels.Cells(least, scale, below.astype(np.uint8), splitters[below])
 
 
@@ -164,23 +162,16 @@ def _next_value(values: NDArray[Any]) -> NDArray[Any]:
     return above
 
 
-def lay_out(
+def bucket_offsets(
     counts: NDArray[np.uint64], order: NDArray[np.intp]
 ) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-    """Find the place of each bucket, and within it of each chunk's share.
+    """Return where each chunk's share of each bucket begins, and the bounds of the buckets.
 
-    `counts`, of shape (chunks, buckets), says how many keys of each chunk belong to each bucket;
-    `order` lists the buckets as they follow each other in the result.
-
-    Returns
-    -------
-    places : uint64 array, shape (chunks, buckets)
-        Where the keys of each chunk begin in each bucket.
-    bounds : intp array, shape (buckets + 1,)
-        Where the buckets, in the order given, begin and end.
+    `counts` and the offsets have the shape (chunks, buckets); the bounds, of shape (buckets + 1,),
+    list the buckets in the given order.
     """
     shares = counts.T[order]
     ends = np.cumsum(shares, dtype=np.uint64).reshape(shares.shape)
-    places = apart(np.uint64, *counts.shape)
-    places[:, order] = (ends - shares).T
-    return places, np.append(0, ends[:, -1]).astype(np.intp)
+    offsets = padded_zeros(np.uint64, *counts.shape)
+    offsets[:, order] = (ends - shares).T
+    return offsets, np.append(0, ends[:, -1]).astype(np.intp)

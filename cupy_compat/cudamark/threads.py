@@ -1,4 +1,4 @@
-"""How many threads: what a caller may ask for, and what this process may use."""
+"""How many threads a caller may ask for, and how many CPUs this process may use."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def machine_cpus() -> int:
 def usable_cpus() -> int:
     """Return how many CPUs this process may use.
 
-    Those that it may run on, within the quota of its control groups (rounded up) and, as Python
-    3.13 does, ``PYTHON_CPU_COUNT``.
+    That is its affinity, within the quota of its control groups (rounded up) and
+    ``PYTHON_CPU_COUNT``, which Python itself respects from 3.13 on.
     """
     cpus = [machine_cpus(), *_limits()]
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
@@ -47,7 +47,7 @@ def _limits() -> list[int]:
 
 
 def checked_threads(threads: SupportsIndex) -> int:
-    """Return the thread count as an int, or say what is wrong with it."""
+    """Return a thread count as an int; raise TypeError or ValueError if it is none."""
     if isinstance(threads, (bool, np.bool_)):
         raise TypeError("threads must be an integer or None, not a bool")
     try:

@@ -1,4 +1,4 @@
-"""Turns at what one thread may do at a time: Numba's compiler."""
+"""Turns at Numba's compiler, which one thread may use at a time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _R = TypeVar("_R")
 
 
 class CompilerBusy(RuntimeError):
-    """The compiler is in the hands of somebody who will not go on before this call ends."""
+    """The compiler is in use by a thread that cannot go on before this call ends."""
 
 
 class _Turn(threading.local):
-    """Whether this thread has its turn, or waits for it."""
+    """Whether this thread compiles, or waits to."""
 
     taken = False
 
@@ -28,17 +28,16 @@ _lost_in_fork = False
 
 
 def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], _R]:
-    """``functools.cache`` for what compiles: one thread at a time.
+    """``functools.cache`` for a function that compiles: one thread at a time.
 
-    Numba times its compiler with clocks that all threads share, and now and then raises
-    AttributeError where several wait for it (https://github.com/numba/numba/issues/10564). What is
-    there already waits for nobody.
+    Numba's compiler sometimes raises AttributeError where several threads wait for it
+    (https://github.com/numba/numba/issues/10564). What has been compiled waits for nobody.
 
     Raises
     ------
     CompilerBusy
         In a signal handler that interrupted a compiling thread, and in a process that was forked
-        while another thread compiled: both would wait for ever.
+        while another thread compiled. Both would wait for ever.
     """
     made: dict[Any, _R] = {}
 

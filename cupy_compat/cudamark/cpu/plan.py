@@ -1,8 +1,8 @@
 """Whether threads sort an array sooner than NumPy does, how many of them, and how.
 
-What NumPy needs is measured on a sample of the keys themselves, in their order: that answers for
-their dtype, their distribution and this processor at once. What threads need follows from rates
-that are measured once on this machine, see `rates`.
+A sample of the keys, in their order, is sorted by NumPy and timed. That answers for the dtype, the
+distribution and the processor at once. What threads take follows from `rates`, which are measured
+once on each machine.
 """
 
 from __future__ import annotations
@@ -18,31 +18,29 @@ from numpy.typing import NDArray
 from cupy_compat.cudamark.cpu import quicksort, serial
 from cupy_compat.cudamark.cpu.rates import Rates, least_seconds, measure
 from cupy_compat.cudamark.crew import Crew
-from cupy_compat.cudamark.dtypes import is_for_numpy_alone, plain_key
-from cupy_compat.cudamark.places import RUN, samples
+from cupy_compat.cudamark.dtypes import number_type, only_numpy_sorts
+from cupy_compat.cudamark.sampling import RUN, sample_runs
 
-# What NumPy does in less time is left to it, after a glance and before any loop is compiled.
+# NumPy sorts what takes it less time, before any loop is compiled.
 _WORTH_SECONDS = 2e-3
-# How much sooner threads have to be by the estimate, which errs by about as much.
+# By how much threads have to be faster in the estimate, which errs by about as much.
 _MARGIN = 1.2
-# What NumPy needs for a key where few values recur, of what it needs in so short a sample.
+# NumPy's time for a key of a long array over that in a sample, if values recur in the sample.
 _RECURRING = 2 / 3
 _BUCKETS = 64
-
 
 Sort = Callable[[NDArray[Any], Crew], NDArray[Any]]
 
 
 class Plan(NamedTuple):
-    """How to sort one array."""
+    """How to sort one array: with how many threads, the caller's among them, and by what."""
 
     workers: int
-    """How many threads to use, the caller's among them."""
     sort: Sort
 
 
 class Keys(NamedTuple):
-    """What a sample says of some keys."""
+    """What a sample says about some keys."""
 
     size: int
     numpy: float
@@ -52,24 +50,24 @@ class Keys(NamedTuple):
 
 
 def is_soon_done(a: NDArray[Any]) -> bool:
-    """Tell by two runs of keys whether NumPy is done with all before a closer look would pay."""
+    """Whether two short runs show that NumPy needs less time than a larger sample is worth."""
     two = [a[start : start + RUN] for start in (a.size // 3, 2 * a.size // 3)]
     return _seconds_a_key(two) * a.size < _WORTH_SECONDS
 
 
 def make(a: NDArray[Any], threads: int) -> Plan | None:
-    """Choose how up to so many threads sort an array, or None where NumPy alone is as fast."""
+    """Plan how up to `threads` threads sort an array; None if NumPy alone is as fast."""
     keys = look(a)
     if keys.size * keys.numpy < _WORTH_SECONDS:
         return None
-    rates = measure(plain_key(a.dtype).newbyteorder("="))
+    rates = measure(number_type(a.dtype).newbyteorder("="))
     workers = choose(keys, rates, threads)
     return Plan(workers, method(a.dtype, rates.radix < keys.finish)) if workers else None
 
 
 def method(dtype: np.dtype[Any], radix: bool) -> Sort:
-    """Return what sorts a dtype on threads, and a sample sort's buckets by radix or by NumPy."""
-    if is_for_numpy_alone(dtype):
+    """Return what sorts a dtype on threads; `radix` is for a samplesort's buckets."""
+    if only_numpy_sorts(dtype):
         return quicksort.sort
     from cupy_compat.cudamark.cpu import counting, samplesort
 
@@ -79,27 +77,27 @@ def method(dtype: np.dtype[Any], radix: bool) -> Sort:
 
 
 def choose(keys: Keys, rates: Rates, threads: int) -> int:
-    """Return how many threads to use, up to so many, or 0 where NumPy alone is as fast."""
+    """Return how many of up to `threads` threads to use, or 0 if NumPy alone is as fast."""
     work = keys.size * (rates.move + min(keys.finish, rates.radix))
     shared = (1 - rates.serial) * work
-    # One more pays until its start takes as long as what it takes off the others.
+    # Another thread pays until its start takes as long as it saves.
     workers = max(1, min(threads, round(math.sqrt(shared / rates.start))))
     seconds = rates.begin + (workers - 1) * rates.start + work - shared + shared / workers
     return workers if _MARGIN * seconds < keys.size * keys.numpy else 0
 
 
 def look(a: NDArray[Any]) -> Keys:
-    """Measure what NumPy needs for keys, of shape (n,), on samples of them."""
-    found = samples(a)
+    """Measure what NumPy takes for keys, of shape (n,), on samples of them."""
+    found = sample_runs(a)
     numpy = finish = _seconds_a_key(found)
     ordered = serial.sort(found[0])
     values = 1 + np.count_nonzero(ordered[:-1] < ordered[1:])
-    # A sort has to tell more keys from each other than the sample has, unless values recur.
+    # A sort distinguishes more keys in the array than in the sample, unless values recur.
     deeper = math.log(a.size) / math.log(ordered.size)
     scale = deeper if 2 * values > ordered.size else _RECURRING
     numpy *= scale
-    if is_for_numpy_alone(a.dtype):
-        # Keys that were in order are not, once they have been cut at a median.
+    if only_numpy_sorts(a.dtype):
+        # Keys that were in order are no longer, once they have been cut at a median.
         shuffled = [one.reshape(8, -1).T.reshape(-1) for one in found]
         finish = scale * _seconds_a_key(shuffled)
     elif values <= _BUCKETS or a.itemsize <= 2:
@@ -111,6 +109,6 @@ def look(a: NDArray[Any]) -> Keys:
 
 def _seconds_a_key(found: list[NDArray[Any]]) -> float:
     call = least_seconds(functools.partial(serial.sort, found[0][:1]), 3)
-    # Each is sorted once: a processor learns its branches, and would be too quick the next time.
+    # Each is sorted once, since the processor would predict its branches the next time.
     seconds = min(least_seconds(functools.partial(serial.sort, one), 1) for one in found)
     return max(seconds - call, 0.0) / found[0].size

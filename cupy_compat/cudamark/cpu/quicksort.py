@@ -1,9 +1,8 @@
-"""Quicksort on threads with NumPy alone, for the types that no compiled kernel takes.
+"""Quicksort on threads with NumPy alone, for complex and extended-precision numbers.
 
-These are the complex and the extended-precision numbers. A copy of the keys is cut at its median,
-the halves at theirs and so on (C. A. R. Hoare, "Quicksort", The Computer Journal 5, 1962), until
-there are sections enough for the crew. The first cut is one thread's work, but for these types it
-costs a fraction of their sort.
+A copy of the keys is cut at its median, the halves at theirs and so on (C. A. R. Hoare,
+"Quicksort", The Computer Journal 5, 1962), until there are sections enough for the crew. One thread
+makes the first cut, which takes a fraction of the time that such keys take to sort.
 """
 
 from __future__ import annotations
@@ -18,11 +17,7 @@ from cupy_compat.cudamark.crew import Crew
 
 
 def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
-    """Return the sorted keys, NaN last, in the keys' byte order; no memory beside the result.
-
-    The keys, of shape (n,), are of any type that NumPy sorts without the GIL; any stride, any byte
-    order.
-    """
+    """Return the sorted keys, of shape (n,), NaN last, in their byte order; no further memory."""
     native = keys.dtype.newbyteorder("=")
     swapped = keys.dtype != native
     result = np.array(keys, native)

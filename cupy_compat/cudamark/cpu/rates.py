@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.crew import Crew
-from cupy_compat.cudamark.dtypes import is_for_numpy_alone
+from cupy_compat.cudamark.dtypes import only_numpy_sorts
 from cupy_compat.cudamark.turns import compiling
 
-# What threads cannot share, in Amdahl's law: two were seen to sort 1.8 times as fast as one,
-# sixteen 8.8 times. Of a quicksort the first cuts are the work of one thread and of two.
+# The serial share of Amdahl's law: two threads were seen to sort 1.8 times as fast as one, sixteen
+# 8.8 times. In a quicksort one thread makes the first cut, and two make the next.
 _SERIAL, _SERIAL_CUTS = 1 / 16, 1 / 5
-# A sample sort starts its threads for three lists of jobs.
+# A samplesort starts its threads for three lists of jobs.
 _LISTS = 3
 _BUCKETS = 64
 _FEW, _MANY = 1 << 8, 1 << 18
@@ -41,9 +41,9 @@ class Rates(NamedTuple):
 
 @functools.cache
 def measure(key: np.dtype[Any]) -> Rates:
-    """Compile what sorts a number type, in native byte order, and measure it."""
+    """Compile the loops that sort a number type, in native byte order, and time them."""
     start = _LISTS * least_seconds(lambda: Crew(2).share(abs, (1, 2)), 5)
-    if is_for_numpy_alone(key):
+    if only_numpy_sorts(key):
         return Rates(0.0, start, 0.0, serial=_SERIAL_CUTS)
     _import_numba()
     from cupy_compat.cudamark import kernels, split
@@ -74,12 +74,12 @@ def measure(key: np.dtype[Any]) -> Rates:
 
 @compiling
 def _import_numba() -> None:
-    """Do it in turn, as it takes seconds and a signal or a fork may come meanwhile."""
+    """Take turns for this too: it takes seconds, in which a signal or a fork may come."""
     from cupy_compat.cudamark import kernels  # noqa: F401
 
 
 def least_seconds(call: Callable[[], object], times: int) -> float:
-    """Return the seconds of the quickest of some calls."""
+    """Return the seconds of the fastest of some calls."""
     seconds = []
     for _ in range(times):
         start = time.perf_counter()

@@ -11,25 +11,24 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from cupy_compat.cudamark.cpu import plan, serial
 from cupy_compat.cudamark.cpu.rates import measure
 from cupy_compat.cudamark.crew import Crew
-from cupy_compat.cudamark.dtypes import plain_key
+from cupy_compat.cudamark.dtypes import number_type
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 from cupy_compat.cudamark.turns import CompilerBusy
 
 _KINDS = "biufcmM"
-# NumPy may be done with fewer keys in the time that a look at them takes.
-_LOOKED_AT_FROM = 1 << 19
+# NumPy may sort fewer keys in the time that a sample takes.
+_SAMPLED_FROM = 1 << 19
 
 
 def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray[Any]:
     """Return a sorted copy of a one-dimensional array, made by one thread or several.
 
-    The result equals that of `numpy.sort`: ascending, NaN and NaT last. Signs of zeros and bits of
-    NaN may change, since the vector instructions of NumPy's own sort do not keep them.
+    The result equals that of `numpy.sort`: ascending, NaN and NaT last. As with NumPy's own vector
+    instructions, the signs of zeros and the bits of NaN may change.
 
     All threads have ended when the call returns. NumPy alone sorts what it sorts as fast: short
-    arrays, and keys on which a sample shows that threads would gain too little. Where NumPy is
-    slow, as it is for dates, even one thread sorts faster. The first call for a key type compiles
-    its loops and measures the machine, unless `warm_up` has done so.
+    arrays, and keys of which a sample shows that threads would gain too little. The first call for
+    a key type compiles its loops and measures the machine, unless `warm_up` has done so.
 
     Parameters
     ----------
@@ -37,8 +36,8 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
         Booleans, integers, real or complex numbers, dates or durations, in memory of the host. Any
         stride and byte order; it is not changed.
     threads : int, optional
-        How many threads may work, 1 or more; the caller's is one of them. There are never more than
-        `usable_cpus`, the default, and fewer when the array is too short to give work to all.
+        How many threads may work, 1 or more, the caller's among them; by default, and at most, the
+        usable CPUs.
 
     Returns
     -------
@@ -55,9 +54,8 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
         If Numba is missing, refuses this NumPy, or is switched off.
     MemoryError
         If there is no memory for the result or for what the sort needs beside it. That is about a
-        quarter of the array, and at worst once more the array, if its byte order is foreign or
-        nearly all keys share a small part of their range. Keys of two bytes need half a MiB for
-        each thread.
+        quarter of the array, and as much as the array again if its byte order is foreign or nearly
+        all keys share a small part of their range. Keys of two bytes need half a MiB a thread.
     """
     if threads is not None:
         threads = checked_threads(threads)
@@ -73,20 +71,20 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     chosen = _plan(a, threads)
     if chosen is None:
         return serial.sort(a)
-    # Sorting neither raises nor warns of what the keys are, whatever the caller's error state is.
+    # No key is an error or a warning, whatever the caller's error state is.
     with np.errstate(all="ignore"):
-        return chosen.sort(a.view(plain_key(a.dtype)), Crew(chosen.workers)).view(a.dtype)
+        return chosen.sort(a.view(number_type(a.dtype)), Crew(chosen.workers)).view(a.dtype)
 
 
 def threads_used(a: NDArray[Any], threads: int) -> int:
-    """Return how many threads `threaded_sort` uses for an array, of those that it may."""
+    """Return how many of so many threads `threaded_sort` uses for an array."""
     chosen = _plan(a, threads)
     return chosen.workers if chosen else 1
 
 
 def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:
-    """Return how threads sort the keys, or None where NumPy does it as fast alone."""
-    if a.size < _LOOKED_AT_FROM or plan.is_soon_done(a):
+    """Return how threads sort the keys, or None if NumPy alone is as fast."""
+    if a.size < _SAMPLED_FROM or plan.is_soon_done(a):
         return None
     cpus = usable_cpus()
     try:
@@ -99,13 +97,12 @@ def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:
 def warm_up(dtype: DTypeLike) -> float:
     """Prepare for sorting keys of a dtype, so that no later call pays for it.
 
-    It compiles what the sort calls, which is kept on disk and only loaded the next time, and
-    measures how fast this machine does it.
+    It compiles the sort's loops, or loads them from disk, and times them on this machine.
 
     Parameters
     ----------
     dtype : dtype-like
-        The type of the keys to be sorted.
+        Of the keys.
 
     Returns
     -------
@@ -123,12 +120,11 @@ def warm_up(dtype: DTypeLike) -> float:
     if dtype.kind not in _KINDS:
         _refuse(dtype)
     start = time.perf_counter()
-    measure(plain_key(dtype).newbyteorder("="))
+    measure(number_type(dtype).newbyteorder("="))
     return time.perf_counter() - start
 
 
 def _plain_array(a: object) -> NDArray[Any]:
-    """Return the array without its subclass, which may give sorting another meaning."""
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError("threaded_sort cannot sort masked arrays; pass a.compressed() instead")
     return np.asarray(a)

@@ -1,9 +1,9 @@
-"""The sort through the GPU, `gpu_sort`, and what is to be known of the GPU beside it."""
+"""The sort through the GPU, `gpu_sort`, and what else the benchmark measures on a GPU."""
 
 from cupy_compat.cudamark.gpu.device import Gpu, GpuUnavailable, find_gpu
-from cupy_compat.cudamark.gpu.limits import Limits, measure_limits, naive_sort, sort_times
+from cupy_compat.cudamark.gpu.measure import Limits, measure_limits, naive_sort, sort_times
 from cupy_compat.cudamark.gpu.memory import free_cached, require_memory
-from cupy_compat.cudamark.gpu.order import as_bits, sorts_dtype
+from cupy_compat.cudamark.gpu.order import sorts_dtype
 from cupy_compat.cudamark.gpu.pinned import free_pinned_buffers, page_locked
 from cupy_compat.cudamark.gpu.sort import gpu_sort, most_threads, sorters_beyond_memory
 
@@ -11,7 +11,6 @@ __all__ = [
     "Gpu",
     "GpuUnavailable",
     "Limits",
-    "as_bits",
     "find_gpu",
     "free_cached",
     "free_pinned_buffers",

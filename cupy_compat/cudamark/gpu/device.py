@@ -20,47 +20,25 @@ class GpuUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU that has sorted two keys.
+    """A GPU that has sorted two keys, named as in its record.
 
-    Attributes
-    ----------
-    name : str
-        As CUDA names it.
-    memory_bytes : int
-        Total memory of the device.
-    driver : str or None
-        Version of the kernel driver, None where the system does not tell.
-    cuda_driver, cuda_runtime : str
-        CUDA versions that the driver supports and that CuPy was built for.
-    cupy : str
-        CuPy's version.
-    startup_seconds : float
-        Loading CuPy, starting CUDA and that first sort.
+    `driver_version` is the kernel driver's, None if the system does not say. The CUDA versions are
+    those that it supports and that CuPy was built for. `gpu_startup_seconds` is the time for
+    loading CuPy, starting CUDA and that first sort.
     """
 
-    name: str
-    memory_bytes: int
-    driver: str | None
-    cuda_driver: str
-    cuda_runtime: str
-    cupy: str
-    startup_seconds: float
+    gpu_name: str
+    gpu_memory_bytes: int
+    driver_version: str | None
+    cuda_driver_version: str
+    cuda_runtime_version: str
+    cupy_version: str
+    gpu_startup_seconds: float
 
 
 @functools.cache
 def load_cupy() -> Any:
-    """Import CuPy, repaired if its build needs that.
-
-    Returns
-    -------
-    module
-        ``cupy``.
-
-    Raises
-    ------
-    GpuUnavailable
-        If CuPy is not installed or cannot be imported.
-    """
+    """Import CuPy, repaired if its build needs that, or raise `GpuUnavailable`."""
     import cupy_compat
 
     cupy_compat.install(force=True)
@@ -78,25 +56,14 @@ def load_cupy() -> Any:
 
 
 def require_cupy() -> Any:
-    """Import CuPy and make sure that it sees a GPU.
-
-    Returns
-    -------
-    module
-        ``cupy``.
-
-    Raises
-    ------
-    GpuUnavailable
-        If CuPy cannot be imported, or CUDA finds no driver or no device.
-    """
+    """Import CuPy as `load_cupy` does, and raise `GpuUnavailable` if it sees no GPU."""
     cupy = load_cupy()
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:
         reason = _one_line(error)
         if "cudaErrorInsufficientDriver" in reason:
-            # CUDA's own words for this are about versions, also where there is no driver at all.
+            # CUDA's own message speaks of versions even where there is no driver at all.
             reason = "no CUDA driver, or one too old for this CuPy (cudaErrorInsufficientDriver)"
         raise GpuUnavailable(f"no usable GPU: {reason}; check with nvidia-smi") from error
     if not count:
@@ -106,13 +73,7 @@ def require_cupy() -> Any:
 
 @functools.cache
 def driver_library(cupy: Any) -> ctypes.CDLL:
-    """Return the driver's library that CuPy itself works with.
-
-    Raises
-    ------
-    OSError
-        If there is none: not with a CuPy that has found a GPU.
-    """
+    """Return the driver's library that CuPy itself uses."""
     hip = cupy.cuda.runtime.is_hip
     if sys.platform == "win32":
         return ctypes.CDLL("amdhip64.dll" if hip else "nvcuda.dll")
@@ -120,18 +81,7 @@ def driver_library(cupy: Any) -> ctypes.CDLL:
 
 
 def find_gpu() -> Gpu:
-    """Find the current GPU and prove that it sorts.
-
-    Returns
-    -------
-    Gpu
-        What it is.
-
-    Raises
-    ------
-    GpuUnavailable
-        If there is none, or it cannot sort two keys.
-    """
+    """Have the current GPU sort two keys, and describe it; raise `GpuUnavailable` if it cannot."""
     start = time.perf_counter()
     cupy = require_cupy()
     runtime = cupy.cuda.runtime
@@ -145,13 +95,13 @@ def find_gpu() -> Gpu:
     except Exception as error:
         raise GpuUnavailable(f"no usable GPU: it fails with {_one_line(error)}") from error
     return Gpu(
-        name=name,
-        memory_bytes=memory_bytes,
-        driver=_kernel_driver(),
-        cuda_driver=_cuda_version(runtime.driverGetVersion()),
-        cuda_runtime=_cuda_version(runtime.runtimeGetVersion()),
-        cupy=cupy.__version__,
-        startup_seconds=time.perf_counter() - start,
+        gpu_name=name,
+        gpu_memory_bytes=memory_bytes,
+        driver_version=_kernel_driver(),
+        cuda_driver_version=_cuda_version(runtime.driverGetVersion()),
+        cuda_runtime_version=_cuda_version(runtime.runtimeGetVersion()),
+        cupy_version=cupy.__version__,
+        gpu_startup_seconds=time.perf_counter() - start,
     )
 
 

@@ -13,7 +13,7 @@ from cupy_compat.cudamark.gpu.device import load_cupy
 from cupy_compat.cudamark.gpu.order import BUCKETS
 
 # CuPy's sorts were seen to take as much memory again as the keys, and 0.11 to 0.18 bytes a key more
-# (radix sort, 1 to 8 bytes), or 18 KB where the keys are few. Of what is split it is this share.
+# (radix sort, 1 to 8 bytes), or 18 KB for few keys. Of arrays to be split it is this share.
 _WORK_SPACE = Fraction(17, 16)
 _KEYS_PER_BYTE = 5
 _LEAST_WORK_SPACE = 64 << 10
@@ -22,7 +22,7 @@ _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY, hipEr
 
 
 def is_out_of_memory(cupy: Any, error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on the host or on the GPU."""
+    """Whether an error says that memory ran out, on the host or on the GPU."""
     of_cuda = (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
     return isinstance(error, MemoryError) or (
         isinstance(error, of_cuda) and error.status == _OUT_OF_MEMORY
@@ -30,18 +30,9 @@ def is_out_of_memory(cupy: Any, error: BaseException) -> bool:
 
 
 def require_memory(nbytes: int) -> None:
-    """Make sure that CuPy's own sorts of an array fit into the memory of the current GPU.
+    """Raise MemoryError unless CuPy's own sorts of so many bytes fit into the current GPU.
 
-    Parameters
-    ----------
-    nbytes : int
-        Size of the array, in bytes.
-
-    Raises
-    ------
-    MemoryError
-        If less is free than the array, the array sorted and the sort's work space take; the
-        message has both figures, in bytes.
+    They take the array, its sorted copy and the work space of the sort.
     """
     needed, free = int(nbytes * (2 + _WORK_SPACE)), free_bytes()
     if needed > free:
@@ -57,7 +48,7 @@ def largest_sort() -> int:
 
 
 def free_cached() -> None:
-    """Give back to the GPU what CuPy keeps for its next arrays, for others to take."""
+    """Give back to the GPU what CuPy keeps for its next arrays."""
     load_cupy().get_default_memory_pool().free_all_blocks()
 
 
@@ -71,31 +62,19 @@ def free_bytes() -> int:
 
 
 class Reservation:
-    """The GPU memory of one sort, all of it taken before the first key is sent.
+    """The GPU memory of one sort of `size` keys, all of it allocated before the first key is sent.
 
-    What CuPy cannot get in the middle of a sort it reports by an error, by ending the process or
-    not at all, depending on its version. So its sort is given memory that is there already.
-
-    Parameters
-    ----------
-    cupy : module
-    size : int
-        How many keys there are.
-    dtype : dtype
-        Of the keys on the GPU.
-    buckets : int
-        For how many value buckets to take memory, too, see `partition`. If there is not so much,
-        there will be none.
+    If CuPy gets no memory in the middle of a sort, it raises an error, ends the process or says
+    nothing, depending on its version. So its sort is given memory that is there already. If there
+    is too little for value buckets, there are none. For `nat_last` see `sort_on_device`.
 
     Attributes
     ----------
     keys : cupy.ndarray, shape (size,)
     buckets : int
-        How many value buckets there are, 0 if none.
-    bins : cupy.ndarray or None
-        Memory for what is in the buckets.
-    filled : cupy.ndarray of int64, shape (BUCKETS,), or None
-        Memory to count that.
+        How many value buckets there may be, 0 if none.
+    bins, filled : cupy.ndarray or None
+        Memory for what is in the buckets, and to count it, an int64 for each.
 
     Raises
     ------
@@ -103,17 +82,17 @@ class Reservation:
         If there is not enough.
     """
 
-    def __init__(self, cupy: Any, size: int, dtype: np.dtype[Any], buckets: int) -> None:
+    def __init__(self, cupy: Any, size: int, dtype: np.dtype[Any], nat_last: bool) -> None:
         self._cupy = cupy
         self.keys: Any = cupy.empty(size, dtype)
-        self.buckets = buckets
         self.bins: Any = None
         self.filled: Any = None
-        if buckets:
+        self.buckets = partition.bucket_count(cupy, size, dtype, nat_last)
+        if self.buckets:
             try:
-                self.bins = cupy.empty(partition.room_for_all(size, buckets), dtype)
+                self.bins = cupy.empty(partition.room_for_all(size, self.buckets), dtype)
                 self.filled = cupy.empty(BUCKETS, np.int64)
-                self._provide(partition.room_for_largest(size, buckets))
+                self._provide(partition.room_for_largest(size, self.buckets))
                 return
             except MemoryError:
                 self.buckets, self.bins, self.filled = 0, None, None
@@ -126,14 +105,8 @@ class Reservation:
         self._served = size
 
     def serving(self, size: int) -> AbstractContextManager[None]:
-        """Have CuPy take its work space out of this memory, for one sort.
-
-        Parameters
-        ----------
-        size : int
-            How many keys are sorted: all of them, or a bucket of them.
-        """
-        # Where there are no buckets after all, their memory has no other use.
+        """Have CuPy take its work space out of this memory, for one sort of so many keys."""
+        # If all keys are sorted at once, the memory of the buckets has no other use.
         space: Any = self._space if size <= self._served else self.bins
         otherwise = self._cupy.cuda.get_allocator()
         taken = 0

@@ -1,7 +1,7 @@
 """Threads of the system that run a C function, and no Python.
 
-A thread of Python's has to be given the GIL before it begins and again before it ends, one thread
-after the other: `docs/cudamark.md` tells what that costs a sort of some milliseconds.
+A Python thread waits for the GIL before it begins and before it ends, one thread after the other.
+That costs a sort of some milliseconds as much again.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.compiled import compiled
-from cupy_compat.cudamark.gpu.driver import address_of, call
+from cupy_compat.cudamark.gpu.driver import address_of
+from cupy_compat.cudamark.gpu.intrinsics import call
 from cupy_compat.cudamark.turns import compiling
 
-SUPPORTED = sys.platform != "win32"
-"""Whether there are POSIX threads."""
 _NOTHING = np.uintp(0)
-# The C library keeps 40 MB of stacks for the next threads, and makes and unmaps all others of 8 MB
-# each, which takes as long as starting the threads does.
+# The C library keeps 40 MB of stacks for later threads. It would unmap the usual ones of 8 MB and
+# map them again, which takes as long as starting the threads.
 _STACK_BYTES = 1 << 20
 _ATTRIBUTES_BYTES = 256  # pthread_attr_t has 64 or fewer
-# Whoever presses Ctrl-C twice can keep a caller from joining its threads, but their memory is kept.
+# A second Ctrl-C can keep a caller from joining its threads, whose memory must last as they do.
 _not_joined: set[Threads] = set()
 
 
@@ -54,23 +53,17 @@ def _join_all(join: Any, threads: NDArray[np.uintp], started: NDArray[np.intp]) 
 
 @compiling
 def _compile() -> None:
-    """Compile (or load from disk) both, by starting and joining no threads."""
+    """Compile both, by starting and joining no threads."""
     none, started = np.empty(0, np.uintp), np.zeros(1, np.intp)
     _start_all(_NOTHING, _NOTHING, _NOTHING, none, none, started)
     _join_all(_NOTHING, none, started)
 
 
 class Threads:
-    """Some threads, which have all ended when `join` has returned.
+    """Threads that each call the C function ``void *function(void *)`` with one of the arguments.
 
-    Parameters
-    ----------
-    function : uintp
-        Address of a C function, ``void *function(void *)``.
-    arguments : uintp array, shape (n,)
-        What each of n threads calls it with.
-    memory : object
-        What they work on, which is kept until they are joined.
+    `function` is its address, `arguments` a uintp array of shape (n,), `memory` what they work on,
+    which is kept until they are joined.
     """
 
     def __init__(self, function: np.uintp, arguments: NDArray[np.uintp], memory: object) -> None:
@@ -82,16 +75,12 @@ class Threads:
         self._started = np.zeros(1, np.intp)
 
     def start(self) -> int:
-        """Start as many as the system lets, without waiting for any.
-
-        Returns
-        -------
-        int
-            How many have been started, with the first of the arguments.
-        """
+        """Start as many as the system allows, in order, and return how many; none on Windows."""
+        if sys.platform == "win32":
+            return 0
         _not_joined.add(self)
         create, attributes = _address("pthread_create"), np.uintp(ctypes.addressof(_attributes()))
-        # One call, which Ctrl-C cannot part: what has been started is counted.
+        # One call, which Ctrl-C cannot interrupt: what has been started is counted.
         _start_all(
             create, attributes, self._function, self._arguments, self._threads, self._started
         )
@@ -99,28 +88,23 @@ class Threads:
 
     def join(self) -> None:
         """Wait until all that were started have ended."""
-        _join_all(_address("pthread_join"), self._threads, self._started)
+        if self._started[0]:
+            _join_all(_address("pthread_join"), self._threads, self._started)
         _not_joined.discard(self)
 
 
-def pause() -> np.uintp:
-    """Return where a C function stands that lets other threads work, if there are any to.
-
-    It takes no arguments and may be given some, as C's callers may. Where there are no POSIX
-    threads no thread waits for another, and this is 0.
-    """
-    return _address("sched_yield") if SUPPORTED else _NOTHING
+def yield_function() -> np.uintp:
+    """Return the address of the C function that yields the processor; 0 on Windows."""
+    return _NOTHING if sys.platform == "win32" else _address("sched_yield")
 
 
 @functools.cache
 def _address(name: str) -> np.uintp:
-    """Return where a function of the C library stands."""
     return address_of(getattr(ctypes.CDLL(None), name))
 
 
 @functools.cache
 def _attributes() -> ctypes.Array[ctypes.c_char]:
-    """Return the attributes that threads are started with."""
     attributes = ctypes.create_string_buffer(_ATTRIBUTES_BYTES)
     library = ctypes.CDLL(None)
     library.pthread_attr_init(attributes)

@@ -9,56 +9,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cupy_compat.cudamark.dtypes import number_type
+
 BUCKETS = 16
 """How many buckets `partition.cu` splits keys into, at most."""
 SPANS = 4
-"""How many stretches of keys one launch of its splits."""
+"""How many stretches of keys one launch of it splits."""
 THREADS = 256
 """How many threads each block of its kernels has."""
 _TILE_BYTES = 32 << 10
 _SORTABLE = frozenset("?bBhHiIlLqQefdFD")
-# Added to the bits of a datetime64, this turns NaT (the least int64) into the greatest uint64 and
-# keeps the order of all others.
+# Added to the bits of a date, this turns NaT (the least int64) into the greatest uint64 and keeps
+# the order of all others.
 _NAT_LAST = np.uint64(2**63 - 1)
 
 
 def sorts_dtype(dtype: np.dtype[Any]) -> bool:
-    """Tell whether `gpu_sort` sorts this dtype."""
+    """Whether `gpu_sort` sorts this dtype."""
     return dtype.kind in "mM" or dtype.char in _SORTABLE
 
 
 def device_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype that keys have on the GPU, or raise TypeError if CuPy sorts no such keys."""
+    """Return the dtype that keys have on the GPU; raise TypeError if CuPy sorts no such keys."""
     if not sorts_dtype(dtype):
         raise TypeError(
             f"gpu_sort cannot sort dtype {dtype}: it sorts bool, integers, float16 to float64, "
             "complex64, complex128, datetime64 and timedelta64"
         )
-    return np.dtype(np.int64) if dtype.kind in "mM" else dtype.newbyteorder("=")
-
-
-def as_bits(a: NDArray[Any]) -> NDArray[Any]:
-    """Return datetimes as the integers they are stored as, everything else as it is."""
-    if a.dtype.kind not in "mM":
-        return a
-    return a.view(np.dtype(np.int64).newbyteorder(a.dtype.byteorder))
+    return number_type(dtype).newbyteorder("=")
 
 
 def sort_on_device(cupy: Any, keys: Any, nat_last: bool) -> None:
-    """Sort keys in place, on the current stream.
+    """Sort contiguous keys on the GPU, of shape (n,), in place, on the current stream.
 
-    Parameters
-    ----------
-    cupy : module
-    keys : cupy.ndarray, shape (n,)
-        Contiguous.
-    nat_last : bool
-        Whether they are dates or durations seen as int64, whose smallest value is NaT.
+    With `nat_last` they are dates or durations seen as int64, whose least value, NaT, comes last.
 
     Raises
     ------
     MemoryError
-        If CuPy gets no memory for its work space. The keys are not defined then.
+        If CuPy gets no memory for its work space. The keys are undefined then.
     """
     if nat_last:
         bits = keys.view(np.uint64)
@@ -75,20 +64,10 @@ def sort_on_device(cupy: Any, keys: Any, nat_last: bool) -> None:
 
 
 def rank(keys: NDArray[Any], nat_last: bool) -> NDArray[Any]:
-    """Return unsigned numbers that order keys as NumPy does, as `partition.cu` does on the GPU.
+    """Return unsigned numbers that order native keys, of shape (n,), as NumPy does.
 
-    Parameters
-    ----------
-    keys : ndarray, shape (n,)
-        In native byte order.
-    nat_last : bool
-        As for `sort_on_device`.
-
-    Returns
-    -------
-    ndarray of unsigned integers, shape (n,)
-        NaN and NaT have the greatest; zeros of either sign have the same; a complex number has
-        that of its real part.
+    NaN and NaT have the greatest, zeros of either sign have the same, and a complex number has that
+    of its real part. ``rank`` in `partition.cu` does the same on the GPU.
     """
     real = keys.real
     bits: NDArray[Any] = np.ascontiguousarray(real).view(f"u{real.itemsize}")
@@ -107,22 +86,7 @@ def rank(keys: NDArray[Any], nat_last: bool) -> NDArray[Any]:
 
 @functools.cache
 def kernel(cupy: Any, name: str, dtype: np.dtype[Any], nat_last: bool) -> Any:
-    """Return a kernel of `partition.cu`, or None where CuPy cannot compile it.
-
-    Parameters
-    ----------
-    cupy : module
-    name : str
-        Of the kernel.
-    dtype : dtype
-        Of the keys on the GPU.
-    nat_last : bool
-        As for `sort_on_device`.
-
-    Returns
-    -------
-    cupy.RawKernel or None
-    """
+    """Return a kernel of `partition.cu` for keys of a dtype, or None if CuPy cannot compile it."""
     parts = 2 if dtype.kind == "c" else 1
     order = "DATE" if nat_last else {"i": "SIGNED", "f": "FLOAT", "c": "FLOAT"}.get(dtype.kind)
     macros = {
@@ -158,10 +122,7 @@ def _clear_nan_signs(cupy: Any) -> Any:
 
 @functools.cache
 def _may_sort_wrongly(version: str) -> bool:
-    """Tell whether this CuPy may return from a sort that got no memory as if it had sorted.
-
-    See https://github.com/cupy/cupy/issues/9894.
-    """
+    """Whether CuPy may report success if it gets no memory: https://github.com/cupy/cupy/issues/9894."""
     return tuple(map(int, version.split(".")[:2])) < (14, 1)
 
 

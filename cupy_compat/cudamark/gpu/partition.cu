@@ -1,17 +1,17 @@
-// Value buckets: the scattering pass of a samplesort, and a check of what was sorted.
+// The scattering pass of a samplesort, and a check of the order of sorted keys.
 //
 // A block of threads reads a tile of keys, groups them by bucket in shared memory, reserves room in
 // every bucket with one atomic addition, and writes each group side by side, so that writes to
 // global memory coalesce.
 //
-// Macros say what the keys are, since each dtype is a module of its own:
+// Macros describe the keys, since each dtype is a module of its own:
 //   BITS      of the part of a key that is ordered first: 8, 16, 32 or 64
 //   PARTS     1, or 2 for complex numbers
 //   ORDER     UNSIGNED, SIGNED, DATE or FLOAT
 //   MANTISSA  bits of a FLOAT's mantissa
 //   BUCKETS, SPANS, THREADS, ITEMS
-//             the most buckets; the stretches of keys that one launch takes; the threads of a block;
-//             the keys of a thread
+//             the most buckets; the stretches of keys of one launch; the threads of a block; the
+//             keys of a thread
 
 #define UNSIGNED 0
 #define SIGNED 1
@@ -34,7 +34,7 @@ struct __align__(PARTS * sizeof(Word)) Key {
     Word part[PARTS];
 };
 
-// Stretches of keys, each for a row of blocks. It is passed by value.
+// Stretches of keys, each for a row of blocks; passed by value.
 struct Spans {
     struct {
         const Key* keys;
@@ -42,7 +42,7 @@ struct Spans {
     } span[SPANS];
 };
 
-// What `partition.py` decides from a sample. It is passed by value.
+// What `partition.py` chooses from a sample; passed by value.
 struct Plan {
     Key* bins;                   // every bucket's room, one after the other
     Count* filled;               // how many keys each bucket was given
@@ -51,8 +51,7 @@ struct Plan {
     Word splitters[BUCKETS - 1];  // bucket b has the ranks in [splitters[b - 1], splitters[b])
 };
 
-// Returns an unsigned number that orders keys as NumPy does, like `rank` in `order.py`. NaN and NaT
-// have the greatest; zeros of either sign have the same; a complex number has that of its real part.
+// Returns an unsigned number that orders keys as NumPy does; see `rank` in `order.py`.
 __device__ Word rank(const Key& key) {
     Word bits = key.part[0];
 #if ORDER == UNSIGNED
@@ -91,8 +90,7 @@ partition(const Spans spans, const Plan plan) {
     __shared__ Count target[BUCKETS];
     __shared__ bool fits[BUCKETS];
 
-    const int thread = threadIdx.x;
-    const int buckets = (int)plan.buckets;
+    const int thread = threadIdx.x, buckets = (int)plan.buckets;
     const int here = (int)(size - first < tile ? size - first : tile);
 
     if (thread < buckets) {
@@ -129,7 +127,7 @@ partition(const Spans spans, const Plan plan) {
     if (thread < buckets) {
         const Count before = atomicAdd(&plan.filled[thread], (Count)found[thread]);
         target[thread] = plan.starts[thread] + before;
-        // What does not fit is counted and left out: the host looks at the counts.
+        // Keys that do not fit are counted and left out: the host checks the counts.
         fits[thread] = target[thread] + found[thread] <= plan.starts[thread + 1];
     }
     __syncthreads();

@@ -1,9 +1,9 @@
-"""Value buckets: keys are split by value on the GPU while the rest of them still arrives.
+"""Value buckets: the GPU splits keys by value while the rest of them still arrives.
 
 After the last key has arrived, one bucket is sorted while the one before is on its way home. So the
 bus hides all of the sort but the first bucket's. This is a samplesort, see `cudamark.split`, whose
-buckets cannot be counted before they are filled. Each has the room that a sample calls for; if keys
-do not fit, the whole array is sorted at once.
+buckets cannot be counted before they are filled. A sample says how much room each gets; if keys do
+not fit, the whole array is sorted at once.
 """
 
 from __future__ import annotations
@@ -16,34 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.gpu.order import BUCKETS, SPANS, THREADS, kernel, rank, tile_size
-from cupy_compat.cudamark.places import places
+from cupy_compat.cudamark.sampling import sample_indices
 
 BUCKET_BYTES = 12 << 20
-"""A bucket takes as long on the bus as two sorts of few keys take to start, at 50 GB/s."""
+"""At 50 GB/s a bucket takes as long on the bus as two sorts of few keys take to start."""
 _FEWEST = 4
-_SAMPLE = 8192
-# So many keys of it show already that few values prevail.
+SAMPLE = 8192
+# So many keys already show that there are few values.
 _FIRST_SAMPLE = 256
 # Standard deviations between the share that a bucket has of the sample and its room.
 _DEVIATIONS = 5
-# A bucket that has so many times the mean takes longer to sort than another to go home.
+# A bucket of more times the mean takes longer to sort than another to go home.
 _LARGEST = 2
-_FRACTION_BITS = 40
 
 
-def worthwhile(cupy: Any, size: int, dtype: np.dtype[Any], nat_last: bool) -> int:
-    """Return how many buckets can save time, or 0.
-
-    Parameters
-    ----------
-    cupy : module
-    size : int
-        How many keys there are.
-    dtype : dtype
-        Of the keys on the GPU.
-    nat_last : bool
-        As for `sort_on_device`.
-    """
+def bucket_count(cupy: Any, size: int, dtype: np.dtype[Any], nat_last: bool) -> int:
+    """Return how many buckets can save time for so many keys on the GPU, or 0."""
     count = min(size * dtype.itemsize // BUCKET_BYTES, BUCKETS)
     if count < _FEWEST or kernel(cupy, "partition", dtype, nat_last) is None:
         return 0
@@ -51,25 +39,20 @@ def worthwhile(cupy: Any, size: int, dtype: np.dtype[Any], nat_last: bool) -> in
 
 
 def room_for_all(size: int, count: int) -> int:
-    """Return how many keys so many buckets of an array of this size have room for, at most."""
+    """Return for how many keys `count` buckets of an array of this size have room, at most."""
     # The sum of square roots is greatest where all are equal; each room is rounded up.
-    return count * (_room(-(-_SAMPLE // count), size) + 1)
+    return count * (room(-(-SAMPLE // count), size) + 1)
 
 
 def room_for_largest(size: int, count: int) -> int:
-    """Return how many keys any of so many buckets has room for, at most."""
-    return _room(_LARGEST * _SAMPLE // count, size)
+    """Return for how many keys any of them has room, at most."""
+    return room(_LARGEST * SAMPLE // count, size)
 
 
-def _room(counted: int, size: int) -> int:
+def room(counted: int, size: int) -> int:
     """Return the room for a bucket, in keys, if so many keys of the sample belong to it."""
     most = counted + _DEVIATIONS * (math.sqrt(counted) + 1)
-    return math.ceil(most * size / _SAMPLE) + 1
-
-
-@functools.cache
-def _fractions(count: int) -> NDArray[np.float64]:
-    return places(1 << _FRACTION_BITS, count) / (1 << _FRACTION_BITS)
+    return math.ceil(most * size / SAMPLE) + 1
 
 
 @functools.cache
@@ -88,22 +71,10 @@ def plan_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 class Partition:
-    """The buckets of one array.
+    """The buckets of one array, in ``bins`` of a `Reservation`, whose ``filled`` counts their keys.
 
-    Parameters
-    ----------
-    cupy : module
-    reserved : Reservation
-        Of which these use ``bins`` and ``filled``, which counts each bucket's keys.
-    nat_last : bool
-        As for `sort_on_device`.
-
-    Attributes
-    ----------
-    kernel : int
-        The driver's handle of ``partition`` in `partition.cu`.
-    plan : ndarray of one record
-        The last argument of it.
+    `kernel` is the driver's handle of ``partition`` in `partition.cu`, and `plan`, of one record,
+    its last argument.
     """
 
     def __init__(self, cupy: Any, reserved: Any, nat_last: bool) -> None:
@@ -114,37 +85,27 @@ class Partition:
         self.plan = np.zeros(1, plan_dtype(reserved.bins.dtype))
 
     def choose(self, keys: NDArray[Any]) -> bool:
-        """Choose the buckets by a sample.
+        """Choose the buckets by a sample of keys on the host, of shape (n,), in native byte order.
 
-        Parameters
-        ----------
-        keys : ndarray, shape (n,)
-            On the host, in native byte order.
-
-        Returns
-        -------
-        bool
-            False where few values prevail, so that one bucket would hold far more than others.
+        Returns False if one bucket would hold far more than the others, as where values are few.
         """
         with np.errstate(all="ignore"):
-            return self._choose(keys, _FIRST_SAMPLE) and self._choose(keys, _SAMPLE)
+            return self._choose(keys, _FIRST_SAMPLE) and self._choose(keys, SAMPLE)
 
     def _choose(self, keys: NDArray[Any], size: int) -> bool:
-        """Choose the buckets by a sample of so many keys."""
         count = self._reserved.buckets
-        drawn = keys[(_fractions(size) * keys.size).astype(np.intp)]
-        sample = np.sort(rank(drawn, self._nat_last))
+        sample = np.sort(rank(keys[sample_indices(keys.size, size)], self._nat_last))
         picked = np.unique(sample[np.arange(1, count) * size // count])
         splitters = picked[picked > sample[0]]
         counts = np.diff(np.searchsorted(sample, splitters), prepend=0, append=size)
         if counts.max() > _LARGEST * size // count:
             return False
-        if size < _SAMPLE:
+        if size < SAMPLE:
             return True
         plan = self.plan[0]
         plan["bins"], plan["filled"] = self._reserved.bins.data.ptr, self._reserved.filled.data.ptr
         plan["buckets"] = len(counts)
-        rooms = [_room(counted, keys.size) for counted in counts.tolist()]
+        rooms = [room(counted, keys.size) for counted in counts.tolist()]
         plan["starts"][1:] = np.cumsum(rooms + [0] * (BUCKETS - len(rooms)))
         plan["splitters"][: len(splitters)] = splitters
         return True
@@ -157,12 +118,9 @@ class Partition:
         self._launch((blocks,), (THREADS,), (spans, self.plan))
 
     def buckets(self, stream: Any) -> list[Any] | None:
-        """Wait for what is on a stream, and return the buckets that have keys, by value.
+        """Wait for a stream and return the buckets that have keys, in order of value.
 
-        Returns
-        -------
-        list of cupy.ndarray, or None
-            None if some bucket had no room for all of its keys.
+        Returns None if a bucket had no room for all of its keys.
         """
         starts = self.plan["starts"][0].tolist()
         counts = self._reserved.filled.get(stream=stream).tolist()

@@ -1,12 +1,12 @@
 """Page-locked ("pinned") memory, which the bus reads and writes without the CPU's help.
 
-Allocating it takes far longer than to copy through it, so what the sorts use is kept from call to
-call.
+Allocating it takes far longer than copying through it, so the sorts keep theirs from call to call.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,42 +27,31 @@ _PAGE_LOCKED = 1  # cudaMemoryTypeHost
 _RANGE_START, _RANGE_SIZE = 11, 12
 
 lock = threading.RLock()
-"""Held by a sort: sorts take turns, since they would share the bus anyway. A signal handler that
-sorts while it interrupts a sort comes in, and gets resources of its own."""
-_kept: dict[int, list[Resources]] = {}
+"""Sorts take turns, since they share the bus. A signal handler that interrupts a sort does not wait
+for it, and gets resources of its own."""
+kept: dict[int, list[Resources]] = {}
+"""By device: what is not in use."""
 
 
-class Lane:
-    """One staging thread's stream, slots and events.
+class StagingBuffers:
+    """One staging thread's `stream`, page-locked `slots` and an event for each slot.
 
-    Attributes
-    ----------
-    stream : cupy.cuda.Stream
-        The stream of all of its copies.
-    slots : uint8 array, shape (SLOTS, PIECE_BYTES)
-        Page-locked memory for one piece each.
-    events : list of cupy.cuda.Event
-        One for each slot: its last copy.
-    sent : cupy.cuda.Event
-        All that this thread sends.
-    own : tuple of int
-        What `loops.OF_LANE` names, of these.
+    `sent` is the event of all that the thread sends, `addresses` has what `loops.PER_THREAD` names.
     """
 
     def __init__(self, cupy: Any) -> None:
         cuda = cupy.cuda
-        # Else it would wait for what others do on the default stream.
+        # A blocking stream would wait for work on the default stream.
         self.stream = cuda.Stream(non_blocking=True)
         memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(SLOTS * PIECE_BYTES), 0)
-        whole = np.frombuffer(memory, np.uint8, SLOTS * PIECE_BYTES)
-        self.slots = whole.reshape(SLOTS, PIECE_BYTES)
-        # Events that take no time of day cost less.
-        self.events = [cuda.Event(disable_timing=True) for _ in self.slots]
+        self._memory = np.frombuffer(memory, np.uint8, SLOTS * PIECE_BYTES)
+        self._events = [cuda.Event(disable_timing=True) for _ in range(SLOTS)]
         self.sent = cuda.Event(disable_timing=True)
-        self._slots = np.array([slot.ctypes.data for slot in self.slots], np.uintp)
-        self._events = np.array([event.ptr for event in self.events], np.uintp)
-        slots, events = self._slots.ctypes.data, self._events.ctypes.data
-        self.own = (self.stream.ptr, slots, events, SLOTS, self.sent.ptr)
+        first = self._memory.ctypes.data
+        self._slots = first + np.arange(SLOTS, dtype=np.uintp) * np.uintp(PIECE_BYTES)
+        self._handles = np.array([event.ptr for event in self._events], np.uintp)
+        slots, events = self._slots.ctypes.data, self._handles.ctypes.data
+        self.addresses = (self.stream.ptr, slots, events, SLOTS, self.sent.ptr)
 
 
 class Resources:
@@ -70,14 +59,13 @@ class Resources:
 
     Attributes
     ----------
-    work : cupy.cuda.Stream
-        The stream of all that is computed. GPU memory is allocated on it.
-    bus : cupy.cuda.Stream
-        The stream of copies that no thread stages.
+    work, bus : cupy.cuda.Stream
+        All that is computed, and the memory allocated; copies that no thread stages.
     ready : cupy.cuda.Event
-        Its memory may be written to.
+        The memory may be written to.
     arrived, sorted : list of cupy.cuda.Event
         One for each piece that no thread stages, and for each bucket.
+    staging : list of StagingBuffers
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -88,76 +76,57 @@ class Resources:
         self.arrived, self.sorted = (
             [cuda.Event(disable_timing=True) for _ in range(BUCKETS)] for _ in range(2)
         )
-        self._lanes: list[Lane] = []
+        self.staging: list[StagingBuffers] = []
 
-    def lanes(self, count: int) -> list[Lane]:
-        """Return lanes for so many threads, or fewer if there is no more page-locked memory.
+    def buffers(self, count: int) -> list[StagingBuffers]:
+        """Return buffers for so many threads, or fewer if there is no more page-locked memory.
 
         Raises
         ------
         MemoryError
             If there is none for even one.
         """
-        while len(self._lanes) < count:
+        while len(self.staging) < count:
             try:
-                self._lanes.append(Lane(self._cupy))
+                self.staging.append(StagingBuffers(self._cupy))
             except Exception as error:
                 if not is_out_of_memory(self._cupy, error):
                     raise
-                if not self._lanes:
+                if not self.staging:
                     raise MemoryError("CUDA has no page-locked memory for gpu_sort") from error
                 break
-        return self._lanes[:count]
-
-    def free(self) -> None:
-        """Give back page-locked memory.
-
-        The streams stay: CuPy's memory pool keeps apart what was allocated on each of them.
-        """
-        self._lanes.clear()
+        return self.staging[:count]
 
 
 @contextmanager
 def resources(cupy: Any) -> Iterator[Resources]:
-    """Lend the current GPU's resources, made now if none is there or all of it is in use."""
-    kept = _kept.setdefault(cupy.cuda.Device().id, [])
-    lent = kept.pop() if kept else Resources(cupy)
+    """Lend the current GPU's resources; make some if there are none, or all are in use."""
+    free = kept.setdefault(cupy.cuda.Device().id, [])
+    lent = free.pop() if free else Resources(cupy)
     try:
         yield lent
     finally:
-        kept.append(lent)
+        free.append(lent)
 
 
 def free_pinned_buffers() -> None:
     """Give back the page-locked memory that `gpu_sort` keeps between calls."""
     with lock:
-        for kept in _kept.values():
-            for resources in kept:
-                resources.free()
+        for resources in itertools.chain(*kept.values()):
+            # The other streams stay: CuPy's pool keeps memory for each stream apart.
+            resources.staging.clear()
 
 
 def page_locked(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return an uninitialized array in page-locked memory, which goes when the array does."""
+    """Return a new, uninitialized array of shape (size,) in page-locked memory."""
     from cupyx import empty_pinned
 
     array: NDArray[Any] = empty_pinned(size * dtype.itemsize, np.uint8).view(dtype)
     return array
 
 
-def goes_as_it_is(cupy: Any, a: NDArray[Any]) -> bool:
-    """Tell whether the bus can take an array's memory as it is.
-
-    Parameters
-    ----------
-    cupy : module
-    a : ndarray, shape (n,), n >= 1
-
-    Returns
-    -------
-    bool
-        Whether it is contiguous, in native byte order, and page-locked as one piece, by whom
-        ever. The bus refuses what was page-locked in parts.
-    """
+def is_page_locked(cupy: Any, a: NDArray[Any]) -> bool:
+    """Whether the bus can take an array as it is: plain, and page-locked as one piece."""
     if not (is_plain(a) and a.size):
         return False
     runtime = cupy.cuda.runtime
@@ -165,22 +134,20 @@ def goes_as_it_is(cupy: Any, a: NDArray[Any]) -> bool:
     try:
         if runtime.pointerGetAttributes(first).type != _PAGE_LOCKED:
             return False
-    except runtime.CUDARuntimeError:  # ROCm before 6 answers so for ordinary memory
+    except runtime.CUDARuntimeError:  # ROCm before 6, for ordinary memory
         return False
+    # The bus refuses what was page-locked in parts.
     start, nbytes = _extent_of(cupy, first)
     return start <= first and first + a.nbytes <= start + nbytes
 
 
 def is_plain(a: NDArray[Any]) -> bool:
-    """Tell whether an array's bytes are those of the same keys on the GPU."""
+    """Whether an array's bytes are those of its keys on the GPU: contiguous and native."""
     return bool(a.flags.c_contiguous and a.dtype.isnative)
 
 
 def _extent_of(cupy: Any, address: int) -> tuple[int, int]:
-    """Return where the memory that was page-locked at an address begins, and its bytes.
-
-    Both are 0 if the driver knows of none.
-    """
+    """Return start and bytes of the page-locked memory at an address, (0, 0) if there is none."""
     library = driver_library(cupy)
     hip = cupy.cuda.runtime.is_hip
     attribute = library.hipPointerGetAttribute if hip else library.cuPointerGetAttribute

@@ -8,14 +8,15 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cupy_compat.cudamark.gpu import memory, partition, pinned
+from cupy_compat.cudamark.dtypes import number_type
+from cupy_compat.cudamark.gpu import memory, pinned
 from cupy_compat.cudamark.gpu.device import require_cupy
-from cupy_compat.cudamark.gpu.order import as_bits, device_dtype, sort_on_device
+from cupy_compat.cudamark.gpu.order import device_dtype
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
-# What a thread costs to start grows with their number, the copying that is left to each shrinks
-# with it. So the best number grows as the square root of the array's size; seen on 16 cores: 4 to 8
-# threads for 20 MB, 8 to 12 for 40 MB, 16 for 200 MB and more.
+# Starting n threads takes n times as long as one, copying with them an n-th of the time. So the
+# best number grows as the square root of the array's size. Seen on 16 cores: 4 to 8 threads for
+# 20 MB, 8 to 12 for 40 MB, 16 for 200 MB and more.
 _BYTES_PER_SQUARED_THREADS = 750_000
 
 _Array = NDArray[Any]
@@ -27,7 +28,7 @@ def gpu_sort(
     """Return a sorted copy of a host array, sorted by the current GPU.
 
     Keys that do not fit into its memory are split by value on the CPU, and sorted bucket by bucket
-    on every GPU that CUDA shows.
+    on all GPUs.
 
     Parameters
     ----------
@@ -36,20 +37,19 @@ def gpu_sort(
         datetime64 or timedelta64, in any byte order and with any strides. It is only read, unless
         it shares memory with `out`.
     threads : int, optional
-        How many CPU threads may work, the caller's among them; by default, and at most, what
-        `most_threads` says for an array of that size. None of them outlives the call. They copy
-        the keys to page-locked memory and from there: what is in such memory already
-        (`cupyx.empty_pinned`, `cupy.cuda.alloc_pinned_memory`, another library's) goes over the
-        bus as it is.
+        How many CPU threads may work, the caller's among them; by default, and at most, the usable
+        CPUs, or fewer for a small array. They copy keys to and from page-locked memory. Arrays that
+        are in such memory already (`cupyx.empty_pinned`, `cupy.cuda.alloc_pinned_memory`, another
+        library's) go over the bus as they are.
     out : ndarray, shape (n,), optional
-        Where the result is to go, of the same dtype; with any strides. It may be `a`, or share
-        memory with it.
+        Where the result goes, of the same dtype; with any strides. It may be `a`, or share memory
+        with it.
 
     Returns
     -------
     ndarray, shape (n,), of the same dtype
-        Equal to ``np.sort(a)``: NaN and NaT last. Float32 and float64 NaNs may come back with their
-        sign bit clear. It is `out`, if that was given, else a new array.
+        Equal to ``np.sort(a)``: NaN and NaT last. Float32 and float64 NaN may lose their sign bit.
+        It is `out`, if given, else a new array.
 
     Raises
     ------
@@ -62,25 +62,23 @@ def gpu_sort(
     GpuUnavailable
         If there is no usable GPU.
     MemoryError
-        If the host's memory is too small: for the result; for a copy of the keys, or of the
-        result, if `a` or `out` is not contiguous or has a foreign byte order; and if the keys do
-        not fit into the GPU's memory, for a byte a key, and a copy of them if `out` shares memory
-        with `a`.
+        If the host has too little memory: for the result; for a copy of the keys, or of the result,
+        if `a` or `out` is not contiguous or has a foreign byte order; and if the keys do not fit
+        into the GPU's memory, for a byte a key, and a copy of them if `out` shares memory with `a`.
 
     Notes
     -----
-    Calls from several threads take turns, since they would share the bus anyway. A signal handler
-    may sort while it interrupts a sort. Page-locked memory (6 MiB for each staging thread) is kept
-    for the next call, see `free_pinned_buffers`.
+    Calls from several threads take turns, since they would share the bus anyway. Page-locked memory
+    (6 MiB for each staging thread) is kept for the next call, see `free_pinned_buffers`.
 
     The sort takes 2.1 to 2.4 times the keys' size of the GPU's memory, all of it before the first
     key is sent; it goes back to CuPy's memory pool. Large arrays are split by value while they
     arrive, so that one bucket is sorted while the one before is on its way back, see `partition`.
 
-    If the call fails or is interrupted, the keys of `a` are all there, and what else `out` holds is
-    not defined. Where `out` shares memory with `a`, it then holds either what it held before, or
-    all keys in any order. There is one exception: keys are lost if the GPU itself fails (CUDA calls
-    such an error sticky) while the result is on its way into memory that `a` shares.
+    If the call fails or is interrupted, all keys of `a` are still there. An `out` that shares its
+    memory is then unchanged, or holds all keys in any order; any other `out` is undefined. There is
+    one exception: keys are lost if the GPU itself fails (CUDA calls such an error sticky) while the
+    result is on its way into memory that `a` shares.
     """
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError("gpu_sort cannot sort masked arrays; pass a.compressed() instead")
@@ -99,12 +97,12 @@ def gpu_sort(
         return result
     from cupy_compat.cudamark.gpu import buckets
 
-    plain = as_bits(source), as_bits(np.asarray(result))
-    nat_last = source.dtype.kind in "mM"
+    number, nat_last = number_type(source.dtype), source.dtype.kind in "mM"
+    keys, target = source.view(number), np.asarray(result).view(number)
     with pinned.lock:
-        left = _sort_at_once(cupy, *plain, dtype, workers, fresh=out is None, nat_last=nat_last)
+        left = _sort_at_once(cupy, keys, target, dtype, workers, nat_last, out is None)
         if left is not None:
-            buckets.sort(cupy, left, plain[1], workers, nat_last)
+            buckets.sort(cupy, left, target, workers, nat_last)
     return result
 
 
@@ -114,49 +112,29 @@ def _sort_at_once(
     result: _Array,
     dtype: np.dtype[Any],
     threads: int,
-    *,
-    fresh: bool,
     nat_last: bool,
+    fresh: bool,
 ) -> _Array | None:
-    """Sort keys that the current GPU has memory for; else return where the keys are."""
-    from cupy_compat.cudamark.gpu import staging
+    """Sort keys if the current GPU has memory for them; else return where the keys are."""
+    from cupy_compat.cudamark.gpu.staging import StagedSort
 
-    trip = None
+    sort = None
     try:
         with pinned.resources(cupy) as resources:
-            count = partition.worthwhile(cupy, source.size, dtype, nat_last)
             with resources.work:
-                reserved = memory.Reservation(cupy, source.size, dtype, buckets=count)
-            trip = staging.Trip(
-                cupy,
-                resources,
-                source,
-                result,
-                reserved,
-                lambda keys: sort_on_device(cupy, keys, nat_last),
-                threads,
-                fresh=fresh,
-                nat_last=nat_last,
-            )
-            trip.run()
+                reserved = memory.Reservation(cupy, source.size, dtype, nat_last)
+            sort = StagedSort(cupy, resources, source, result, reserved, threads, nat_last, fresh)
+            sort.run()
     except Exception as error:
         if not memory.is_out_of_memory(cupy, error):
             raise
-        # When this function has returned, nothing holds the GPU's memory any more.
-        return trip.source if trip else source
+        # Once this function returns, nothing holds the GPU's memory any more.
+        return sort.source if sort else source
     return None
 
 
 def sorters_beyond_memory(dtype: np.dtype[Any], nbytes: int) -> str | None:
-    """Say who sorts what the current GPU cannot sort at once, or None if it can.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Of the keys.
-    nbytes : int
-        Their size.
-    """
+    """Return what sorts so many bytes of keys, or None if the current GPU can do so at once."""
     if nbytes <= memory.largest_sort():
         return None
     from cupy_compat.cudamark.gpu import buckets
@@ -165,18 +143,7 @@ def sorters_beyond_memory(dtype: np.dtype[Any], nbytes: int) -> str | None:
 
 
 def most_threads(nbytes: int) -> int:
-    """Return how many threads `gpu_sort` uses at most.
-
-    Parameters
-    ----------
-    nbytes : int
-        Size of the array.
-
-    Returns
-    -------
-    int
-        The usable CPUs, or fewer where more would take longer.
-    """
+    """Return how many threads `gpu_sort` uses at most for so many bytes: more would take longer."""
     return min(usable_cpus(), max(1, math.isqrt(nbytes // _BYTES_PER_SQUARED_THREADS)))
 
 

@@ -1,4 +1,4 @@
-"""Timing work on the GPU, and what the GPU and its bus allow at best."""
+"""Timing work on the GPU, and measuring what the GPU and its bus allow."""
 
 from __future__ import annotations
 
@@ -19,18 +19,11 @@ _MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Limits:
-    """What the GPU and its bus allow, for an array of a given size.
+    """What the GPU and its bus allow, for an array of `nbytes`.
 
-    Attributes
-    ----------
-    nbytes : int
-        Size of that array.
-    upload, download : float
-        Bytes per second between pinned host memory and the GPU, one way at a time.
-    memory : float
-        Bytes read plus bytes written per second by a copy within GPU memory.
-    sort_seconds : float
-        GPU time of the in-place sort of that array.
+    `upload` and `download` are bytes per second over the bus from and to pinned memory, one way at
+    a time; `memory` those read plus written by a copy within GPU memory; `sort_seconds` the GPU
+    time of the array's in-place sort.
     """
 
     nbytes: int
@@ -56,21 +49,9 @@ def gpu_times(
     warm_up: int = 1,
     prepare: Callable[[], object] = lambda: None,
 ) -> list[float]:
-    """Measure the GPU time of work on the current stream, by events around it.
+    """Return the GPU time of each of `repeat` calls on the current stream, in seconds.
 
-    Parameters
-    ----------
-    work : callable
-        What is timed.
-    repeat, warm_up : int
-        How often it is timed, and how often it runs before that.
-    prepare : callable, optional
-        Called before every run, outside the timed region.
-
-    Returns
-    -------
-    list of float
-        Seconds, one for each repeat.
+    `warm_up` calls before them do not count; `prepare` is called before each and is not timed.
     """
     cuda = load_cupy().cuda
     begin, end = cuda.Event(), cuda.Event()
@@ -86,21 +67,9 @@ def gpu_times(
 
 
 def sort_times(keys: _Array, repeat: int, in_place: bool) -> list[float]:
-    """Measure the GPU time of CuPy's sort of keys that are on the GPU already.
+    """Return the GPU time, in seconds, of each of `repeat` CuPy sorts of keys on the GPU.
 
-    Parameters
-    ----------
-    keys : ndarray of shape (n,)
-        Host array of a dtype that CuPy sorts.
-    repeat : int
-        How often the sort is timed.
-    in_place : bool
-        Time ``ndarray.sort`` on a fresh copy made outside the timed region, not ``cupy.sort``.
-
-    Returns
-    -------
-    list of float
-        Seconds, one for each repeat.
+    `keys` is a host array of shape (n,). ``cupy.sort`` is timed, or ``ndarray.sort`` on a copy.
     """
     cupy = load_cupy()
     unsorted = cupy.asarray(keys)
@@ -111,22 +80,9 @@ def sort_times(keys: _Array, repeat: int, in_place: bool) -> list[float]:
 
 
 def measure_limits(nbytes: int, sort_seconds: float, repeat: int) -> Limits:
-    """Measure how fast the bus and the GPU's memory copy.
+    """Measure how fast the bus and the GPU's memory copy, by the median of `repeat` copies.
 
-    Parameters
-    ----------
-    nbytes : int
-        Size of the array that is sorted; the copies timed are of 256 MiB over the bus and 1 GiB
-        in GPU memory, or less where less is free.
-    sort_seconds : float
-        GPU time of its in-place sort, see `sort_times`.
-    repeat : int
-        How often each copy is timed; the median counts.
-
-    Returns
-    -------
-    Limits
-        All of it together.
+    They are of 256 MiB over the bus and 1 GiB in GPU memory, or of less if less is free.
     """
     cupy = load_cupy()
     copied = min(_BUS_BYTES, free_bytes() // 4)

@@ -1,8 +1,4 @@
-"""`gpu_sort` without a GPU: on a stand-in, see `gpu_stand_in.py`.
-
-No key is lost, put in a wrong place or staged in vain, whatever the array, `out` and the memory
-are like, and whatever fails.
-"""
+"""`gpu_sort` on a stand-in for a GPU, see `gpu_stand_in.py`: no key is lost, whatever fails."""
 
 from __future__ import annotations
 
@@ -38,7 +34,6 @@ from cupy_compat.cudamark.gpu import (
     native,
     partition,
     pinned,
-    sort,
     staging,
 )
 from cupy_compat.cudamark.gpu.native import Threads
@@ -48,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("no_thread_left")
 DTYPES = ["?", "i1", "u2", "f2", "i4", "f4", "u8", "f8", "c16", ">i4", ">f8", "M8[s]", ">m8[ns]"]
 #: Those that are split by value where they do not fit.
 SPLIT = ["i4", "f4", "u8", "f8", ">i4", ">f8", "M8[s]", ">m8[ns]"]
-SIZES = [1, 2, 1000, 9999, 50_021]
+SIZES = [1, 2, 9999, 50_021]
 
 
 @pytest.fixture
@@ -72,10 +67,10 @@ def no_thread_of_the_system_left(gpu: Gpu) -> Iterator[None]:
     assert_that_no_more(threads_of_the_system, before)
 
 
-def lanes(device: int = 0) -> list[pinned.Lane]:
+def staging_buffers(device: int = 0) -> list[pinned.StagingBuffers]:
     """Return the slots that are kept for the next call."""
-    (kept,) = pinned._kept[device]
-    return kept._lanes
+    (kept,) = pinned.kept[device]
+    return kept.staging
 
 
 def keys_of(dtype: str, size: int) -> NDArray[Any]:
@@ -102,18 +97,13 @@ def assert_sorted(result: NDArray[Any], a: NDArray[Any]) -> None:
     np.testing.assert_array_equal(result, expected)
 
 
-ROOMS = ["fits", "in value buckets", "is split", "no POSIX threads", "both"]
-
-
-@pytest.fixture(params=ROOMS)
-def room(request: pytest.FixtureRequest, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Gpu:
-    """Return a GPU that holds all the keys, or a few thousand, or whose threads are Python's."""
-    if request.param == "is split":
+@pytest.fixture(params=["at once", "in value buckets", "beyond the memory"])
+def room(request: pytest.FixtureRequest, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have keys sorted in each of three ways."""
+    if request.param == "beyond the memory":
         gpu.free[0] = 40_000
-    if request.param in ("in value buckets", "both"):
+    if request.param == "in value buckets":
         monkeypatch.setattr(partition, "BUCKET_BYTES", 1)
-    monkeypatch.setattr(native, "SUPPORTED", request.param not in ("no POSIX threads", "both"))
-    return gpu
 
 
 @pytest.mark.usefixtures("no_thread_of_the_system_left")
@@ -198,7 +188,7 @@ def test_page_locked_keys_and_out_go_over_the_bus_as_they_are(gpu: Gpu, threads:
     gpu_sort(a, threads, out=out)
     assert_sorted(out, a)
     assert gpu.calls == ["at once", "at once"]
-    assert not lanes(), "no slots"
+    assert not staging_buffers(), "no slots"
 
 
 def test_only_what_is_not_page_locked_is_staged(gpu: Gpu) -> None:
@@ -206,13 +196,13 @@ def test_only_what_is_not_page_locked_is_staged(gpu: Gpu) -> None:
     locked = gpu.lock(a.copy())
     assert_sorted(gpu_sort(locked), a)
     assert set(gpu.calls) == {"at once", "download"}
-    assert len(lanes()) == 4, "all threads copy the result"
+    assert len(staging_buffers()) == 4, "all threads copy the result"
     gpu.calls.clear()
     free_pinned_buffers()
     gpu_sort(a, out=locked)
     assert_sorted(locked, a)
     assert set(gpu.calls) == {"at once", "upload"}
-    assert len(lanes()) == 4
+    assert len(staging_buffers()) == 4
 
 
 @pytest.mark.parametrize("what", ["one end", "other end", "middle", "seam", "stride", "byte order"])
@@ -241,36 +231,15 @@ def test_a_system_that_knows_nothing_of_ordinary_memory_may_say_so(
     assert "at once" not in gpu.calls
 
 
-@pytest.mark.parametrize("given", ["nothing", "out", "page-locked out", "out with gaps"])
-def test_pages_are_touched_beforehand_where_nobody_has_used_them_yet(
-    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, given: str
-) -> None:
-    a = keys_of("i4", 10_000)
-    roomy = np.empty(2 * a.size, a.dtype)
-    out = {"nothing": None, "out with gaps": roomy[::2]}.get(given, roomy[: a.size])
-    if given == "page-locked out":
-        gpu.lock(roomy)
-    touched: list[int] = []
-    run = staging.Trip.run
-
-    def note(self: Any) -> None:
-        touched.append(int(self._tasks["fresh_bytes"][0]))
-        run(self)
-
-    monkeypatch.setattr(staging.Trip, "run", note)
-    assert_sorted(gpu_sort(a, out=out), a)
-    assert touched == [a.nbytes if given in ("nothing", "out with gaps") else 0]
-
-
 def test_slots_are_kept_for_the_next_call_and_given_back_when_asked(gpu: Gpu) -> None:
     a = keys_of("i4", 10_000)
     gpu_sort(a, 3)
-    kept = list(lanes())
+    kept = list(staging_buffers())
     gpu_sort(a, 3)
-    assert lanes() == kept
+    assert staging_buffers() == kept
     assert len(kept) == 3
     free_pinned_buffers()
-    assert not lanes()
+    assert not staging_buffers()
 
 
 # The pieces
@@ -282,7 +251,7 @@ def test_slots_are_kept_for_the_next_call_and_given_back_when_asked(gpu: Gpu) ->
 def test_pieces_are_small_first_and_never_more_than_a_slot(
     gpu: Gpu, itemsize: int, threads: int, size: int
 ) -> None:
-    bounds = staging._bounds(size, itemsize, threads)
+    bounds = staging.piece_bounds(size, itemsize, threads)
     pieces = np.diff(bounds)
     assert bounds[0] == 0
     assert bounds[-1] == size * itemsize
@@ -355,26 +324,6 @@ def test_what_threads_work_on_is_kept_until_they_are_joined() -> None:
     left.join()
     del left
     assert there() is None
-
-
-@pytest.mark.usefixtures("no_thread_of_the_system_left")
-@pytest.mark.parametrize("in_place", [False, True])
-def test_ctrl_c_on_the_way_to_the_waiting_leaves_no_thread_and_loses_no_key(
-    monkeypatch: pytest.MonkeyPatch, in_place: bool
-) -> None:
-    a = keys_of("i4", 20_000)
-    keys = a.copy()
-    join, signals = Threads.join, iter([KeyboardInterrupt])
-
-    def interrupted(self: Threads) -> None:
-        for signal in signals:
-            raise signal
-        join(self)
-
-    monkeypatch.setattr(Threads, "join", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        gpu_sort(keys, 4, out=keys if in_place else None)
-    np.testing.assert_array_equal(np.sort(keys), np.sort(a))
 
 
 def test_ctrl_c_at_any_moment_loses_no_key() -> None:
@@ -451,27 +400,33 @@ class Planted(Exception):
     """A failure on purpose."""
 
 
+#: Where the caller's thread can fail: before keys are sent, while they are sorted, at the end.
+FAILURES = [(gpu_stand_in.Event, "record"), (staging, "sort_on_device"), (Threads, "join")]
+
+
 @pytest.mark.usefixtures("no_thread_of_the_system_left")
 @pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
-@pytest.mark.parametrize("where", ["_send", "_sort", "_receive"])
+@pytest.mark.parametrize(("owner", "name"), FAILURES)
 @pytest.mark.parametrize("in_place", [False, True])
-def test_a_failure_in_the_callers_thread_reaches_the_caller_and_loses_no_key(
-    gpu: Gpu,
+def test_a_failure_in_the_callers_thread_loses_no_key(
     monkeypatch: pytest.MonkeyPatch,
-    where: str,
+    owner: object,
+    name: str,
     error: type[BaseException],
     in_place: bool,
 ) -> None:
     a = keys_of("i4", 20_000)
     keys = a.copy()
+    real, failures = getattr(owner, name), iter([error("planted")])
 
-    def fail(self: object, *arguments: object) -> None:
-        raise error("planted")
+    def fail(*arguments: object) -> None:
+        for failure in failures:
+            raise failure
+        real(*arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(staging.Trip, where, fail)
-        with pytest.raises(error, match="planted"):
-            gpu_sort(keys, 4, out=keys if in_place else None)
+    monkeypatch.setattr(owner, name, fail)
+    with pytest.raises(error, match="planted"):
+        gpu_sort(keys, 4, out=keys if in_place else None)
     np.testing.assert_array_equal(np.sort(keys), np.sort(a))
     if not in_place:
         np.testing.assert_array_equal(keys, a)
@@ -482,16 +437,13 @@ def test_a_failure_in_the_callers_thread_reaches_the_caller_and_loses_no_key(
 @pytest.mark.parametrize("way", ["upload", "split", "download"])
 @pytest.mark.parametrize("later", [0, 5])
 @pytest.mark.parametrize("in_place", [False, True])
-@pytest.mark.parametrize("threads_of", ["the system", "Python"])
 def test_an_error_of_the_driver_is_raised_as_cupy_raises_it_and_loses_no_key(
     gpu: Gpu,
     monkeypatch: pytest.MonkeyPatch,
     way: str,
     later: int,
     in_place: bool,
-    threads_of: str,
 ) -> None:
-    monkeypatch.setattr(native, "SUPPORTED", threads_of == "the system")
     monkeypatch.setattr(partition, "BUCKET_BYTES", 1000)
     a = keys_of("i4", 20_000)
     keys = a.copy()
@@ -536,14 +488,15 @@ def test_keys_come_back_if_the_result_is_interrupted_half_way(
 ) -> None:
     a = keys_of("i8", 50_000)
     keys = a.copy()
-    receive = staging.Trip._receive
+    join, interrupts = Threads.join, iter([KeyboardInterrupt])
 
-    def interrupted(self: Any) -> None:
-        receive(self)
-        self._result[: a.size // 2] = 0
-        raise KeyboardInterrupt
+    def interrupted(self: Threads) -> None:
+        for interrupt in interrupts:
+            keys[: a.size // 2] = 0
+            raise interrupt
+        join(self)
 
-    monkeypatch.setattr(staging.Trip, "_receive", interrupted)
+    monkeypatch.setattr(Threads, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gpu_sort(keys, 1, out=keys)
     assert_sorted(keys, a)
@@ -577,7 +530,11 @@ def test_buckets_go_home_one_by_one(in_buckets: Gpu, locked: str, dtype: str) ->
 def test_keys_that_the_sample_did_not_show_are_sorted_as_a_whole(
     in_buckets: Gpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition, "_fractions", lambda count: np.linspace(0, 0.1, count))
+    monkeypatch.setattr(
+        partition,
+        "sample_indices",
+        lambda size, count: np.linspace(0, size // 10, count, dtype=int),
+    )
     a = np.sort(keys_of("i8", 50_021))
     assert_sorted(gpu_sort(a), a)
     assert "split" in in_buckets.calls
@@ -611,25 +568,25 @@ def test_a_sort_that_gets_no_memory_after_all_is_done_otherwise(
     both = np.concatenate([a, a[:100]])
     keys = both[: a.size]
     out = {"none": np.empty_like(a), "itself": keys, "shifted": both[100:]}[overlap]
-    real, left = sort.sort_on_device, iter(range(later))
+    real, left = staging.sort_on_device, iter(range(later))
 
     def run_out(cupy: Any, keys: Any, nat_last: bool) -> None:
         if next(left, None) is None:
             raise MemoryError("std::bad_alloc")
         real(cupy, keys, nat_last)
 
-    monkeypatch.setattr(sort, "sort_on_device", run_out)
+    monkeypatch.setattr(staging, "sort_on_device", run_out)
     assert gpu_sort(keys, out=out) is out
     assert_sorted(out, a)
 
 
 @given(
-    counts=st.lists(st.integers(1, partition._SAMPLE), min_size=2, max_size=16),
+    counts=st.lists(st.integers(1, partition.SAMPLE), min_size=2, max_size=16),
     size=st.integers(1, 10**10),
 )
 def test_there_is_room_for_whatever_a_sample_shows(counts: list[int], size: int) -> None:
-    shares = np.array(counts) / sum(counts) * partition._SAMPLE
-    rooms = [partition._room(int(share), size) for share in shares]
+    shares = np.array(counts) / sum(counts) * partition.SAMPLE
+    rooms = [partition.room(int(share), size) for share in shares]
     assert sum(rooms) <= partition.room_for_all(size, len(counts))
 
 
@@ -666,7 +623,7 @@ def test_whatever_memory_runs_out_the_keys_are_sorted_and_none_is_held(
     if what in ("streams", "page-locked memory"):
         monkeypatch.setattr(cuda, "Stream" if what == "streams" else "PinnedMemory", full)
     if what == "kernel":
-        monkeypatch.setattr(sort, "sort_on_device", full)
+        monkeypatch.setattr(staging, "sort_on_device", full)
     held: list[int] = []
     real = buckets.sort
 
@@ -692,16 +649,16 @@ def test_with_little_page_locked_memory_fewer_threads_stage(
     monkeypatch.setattr(gpu.cupy.cuda, "PinnedMemory", lock)
     a = keys_of("i4", 50_000)
     assert_sorted(gpu_sort(a), a)
-    assert len(lanes()) == 2
+    assert len(staging_buffers()) == 2
 
 
 def test_streams_stay_where_page_locked_memory_is_given_back(gpu: Gpu) -> None:
     """CuPy's pool keeps memory for each stream apart, so a new one would take as much again."""
     gpu_sort(keys_of("i4", 10_000))
-    ((before,),) = pinned._kept.values()
+    ((before,),) = pinned.kept.values()
     free_pinned_buffers()
     gpu_sort(keys_of("i4", 10_000))
-    ((after,),) = pinned._kept.values()
+    ((after,),) = pinned.kept.values()
     assert before.work is after.work
 
 
@@ -727,38 +684,38 @@ def test_a_sort_that_interrupts_another_leaves_its_slots_alone(
 
 
 @pytest.fixture
-def trips(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+def sorts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Note the size and the device of each array that goes to a GPU."""
     seen: list[tuple[int, int]] = []
-    run = staging.Trip.run
+    run = staging.StagedSort.run
 
     def note(self: Any) -> None:
-        seen.append((self._keys.nbytes, gpu_stand_in.Device().id))
+        seen.append((self.source.nbytes, gpu_stand_in.Device().id))
         run(self)
 
-    monkeypatch.setattr(staging.Trip, "run", note)
+    monkeypatch.setattr(staging.StagedSort, "run", note)
     return seen
 
 
 @pytest.mark.parametrize("dtype", SPLIT)
 def test_keys_that_do_not_fit_go_in_buckets_that_do(
-    gpu: Gpu, trips: list[tuple[int, int]], dtype: str
+    gpu: Gpu, sorts: list[tuple[int, int]], dtype: str
 ) -> None:
     a = keys_of(dtype, 50_000)
     gpu.free[0] = 40_000
     assert_sorted(gpu_sort(a), a)
-    assert len(trips) >= a.nbytes // 40_000
-    assert max(nbytes for nbytes, _ in trips) <= 40_000
-    assert sum(nbytes for nbytes, _ in trips) > 0.9 * a.nbytes, "NaT alone stay"
+    assert len(sorts) >= a.nbytes // 40_000
+    assert max(nbytes for nbytes, _ in sorts) <= 40_000
+    assert sum(nbytes for nbytes, _ in sorts) > 0.9 * a.nbytes, "NaT alone stay"
 
 
 def test_every_gpu_takes_buckets(
-    two: Gpu, trips: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    two: Gpu, sorts: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = keys_of("i4", 100_000)
     two.free.update({0: 50_000, 1: 60_000})
     meeting = threading.Barrier(2)
-    run = staging.Trip.run
+    run = staging.StagedSort.run
     met: set[int] = set()
 
     def meet(self: Any) -> None:
@@ -768,17 +725,17 @@ def test_every_gpu_takes_buckets(
             meeting.wait(timeout=30)
         run(self)
 
-    monkeypatch.setattr(staging.Trip, "run", meet)
+    monkeypatch.setattr(staging.StagedSort, "run", meet)
     assert_sorted(gpu_sort(a), a)
-    assert {device for _, device in trips} == {0, 1}
-    assert len(lanes(0)) == len(lanes(1)) == 2, "half of four threads each"
+    assert {device for _, device in sorts} == {0, 1}
+    assert len(staging_buffers(0)) == len(staging_buffers(1)) == 2, "half of four threads each"
 
 
-def test_a_gpu_with_far_less_memory_is_left_out(two: Gpu, trips: list[tuple[int, int]]) -> None:
+def test_a_gpu_with_far_less_memory_is_left_out(two: Gpu, sorts: list[tuple[int, int]]) -> None:
     a = keys_of("i4", 100_000)
     two.free.update({0: 100_000, 1: 50_000})
     assert_sorted(gpu_sort(a), a)
-    assert {device for _, device in trips} == {0}
+    assert {device for _, device in sorts} == {0}
 
 
 @pytest.mark.parametrize(
@@ -804,7 +761,7 @@ def test_who_sorts_keys_that_do_not_fit_is_said(
 @pytest.mark.parametrize("status", [2, 46])
 @pytest.mark.parametrize("when", ["asked", "used"])
 def test_a_gpu_that_is_full_or_somebody_elses_is_left_out(
-    two: Gpu, trips: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, status: int, when: str
+    two: Gpu, sorts: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, status: int, when: str
 ) -> None:
     a = keys_of("i4", 100_000)
     two.free.update({0: 50_000, 1: 50_000})
@@ -818,17 +775,17 @@ def test_a_gpu_that_is_full_or_somebody_elses_is_left_out(
 
     monkeypatch.setattr(module, name, busy)
     assert_sorted(gpu_sort(a), a)
-    assert {device for _, device in trips} == {0}
+    assert {device for _, device in sorts} == {0}
 
 
 @pytest.mark.parametrize("free", [0, 1000])
 def test_where_no_bucket_fits_the_threads_sort_alone(
-    gpu: Gpu, trips: list[tuple[int, int]], free: int
+    gpu: Gpu, sorts: list[tuple[int, int]], free: int
 ) -> None:
     a = keys_of("f8", 50_000)
     gpu.free[0] = free
     assert_sorted(gpu_sort(a), a)
-    assert not trips
+    assert not sorts
 
 
 def test_memory_that_goes_while_it_is_used_is_done_without(
@@ -836,7 +793,7 @@ def test_memory_that_goes_while_it_is_used_is_done_without(
 ) -> None:
     a = keys_of("f8", 50_000)
     gpu.free[0] = 100_000
-    run = staging.Trip.run
+    run = staging.StagedSort.run
     left = iter(range(3))
 
     def run_out(self: Any) -> None:
@@ -844,20 +801,20 @@ def test_memory_that_goes_while_it_is_used_is_done_without(
             raise gpu_stand_in.OutOfMemoryError
         run(self)
 
-    monkeypatch.setattr(staging.Trip, "run", run_out)
+    monkeypatch.setattr(staging.StagedSort, "run", run_out)
     assert_sorted(gpu_sort(a), a)
 
 
 @pytest.mark.parametrize("values", [1, 2, 3, 100])
 @pytest.mark.parametrize("dtype", ["i4", "f8"])
 def test_few_values_fill_buckets_that_need_no_gpu(
-    gpu: Gpu, trips: list[tuple[int, int]], values: int, dtype: str
+    gpu: Gpu, sorts: list[tuple[int, int]], values: int, dtype: str
 ) -> None:
     a = np.random.default_rng(0).integers(0, values, 50_000).astype(dtype)
     gpu.free[0] = 40_000
     assert_sorted(gpu_sort(a), a)
     if values < 4:
-        assert not trips
+        assert not sorts
 
 
 def test_all_nan_are_sorted(gpu: Gpu) -> None:
@@ -868,12 +825,12 @@ def test_all_nan_are_sorted(gpu: Gpu) -> None:
 
 @pytest.mark.parametrize("dtype", ["?", "i1", "f2", "c8", "c16"])
 def test_what_is_not_split_is_sorted_by_threads(
-    gpu: Gpu, trips: list[tuple[int, int]], dtype: str
+    gpu: Gpu, sorts: list[tuple[int, int]], dtype: str
 ) -> None:
     a = keys_of(dtype, 50_000)
     gpu.free[0] = 10
     assert_sorted(gpu_sort(a), a)
-    assert not trips
+    assert not sorts
 
 
 @pytest.mark.parametrize("error", [Planted, KeyboardInterrupt])
@@ -884,7 +841,7 @@ def test_a_failure_between_buckets_loses_no_key(
     a = keys_of("i4", 50_000)
     keys = a.copy()
     two.free.update({0: 20_000, 1: 20_000})
-    run = staging.Trip.run
+    run = staging.StagedSort.run
     left = iter(range(3))
 
     def fail(self: Any) -> None:
@@ -893,7 +850,7 @@ def test_a_failure_between_buckets_loses_no_key(
         run(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(staging.Trip, "run", fail)
+        patch.setattr(staging.StagedSort, "run", fail)
         with pytest.raises(error, match="planted"):
             gpu_sort(keys, out=keys if in_place else None)
     np.testing.assert_array_equal(np.sort(keys), np.sort(a))
@@ -911,7 +868,7 @@ def test_after_a_failure_no_other_bucket_is_begun(
         begun.append(1)
         raise Planted
 
-    monkeypatch.setattr(staging.Trip, "run", fail)
+    monkeypatch.setattr(staging.StagedSort, "run", fail)
     with pytest.raises(Planted):
         gpu_sort(keys_of("i4", 50_000))
     assert len(begun) <= 2
@@ -937,12 +894,3 @@ def test_no_copy_of_the_keys_is_made_where_the_result_can_hold_them(
     itself = a.copy()
     gpu_sort(itself, out=itself)
     assert not np.shares_memory(itself, targets[-1])
-
-
-def test_the_stand_in_copies_as_the_driver_does(gpu: Gpu) -> None:
-    """What all of this stands on: the compiled loops reach the functions of the stand-in."""
-    source, target = np.arange(4, dtype=np.uint8), np.zeros(4, np.uint8)
-    function: Callable[..., int] = gpu.functions[1]
-    assert function(target.ctypes.data, source.ctypes.data, 4, 1) == 0
-    assert (target == source).all()
-    assert ctypes.sizeof(ctypes.c_size_t) == np.dtype(np.uintp).itemsize
