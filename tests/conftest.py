@@ -179,7 +179,7 @@ def threads_of_the_system() -> int:
 @pytest.fixture
 def bars(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """Return cudamark's progress bars by their names: how many steps they have, how many came."""
-    from cupy_compat.cudamark import suite
+    from cupy_compat.cudamark import progress
 
     drawn: dict[str, list[int]] = {}
 
@@ -192,7 +192,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
         yield step
 
-    monkeypatch.setattr(suite._Chatter, "bar", bar)
+    monkeypatch.setattr(progress.Reporter, "bar", bar)
     return drawn
 
 

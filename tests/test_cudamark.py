@@ -18,11 +18,10 @@ import numpy as np
 import pytest
 from rich.filesize import decimal
 
-from cupy_compat.cudamark import command, compare, machine, suite
+from cupy_compat.cudamark import command, suite
 from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, memory
 from cupy_compat.cudamark.inputs import DISTRIBUTIONS, make_input, parse_dtype
-from cupy_compat.cudamark.measure import WrongResult, check, time_sort
-from cupy_compat.cudamark.options import Options
+from cupy_compat.cudamark.measure import WrongResult, check
 from cupy_compat.cudamark.record import Run, write_whole
 from cupy_compat.cudamark.threads import usable_cpus
 
@@ -104,56 +103,6 @@ def test_every_distribution_and_kind_of_dtype_can_be_measured(
 ) -> None:
     assert command.main([*CPU, "--distribution", distribution, "--dtype", dtype]) == 0
     assert TABLE.fullmatch(capsys.readouterr().out)
-
-
-def test_what_is_measured_if_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Options] = []
-    monkeypatch.setattr(suite, "run", lambda options, command: asked.append(options))
-    assert command.main([]) == 0
-    assert asked == [
-        Options(
-            device="auto",
-            size=50_000_000,
-            dtype="int32",
-            threads=(1, 2, 4, 8, 16, 32, 64, 128),
-            repeat=5,
-            seed=0,
-            distribution="uniform",
-            compare=False,
-            contenders=(),
-            quiet=False,
-            csv=None,
-            json=None,
-            plot=None,
-        )
-    ]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "Sort one array with 1, 2, 4 ... threads, and print a table.",
-        "--device {auto,cpu,gpu} what sorts: a usable GPU, else the CPU (auto, the default)",
-        "--size SIZE number of keys (default 50000000)",
-        "--dtype DTYPE NumPy dtype of the keys (default int32)",
-        "--threads N,N,... numbers of CPU threads (default 1,2,4,8,16,32,64,128)",
-        "--repeat REPEAT timed calls for each figure (default 5)",
-        "--seed SEED seed of the keys (default 0)",
-        "--distribution NAME uniform (the default), sorted, ",
-        "--compare print one table of every sort against its limit instead",
-        "--with NAME,NAME,... other libraries as rows of --compare",
-        "--quiet nothing but errors on standard error",
-        "--csv FILE write the table to FILE as CSV too",
-        "--json FILE write every repeat, the machine and all versions to FILE",
-        "--plot FILE draw time against threads to FILE (.png or .svg)",
-    ],
-)
-def test_help_says_what_each_option_does(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    assert command.main(["--help"]) == 0
-    assert line in " ".join(capsys.readouterr().out.split())
 
 
 def test_help_names_every_distribution(capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,12 +197,6 @@ def test_a_bad_argument_is_one_line_and_exit_code_2(
     assert text in captured.err
 
 
-def test_a_bad_argument_ends_the_process_with_code_2() -> None:
-    done = cudamark("--dtype", "int33")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert_one_line(done.stderr)
-
-
 def test_a_gpu_asked_for_where_there_is_none_is_one_line_and_exit_code_1() -> None:
     done = cudamark("--device", "gpu", *SMALL)
     assert (done.returncode, done.stdout) == (1, "")
@@ -266,7 +209,7 @@ def test_a_size_beyond_memory_says_what_is_needed_and_free(size: str) -> None:
     done = cudamark("--device", "cpu", "--size", size)
     assert (done.returncode, done.stdout) == (1, "")
     assert_one_line(done.stderr)
-    assert re.search(r": [\d.e+]+ [TPE]iB needed, [\d.]+ [GT]iB free$", done.stderr)
+    assert re.search(r": [\d.,]+ [TY]B needed, [\d.]+ [GT]B free$", done.stderr)
 
 
 @pytest.mark.parametrize("option", ["--csv", "--json", "--plot"])
@@ -290,14 +233,6 @@ def test_a_full_disk_is_one_line_and_exit_code_1() -> None:
     assert done.returncode == 1
     assert_one_line(done.stderr)
     assert "cannot write /dev/full: No space left on device" in done.stderr
-
-
-def test_a_wrong_result_is_one_line_and_exit_code_1(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(suite, "threaded_sort", lambda keys, threads: keys)
-    assert command.main([*CPU, "--quiet"]) == 1
-    assert_one_line(capfd.readouterr().err)
 
 
 def test_ctrl_c_ends_with_one_line_and_leaves_no_file(tmp_path: Path) -> None:
@@ -378,30 +313,12 @@ def test_importing_the_package_loads_nothing_and_its_names_say_what_they_need(na
 # Measuring
 
 
-def test_a_timing_keeps_the_first_call_and_the_warm_up_apart() -> None:
-    expected = np.arange(3)
-    calls: list[int] = []
-
-    def sort() -> np.ndarray:
-        calls.append(1)
-        return expected.copy()
-
-    timing = time_sort(sort, expected, repeat=3, warm_up=2)
-    assert len(calls) == 6
-    assert len(timing.repeats) == 3
-    assert timing.first > 0
-
-
 @pytest.mark.parametrize(
     "result", [np.array([1.0, 2.0]), np.array([1, 3]), np.array([1]), np.array([1, 2, 3])]
 )
 def test_a_result_of_other_keys_size_or_dtype_is_wrong(result: Any) -> None:
     with pytest.raises(WrongResult):
         check(result, np.array([1, 2]))
-
-
-def test_nan_equals_nan_in_a_result() -> None:
-    check(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
@@ -422,11 +339,6 @@ def test_the_same_seed_gives_the_same_keys(distribution: str, dtype: str) -> Non
 def test_uniform_keys_span_the_range_of_the_dtype() -> None:
     keys = make_input("uniform", 10_000, np.dtype("int8"), 0)
     assert (keys.min(), keys.max()) == (-128, 127)
-
-
-def test_available_memory_is_a_positive_number_or_unknown() -> None:
-    free = machine.available_memory()
-    assert free is None or free > 0
 
 
 # What it is measured on
@@ -485,7 +397,7 @@ def test_what_cupy_sorts_beside_gpu_sort_must_fit_into_the_gpus_memory(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], asked: list[int]
 ) -> None:
     seen: list[int] = []
-    device = types.SimpleNamespace(name="A GPU")
+    device = types.SimpleNamespace(gpu_name="A GPU")
     gpu = types.SimpleNamespace(
         find_gpu=lambda: device,
         require_memory=seen.append,
@@ -588,16 +500,6 @@ def test_compare_without_a_gpu_prints_the_cpus_rows_and_why() -> None:
     assert "The CPU's rows only: " in done.stdout
 
 
-def test_the_ratios_of_a_comparison_are_to_its_first_row() -> None:
-    rows = [
-        compare.Row(Run("np.sort", "cpu", 1, 0.5, (0.4, 0.4)), 0.1, "main memory"),
-        compare.Row(Run("other", "cpu", 2, 0.2, (0.1, 0.1)), 0.05, "main memory"),
-    ]
-    columns = compare.table(rows, 1000, "title", None).columns
-    assert list(columns[5].cells) == ["1.00x", "4.00x"]
-    assert list(columns[7].cells) == ["25%", "50%"]
-
-
 # On a GPU machine
 
 
@@ -636,7 +538,7 @@ def test_too_little_gpu_memory_is_one_line_with_both_figures_or_a_reason_for_the
 
 @on_gpu
 @pytest.mark.parametrize("dtype", ["int32", "float64", "datetime64[s]"])
-def test_compare_has_seven_rows_on_a_gpu_machine(
+def test_compare_has_eight_rows_on_a_gpu_machine(
     capfd: pytest.CaptureFixture[str], dtype: str
 ) -> None:
     assert command.main([*SMALL, "--compare", "--dtype", dtype]) == 0
@@ -650,6 +552,7 @@ def test_compare_has_seven_rows_on_a_gpu_machine(
         "cp.asnumpy(cp.sort(cp.array(a)))",
         "gpu_sort",
         "gpu_sort, page-locked",
+        "bus up, cp.sort in place, bus down",
     ]
 
 

@@ -20,7 +20,7 @@ from cupy_compat.cudamark.contenders import Contender, load, naming
 from cupy_compat.cudamark.cpu import threaded_sort, threads_used
 from cupy_compat.cudamark.dtypes import number_type
 from cupy_compat.cudamark.gpu import Limits, gpu_sort, most_threads
-from cupy_compat.cudamark.measure import copy_bandwidth, time_sort
+from cupy_compat.cudamark.measure import Timing, copy_bandwidth
 from cupy_compat.cudamark.record import Run, readable_time
 from cupy_compat.cudamark.threads import usable_cpus
 
@@ -38,12 +38,10 @@ class Row(NamedTuple):
     limit: str
 
 
-def compare_cpu(
-    keys: _Array, expected: _Array, repeat: int, warm_up: int, step: Callable[[], object]
-) -> list[Row]:
+def compare_cpu(keys: _Array, repeat: int, timed: Callable[..., Timing]) -> list[Row]:
     """Measure ``np.sort`` on one thread and `threaded_sort` on all usable CPUs.
 
-    For `keys` and `expected`, of shape (n,), see `time_sort`; `step` is called after each call.
+    `timed` is `time_sort` with all but its first argument.
     """
     rows = []
     cpus = usable_cpus()
@@ -52,7 +50,7 @@ def compare_cpu(
         ("threaded_sort", cpus, lambda: threaded_sort(keys, cpus)),
     ]
     for name, threads, sort in sorts:
-        timing = time_sort(sort, expected, repeat, warm_up, step)
+        timing = timed(sort)
         used = 1 if name == "np.sort" else threads_used(keys, threads)
         run = Run(name, "cpu", threads, *timing, used)
         if keys.nbytes < _LEAST_NBYTES:
@@ -64,17 +62,16 @@ def compare_cpu(
 
 
 def compare_gpu(
-    keys: _Array, expected: _Array, repeat: int, warm_up: int, step: Callable[[], object]
+    keys: _Array, repeat: int, timed: Callable[..., Timing]
 ) -> tuple[list[Row], Limits]:
     """Measure CuPy's sorts by GPU time, the usual script and `gpu_sort` from host to host.
 
     `gpu_sort` has two rows: from ordinary to fresh memory, and between page-locked arrays. The last
-    row is the sum of three steps that a plain script takes one after the other. The arguments are
-    those of `compare_cpu`. Returns the rows, and the limits measured.
+    row is the sum of three steps that a plain script takes one after the other. Returns the rows,
+    and the limits measured.
     """
     # CuPy knows no dates. These have no NaT, so their bits sort alike.
-    number = number_type(keys.dtype)
-    bits, expected_bits = keys.view(number), expected.view(number)
+    bits = keys.view(number_type(keys.dtype))
     times = {
         "cp.sort": gpu_device.sort_times(bits, repeat, in_place=False),
         "cp.sort, in place": gpu_device.sort_times(bits, repeat, in_place=True),
@@ -84,17 +81,18 @@ def compare_gpu(
         _in_gpu_memory(Run(name, "gpu", None, None, tuple(seconds)), limits)
         for name, seconds in times.items()
     ]
-    naive = time_sort(lambda: gpu_device.naive_sort(bits), expected_bits, repeat, warm_up, step)
-    staged = time_sort(lambda: gpu_sort(keys), expected, repeat, warm_up, step)
+    naive = timed(lambda: gpu_device.naive_sort(bits).view(keys.dtype))
+    staged = timed(lambda: gpu_sort(keys))
     source, out = (gpu_device.page_locked(keys.size, keys.dtype) for _ in range(2))
     np.copyto(source, keys)
 
-    def step_and_spoil() -> None:
-        # Else the last result would still be there if the next call did nothing.
-        out.view(np.uint8).fill(_SPOILT)
-        step()
+    def taken(result: _Array) -> _Array:
+        # Else a call that did nothing would leave the last result where it was.
+        copy = result.copy()
+        result.view(np.uint8).fill(_SPOILT)
+        return copy
 
-    locked = time_sort(lambda: gpu_sort(source, out=out), expected, repeat, warm_up, step_and_spoil)
+    locked = timed(lambda: gpu_sort(source, out=out), to_numpy=taken)
     runs = (
         Run("cp.asnumpy(cp.sort(cp.array(a)))", "gpu", None, *naive),
         Run("gpu_sort", "gpu", most_threads(keys.nbytes), *staged),
@@ -108,26 +106,18 @@ def compare_gpu(
 def compare_contender(
     contender: Contender,
     keys: _Array,
-    expected: _Array,
-    repeat: int,
-    warm_up: int,
-    step: Callable[[], object],
+    timed: Callable[..., Timing],
     threaded: Row,
     limits: Limits | None,
 ) -> Row:
     """Measure another library on keys of shape (n,), which are in its own container already.
 
     On the CPU its limit is that of `threaded`, the row of `threaded_sort`; on the GPU it is that of
-    the GPU's memory, if measured.
-
-    Raises
-    ------
-    ContenderError, WrongResult
-        If it fails, or sorts wrongly; the message names it.
+    the GPU's memory, if measured. If it fails or sorts wrongly, the error names it.
     """
     with naming(contender):
         task = load(contender, keys)
-        timing = time_sort(task.sort, expected, repeat, warm_up, step, task.to_numpy)
+        timing = timed(task.sort, to_numpy=task.to_numpy)
     run = Run(contender.name, task.device, task.threads, *timing)
     if run.device == "cpu":
         return Row(run, threaded.limit_seconds, threaded.limit)

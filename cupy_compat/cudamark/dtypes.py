@@ -5,6 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+
+def as_keys(a: object, function: str) -> NDArray[Any]:
+    """Return a plain array of one dimension, or raise what a function of that name should raise."""
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"{function} cannot sort masked arrays; pass a.compressed() instead")
+    keys = np.asarray(a)
+    if keys.ndim != 1:
+        raise ValueError(
+            f"{function} takes a one-dimensional array, not one of {keys.ndim} dimensions; "
+            "pass a.ravel() to sort all its items together"
+        )
+    return keys
 
 
 def number_type(dtype: np.dtype[Any]) -> np.dtype[Any]:

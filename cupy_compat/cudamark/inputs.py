@@ -61,20 +61,12 @@ def _sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array
     return keys
 
 
-def _reversed(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
-    return _sorted(rng, size, dtype)[::-1].copy()
-
-
 def _nearly_sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
     """Sorted, but for one key in a hundred, which is anywhere."""
     keys = _sorted(rng, size, dtype)
     moved = rng.integers(0, size, size // 100)
     keys[moved] = keys[rng.permutation(moved)]
     return keys
-
-
-def _constant(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
-    return np.full(size, _uniform(rng, 1, dtype)[0])
 
 
 def _few_values(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
@@ -96,9 +88,9 @@ def _skewed(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array
 DISTRIBUTIONS: dict[str, _Draw] = {
     "uniform": _uniform,
     "sorted": _sorted,
-    "reversed": _reversed,
+    "reversed": lambda *arguments: _sorted(*arguments)[::-1].copy(),
     "nearly-sorted": _nearly_sorted,
-    "constant": _constant,
+    "constant": lambda rng, size, dtype: np.full(size, _uniform(rng, 1, dtype)[0]),
     "few-values": _few_values,
     "skewed": _skewed,
 }

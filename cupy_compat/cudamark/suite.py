@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,7 +21,7 @@ from cupy_compat.cudamark import contenders as others
 from cupy_compat.cudamark import gpu as gpu_device
 from cupy_compat.cudamark.compare import Row, compare_contender, compare_cpu, compare_gpu, table
 from cupy_compat.cudamark.contenders import Contender
-from cupy_compat.cudamark.cpu import threaded_sort, threads_used, warm_up
+from cupy_compat.cudamark.cpu import serial, threaded_sort, threads_used, warm_up
 from cupy_compat.cudamark.dtypes import number_type
 from cupy_compat.cudamark.gpu import (
     Gpu,
@@ -31,7 +33,7 @@ from cupy_compat.cudamark.gpu import (
 )
 from cupy_compat.cudamark.inputs import make_input
 from cupy_compat.cudamark.machine import available_memory, describe_machine
-from cupy_compat.cudamark.measure import time_sort
+from cupy_compat.cudamark.measure import Timing, time_sort
 from cupy_compat.cudamark.options import Options, checked_dtype
 from cupy_compat.cudamark.progress import Reporter
 from cupy_compat.cudamark.record import Run, csv_text, json_text, write_whole
@@ -95,11 +97,7 @@ class _Measurement:
         self._versions: dict[str, str | None] = {}
         say(f"Keys: {options.size:,} {self.dtype}, {options.distribution}, seed {options.seed}")
         self._keys = make_input(options.distribution, options.size, self.dtype, options.seed)
-        self._expected = np.sort(self._keys)
-        if np.any(self._expected[:-1] > self._expected[1:]):
-            # Seen for millions of float16 keys: NumPy 2.5.5 on an AMD EPYC with AVX-512.
-            say("np.sort leaves these keys unsorted here; checking against kind='stable' instead")
-            self._expected = np.sort(self._keys, kind="stable")
+        self._expected = serial.sort(self._keys)
 
     def tabulate(self) -> None:
         """Print the table of the chosen device, and write CSV and plot."""
@@ -129,21 +127,20 @@ class _Measurement:
 
     def compare(self, contenders: Sequence[Contender]) -> None:
         """Print every sort against its limit, and those of other libraries among them."""
-        arguments = (self._keys, self._expected, self.options.repeat, _WARM_UP)
-        steps = 1 + _WARM_UP + self.options.repeat
+        keys, repeat = self._keys, self.options.repeat
         self._compile()
-        with self.reporter.bar("CPU", 2 * steps) as step:
-            cpu_rows = compare_cpu(*arguments, step)
+        with self._timer("CPU", sorts=2) as timed:
+            cpu_rows = compare_cpu(keys, repeat, timed)
         other_rows: list[Row] = []
         gpu_rows: list[Row] = []
         if self.gpu:
-            with self.reporter.bar("GPU", 3 * steps) as step:
-                gpu_rows, self._limits = compare_gpu(*arguments, step)
+            with self._timer("GPU", sorts=3) as timed:
+                gpu_rows, self._limits = compare_gpu(keys, repeat, timed)
             gpu_device.free_cached()
         # Last, since what they load, start or reserve stays until the process ends.
         for contender in contenders:
-            with others.output_to_stderr(), self.reporter.bar(contender.name, steps) as step:
-                row = compare_contender(contender, *arguments, step, cpu_rows[1], self._limits)
+            with others.output_to_stderr(), self._timer(contender.name) as timed:
+                row = compare_contender(contender, keys, timed, cpu_rows[1], self._limits)
             other_rows.append(row)
             self._versions[contender.name] = others.version(contender)
         rows = [*cpu_rows, *other_rows, *gpu_rows]
@@ -190,13 +187,19 @@ class _Measurement:
         threads: int | None = None,
         used: int | None = None,
     ) -> Run:
-        repeat = self.options.repeat
-        what = name if threads is None else f"{name}, threads: {threads}"
-        with self.reporter.bar(what, 1 + _WARM_UP + repeat) as step:
-            timing = time_sort(sort, self._expected, repeat, _WARM_UP, step)
-        run = Run(name, device, threads, *timing, used)
+        with self._timer(name if threads is None else f"{name}, threads: {threads}") as timed:
+            run = Run(name, device, threads, *timed(sort), used)
         self._runs.append(run)
         return run
+
+    @contextmanager
+    def _timer(self, what: str, sorts: int = 1) -> Iterator[Callable[..., Timing]]:
+        """Show a bar while so many sorts are timed by the function that this gives."""
+        repeat = self.options.repeat
+        with self.reporter.bar(what, sorts * (1 + _WARM_UP + repeat)) as step:
+            yield partial(
+                time_sort, expected=self._expected, repeat=repeat, warm_up=_WARM_UP, after_each=step
+            )
 
     def _compile(self) -> None:
         self._compile_seconds = warm_up(self.dtype)

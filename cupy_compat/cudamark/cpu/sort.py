@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from cupy_compat.cudamark.cpu import plan, serial
 from cupy_compat.cudamark.cpu.rates import measure
 from cupy_compat.cudamark.crew import Crew
-from cupy_compat.cudamark.dtypes import number_type
+from cupy_compat.cudamark.dtypes import as_keys, number_type
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 from cupy_compat.cudamark.turns import CompilerBusy
 
-_KINDS = "biufcmM"
 # NumPy may sort fewer keys in the time that a sample takes.
 _SAMPLED_FROM = 1 << 19
 
@@ -59,21 +58,15 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     """
     if threads is not None:
         threads = checked_threads(threads)
-    if type(a) is not np.ndarray:
-        a = _plain_array(a)
-    if a.ndim != 1:
-        raise ValueError(
-            f"threaded_sort takes a one-dimensional array, not one of {a.ndim} dimensions; "
-            "pass a.ravel() to sort all its items together"
-        )
-    if a.dtype.kind not in _KINDS:
-        _refuse(a.dtype)
-    chosen = _plan(a, threads)
+    keys = as_keys(a, "threaded_sort")
+    _check(keys.dtype)
+    chosen = _plan(keys, threads)
     if chosen is None:
-        return serial.sort(a)
+        return serial.sort(keys)
     # No key is an error or a warning, whatever the caller's error state is.
     with np.errstate(all="ignore"):
-        return chosen.sort(a.view(number_type(a.dtype)), Crew(chosen.workers)).view(a.dtype)
+        numbers = keys.view(number_type(keys.dtype))
+        return chosen.sort(numbers, Crew(chosen.workers)).view(keys.dtype)
 
 
 def threads_used(a: NDArray[Any], threads: int) -> int:
@@ -117,21 +110,15 @@ def warm_up(dtype: DTypeLike) -> float:
         If Numba is missing, refuses this NumPy, or is switched off.
     """
     dtype = np.dtype(dtype)
-    if dtype.kind not in _KINDS:
-        _refuse(dtype)
+    _check(dtype)
     start = time.perf_counter()
     measure(number_type(dtype).newbyteorder("="))
     return time.perf_counter() - start
 
 
-def _plain_array(a: object) -> NDArray[Any]:
-    if isinstance(a, np.ma.MaskedArray):
-        raise TypeError("threaded_sort cannot sort masked arrays; pass a.compressed() instead")
-    return np.asarray(a)
-
-
-def _refuse(dtype: np.dtype[Any]) -> None:
-    raise TypeError(
-        f"threaded_sort cannot sort arrays of dtype {dtype}; it takes booleans, integers, real and "
-        "complex numbers, datetime64 and timedelta64. Use numpy.sort instead"
-    )
+def _check(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biufcmM":
+        raise TypeError(
+            f"threaded_sort cannot sort arrays of dtype {dtype}; it takes booleans, integers, real "
+            "and complex numbers, datetime64 and timedelta64. Use numpy.sort instead"
+        )

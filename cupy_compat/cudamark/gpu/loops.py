@@ -301,27 +301,17 @@ def _both(address: Any) -> Any:
 
 
 @compiling
-def compile_all() -> None:
-    """Compile what Python calls of these loops."""
+def send_and_receive() -> np.uintp:
+    """Compile all loops; return the address of a C function of a task that sends and receives."""
     address, item = numba.types.uintp, numba.types.intp
+    row, table = numba.types.intp[::1], numba.types.intp[:, ::1]
     called: tuple[tuple[Any, ...], ...] = (
         (send, address),
         (await_shared, address, item, item),
         (receive, address),
         (publish, address, item, item),
+        (cut, row, row, row, table),
     )
     for loop, *arguments in called:
         loop.compile(tuple(arguments))
-    row, table = numba.types.intp[::1], numba.types.intp[:, ::1]
-    cut.compile((row, row, row, table))  # type: ignore[attr-defined]
-
-
-@compiling
-def _compile_both() -> np.uintp:
-    return np.uintp(c_function(numba.types.uintp(numba.types.uintp), _both))
-
-
-def send_and_receive() -> np.uintp:
-    """Compile all loops; return the address of a C function of a task that sends and receives."""
-    compile_all()
-    return _compile_both()
+    return np.uintp(c_function(address(address), _both))

@@ -90,9 +90,11 @@ def kernel(cupy: Any, name: str, dtype: np.dtype[Any], nat_last: bool) -> Any:
     parts = 2 if dtype.kind == "c" else 1
     order = "DATE" if nat_last else {"i": "SIGNED", "f": "FLOAT", "c": "FLOAT"}.get(dtype.kind)
     macros = {
-        "BITS": 8 * dtype.itemsize // parts,
+        "Word": {1: "unsigned char", 2: "unsigned short", 4: "unsigned int"}.get(
+            dtype.itemsize // parts, "unsigned long long"
+        ),
         "PARTS": parts,
-        "ORDER": order or "UNSIGNED",
+        order or "UNSIGNED": "",
         "MANTISSA": np.finfo(dtype).nmant if dtype.kind in "fc" else 0,
         "BUCKETS": BUCKETS,
         "SPANS": SPANS,

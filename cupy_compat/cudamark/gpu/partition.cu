@@ -5,28 +5,13 @@
 // global memory coalesce.
 //
 // Macros describe the keys, since each dtype is a module of its own:
-//   BITS      of the part of a key that is ordered first: 8, 16, 32 or 64
+//   Word      an unsigned type of as many bits as a key, or as a part of a complex one
 //   PARTS     1, or 2 for complex numbers
-//   ORDER     UNSIGNED, SIGNED, DATE or FLOAT
+//   UNSIGNED, SIGNED, DATE or FLOAT
 //   MANTISSA  bits of a FLOAT's mantissa
 //   BUCKETS, SPANS, THREADS, ITEMS
 //             the most buckets; the stretches of keys of one launch; the threads of a block; the
 //             keys of a thread
-
-#define UNSIGNED 0
-#define SIGNED 1
-#define DATE 2
-#define FLOAT 3
-
-#if BITS == 8
-typedef unsigned char Word;
-#elif BITS == 16
-typedef unsigned short Word;
-#elif BITS == 32
-typedef unsigned int Word;
-#else
-typedef unsigned long long Word;
-#endif
 
 typedef unsigned long long Count;
 
@@ -54,13 +39,13 @@ struct Plan {
 // Returns an unsigned number that orders keys as NumPy does; see `rank` in `order.py`.
 __device__ Word rank(const Key& key) {
     Word bits = key.part[0];
-#if ORDER == UNSIGNED
+#ifdef UNSIGNED
     return bits;
 #else
-    const Word sign = (Word)((Word)1 << (BITS - 1));
-#if ORDER == SIGNED
+    const Word sign = (Word)((Word)1 << (8 * sizeof(Word) - 1));
+#ifdef SIGNED
     return (Word)(bits ^ sign);
-#elif ORDER == DATE  // NaT is the least integer
+#elif defined(DATE)  // NaT is the least integer
     return bits + (sign - 1);
 #else
     const Word infinity = (Word)(sign - ((Word)1 << MANTISSA));

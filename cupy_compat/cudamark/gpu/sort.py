@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cupy_compat.cudamark.dtypes import number_type
+from cupy_compat.cudamark.dtypes import as_keys, number_type
 from cupy_compat.cudamark.gpu import memory, pinned
 from cupy_compat.cudamark.gpu.device import require_cupy
 from cupy_compat.cudamark.gpu.order import device_dtype
@@ -80,11 +80,7 @@ def gpu_sort(
     one exception: keys are lost if the GPU itself fails (CUDA calls such an error sticky) while the
     result is on its way into memory that `a` shares.
     """
-    if isinstance(a, np.ma.MaskedArray):
-        raise TypeError("gpu_sort cannot sort masked arrays; pass a.compressed() instead")
-    source = np.asarray(a)
-    if source.ndim != 1:
-        raise ValueError(f"gpu_sort needs a one-dimensional array, not {source.ndim} dimensions")
+    source = as_keys(a, "gpu_sort")
     dtype = device_dtype(source.dtype)
     workers = most_threads(source.nbytes)
     if threads is not None:
