@@ -43,7 +43,7 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
     def make(a: NDArray[Any], threads: int) -> plan.Plan:
         crews.append(threads)
-        return plan.Plan(threads, plan.method(a.dtype, request.param))
+        return threads, plan.method(a.dtype, request.param)
 
     monkeypatch.setattr(sort, "_SAMPLED_FROM", 2)
     monkeypatch.setattr(sort, "usable_cpus", lambda: 7)

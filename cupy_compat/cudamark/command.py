@@ -23,8 +23,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add cudamark's arguments to a parser."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "gpu"),
@@ -93,11 +92,11 @@ def main(argv: Sequence[str]) -> int:
     missing or fails, a wrong result); 2 for bad arguments; 130 after Ctrl-C. All but 0 come with
     one line on standard error.
     """
+    _open_streams()
     parser = _Parser(
         prog=_PROG, description="Sort one array with 1, 2, 4 ... threads, and print a table."
     )
-    add_arguments(parser)
-    _open_streams()
+    _add_arguments(parser)
     try:
         options = Options(**vars(parser.parse_args(argv)))
     except SystemExit as stop:

@@ -45,19 +45,18 @@ def compare_cpu(keys: _Array, repeat: int, timed: Callable[..., Timing]) -> list
     """
     rows = []
     cpus = usable_cpus()
-    sorts: list[tuple[str, int, Callable[[], _Array]]] = [
-        ("np.sort", 1, lambda: np.sort(keys)),
-        ("threaded_sort", cpus, lambda: threaded_sort(keys, cpus)),
-    ]
-    for name, threads, sort in sorts:
-        timing = timed(sort)
-        used = 1 if name == "np.sort" else threads_used(keys, threads)
-        run = Run(name, "cpu", threads, *timing, used)
-        if keys.nbytes < _LEAST_NBYTES:
-            rows.append(Row(run, None, ""))
-            continue
-        speed = copy_bandwidth(keys.nbytes, threads, repeat)
-        rows.append(Row(run, 2 * keys.nbytes / speed, f"main memory, {_speed(speed)}"))
+    sorts: tuple[tuple[str, int, Callable[[], _Array], int], ...] = (
+        ("np.sort", 1, lambda: np.sort(keys), 1),
+        ("threaded_sort", cpus, lambda: threaded_sort(keys, cpus), threads_used(keys, cpus)),
+    )
+    for name, threads, sort, used in sorts:
+        row = Row(Run(name, "cpu", threads, *timed(sort), used), None, "")
+        if keys.nbytes >= _LEAST_NBYTES:
+            speed = copy_bandwidth(keys.nbytes, threads, repeat)
+            row = row._replace(
+                limit_seconds=2 * keys.nbytes / speed, limit=f"main memory, {_speed(speed)}"
+            )
+        rows.append(row)
     return rows
 
 

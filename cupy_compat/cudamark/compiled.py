@@ -12,16 +12,12 @@ from typing import Any, TypeVar, cast
 try:
     import numba
     from numba.core import caching, ccallback, sigutils
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "these sorts need Numba: pip install 'cupy-compat[cudamark]', or use numpy.sort",
-        name=error.name,
-    ) from error
 except ImportError as error:
-    # Numba refuses a NumPy that is too new for it.
-    raise ImportError(
-        f"these sorts need Numba, which cannot be imported: {error}. Install versions of Numba and "
-        "NumPy that fit, or use numpy.sort"
+    # Numba may be missing, or refuse a NumPy that is too new for it.
+    raise type(error)(
+        f"these sorts need Numba, which cannot be imported: {error}. Use numpy.sort, or install "
+        "versions of Numba and NumPy that fit: pip install 'cupy-compat[cudamark]'",
+        name=error.name,
     ) from error
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Numba has types for some of its functions only.

@@ -155,12 +155,7 @@ CONTENDERS = {
 def chosen(names: Iterable[str]) -> list[Contender]:
     """Return the contenders of these names, in this order.
 
-    Raises
-    ------
-    BadArgument
-        If a name is unknown, or given twice.
-    ContenderError
-        If one is not installed; the message says how to install it.
+    Raises `BadArgument` for an unknown or repeated name, `ContenderError` with what to install.
     """
     found: list[Contender] = []
     for name in names:

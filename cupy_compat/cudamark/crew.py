@@ -34,15 +34,9 @@ class Crew:
     def share(self, work: Callable[[Job], object], jobs: Iterable[Job]) -> None:
         """Run ``work(job)`` for every job and wait for the last; put the longest jobs first.
 
-        No other thread is left when this returns or raises, not even after Ctrl-C.
-
-        Raises
-        ------
-        BaseException
-            What ``work`` raised first in the caller's thread, else in another. Jobs that had not
-            started then are dropped.
-        MemoryError
-            If a thread ended in the middle of a job for want of memory.
+        No other thread is left when this returns or raises, not even after Ctrl-C. It raises what
+        ``work`` raised first in the caller's thread, else in another, and drops the jobs that had
+        not started then. If a thread ended in a job for want of memory, it raises MemoryError.
         """
         waiting = deque(jobs)
         unfinished = [None] * len(waiting)

@@ -38,12 +38,8 @@ def time_sort(
     """Time a sort, and check each of its results outside the timed region.
 
     `sort` returns a new sorted array, or what `to_numpy` converts to one. The first call and
-    `warm_up` more do not count; then `repeat` calls do. `after_each` is called after each.
-
-    Raises
-    ------
-    WrongResult
-        If a result differs from `expected`.
+    `warm_up` more do not count; then `repeat` calls do. `after_each` is called after each. A result
+    that differs from `expected` raises `WrongResult`.
     """
     seconds = []
     for _ in range(1 + warm_up + repeat):

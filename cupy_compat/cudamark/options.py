@@ -16,7 +16,7 @@ class BadArgument(ValueError):
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments, as `add_arguments` names them."""
+    """The arguments of the command."""
 
     device: str
     size: int
@@ -34,15 +34,7 @@ class Options:
 
 
 def checked_dtype(options: Options) -> np.dtype[Any]:
-    """Check the options, and return the dtype.
-
-    Raises
-    ------
-    BadArgument
-        If they contradict each other, or name no distribution, dtype or plot format.
-    OSError
-        If a file cannot be written.
-    """
+    """Return the dtype of valid options; raise `BadArgument`, or OSError for an unwritable file."""
     from cupy_compat.cudamark.gpu import sorts_dtype
     from cupy_compat.cudamark.inputs import DISTRIBUTIONS, parse_dtype
     from cupy_compat.cudamark.record import require_writable

@@ -51,12 +51,8 @@ def scatter_by_value(
     memory. For `buckets` see `choose_splitters`, for `sample` keys `draw`. With `nat_last` the keys
     are dates or durations seen as int64, and NaT comes last.
 
-    Returns
-    -------
-    bounds : intp array, shape (m + 1,)
-        Where the m buckets begin and end.
-    uniform : bool array, shape (m,)
-        For each bucket, whether it can only hold equal keys. NaN are in the last one.
+    Returns the bounds of the m buckets, of shape (m + 1,), and for each whether it can only hold
+    equal keys. NaN are in the last one.
     """
     native = out.dtype
     kernels.compile_split(native)

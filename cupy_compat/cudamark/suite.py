@@ -23,14 +23,8 @@ from cupy_compat.cudamark.compare import Row, compare_contender, compare_cpu, co
 from cupy_compat.cudamark.contenders import Contender
 from cupy_compat.cudamark.cpu import serial, threaded_sort, threads_used, warm_up
 from cupy_compat.cudamark.dtypes import number_type
-from cupy_compat.cudamark.gpu import (
-    Gpu,
-    GpuUnavailable,
-    Limits,
-    gpu_sort,
-    most_threads,
-    sorts_dtype,
-)
+from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, Limits, gpu_sort, most_threads
+from cupy_compat.cudamark.gpu.order import sorts_dtype
 from cupy_compat.cudamark.inputs import make_input
 from cupy_compat.cudamark.machine import available_memory, describe_machine
 from cupy_compat.cudamark.measure import Timing, time_sort
@@ -47,12 +41,8 @@ _TABLE_WIDTH = 180
 def run(options: Options, command: Sequence[str]) -> None:
     """Do what the command line asks for; `command` is that line, for the record.
 
-    Raises
-    ------
-    BadArgument
-        If the arguments are not valid.
-    ContenderError, GpuUnavailable, MemoryError, OSError, WrongResult
-        If it cannot be done.
+    If it cannot be done, this raises `BadArgument`, `ContenderError`, `GpuUnavailable`,
+    MemoryError, OSError or `WrongResult`.
     """
     dtype = checked_dtype(options)
     contenders = others.chosen(options.contenders)

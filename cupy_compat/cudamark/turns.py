@@ -31,13 +31,9 @@ def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], 
     """``functools.cache`` for a function that compiles: one thread at a time.
 
     Numba's compiler sometimes raises AttributeError where several threads wait for it
-    (https://github.com/numba/numba/issues/10564). What has been compiled waits for nobody.
-
-    Raises
-    ------
-    CompilerBusy
-        In a signal handler that interrupted a compiling thread, and in a process that was forked
-        while another thread compiled. Both would wait for ever.
+    (https://github.com/numba/numba/issues/10564). What has been compiled waits for nobody. In a
+    signal handler that interrupted a compiling thread, and in a process that was forked while
+    another thread compiled, a call would wait for ever: it raises `CompilerBusy`.
     """
     made: dict[Any, _R] = {}
 

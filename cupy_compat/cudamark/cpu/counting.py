@@ -27,8 +27,8 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     The keys, of shape (n,), have one or two bytes; any stride, any byte order. Beside the result
     each worker needs two counters of four bytes for each bit pattern, once for each 2**32 keys.
     """
-    prepare(keys.dtype)
-    patterns = kernels.read_only(keys.view(_pattern_type(keys.dtype)))
+    patterns = kernels.read_only(keys.view(f"u{keys.itemsize}"))
+    kernels.compile_counting(patterns.dtype)
     order = _patterns_in_order(keys.dtype)
     chunk = min(-(-len(keys) // crew.workers), _COUNTED_AT_ONCE)
     starts = range(0, len(keys), chunk)
@@ -51,18 +51,8 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     return result.view(keys.dtype)
 
 
-def prepare(dtype: np.dtype[Any]) -> None:
-    """Do once what every sort of this type needs."""
-    kernels.compile_counting(_pattern_type(dtype))
-    _patterns_in_order(dtype)
-
-
-def _pattern_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(f"u{dtype.itemsize}")
-
-
 @functools.cache
 def _patterns_in_order(dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return every bit pattern of a type, sorted by its value."""
-    patterns = np.arange(1 << 8 * dtype.itemsize, dtype=_pattern_type(dtype))
+    patterns = np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}")
     return patterns[np.argsort(patterns.view(dtype), kind="stable")]

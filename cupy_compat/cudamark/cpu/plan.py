@@ -30,13 +30,8 @@ _RECURRING = 2 / 3
 _BUCKETS = 64
 
 Sort = Callable[[NDArray[Any], Crew], NDArray[Any]]
-
-
-class Plan(NamedTuple):
-    """How to sort one array: with how many threads, the caller's among them, and by what."""
-
-    workers: int
-    sort: Sort
+Plan = tuple[int, Sort]
+"""How many threads sort an array, the caller's among them, and by what."""
 
 
 class Keys(NamedTuple):
@@ -62,7 +57,7 @@ def make(a: NDArray[Any], threads: int) -> Plan | None:
         return None
     rates = measure(number_type(a.dtype).newbyteorder("="))
     workers = choose(keys, rates, threads)
-    return Plan(workers, method(a.dtype, rates.radix < keys.finish)) if workers else None
+    return (workers, method(a.dtype, rates.radix < keys.finish)) if workers else None
 
 
 def method(dtype: np.dtype[Any], radix: bool) -> Sort:

@@ -6,6 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,20 +46,12 @@ def measure(key: np.dtype[Any]) -> Rates:
     start = _LISTS * least_seconds(lambda: Crew(2).share(abs, (1, 2)), 5)
     if only_numpy_sorts(key):
         return Rates(0.0, start, 0.0, serial=_SERIAL_CUTS)
-    _import_numba()
+    # In turn, since it takes seconds in which a signal or a fork may come.
+    compiling(import_module)("cupy_compat.cudamark.kernels")
     from cupy_compat.cudamark import kernels, split
     from cupy_compat.cudamark.cpu import counting, samplesort
 
     keys = np.random.default_rng(0).integers(1 << 8 * key.itemsize - 1, size=_MANY).astype(key)
-    radix = math.inf
-    if key.itemsize <= 2:
-        counting.prepare(key)
-    else:
-        kernels.compile_split(key)
-        bits = keys[: _MANY // _BUCKETS].view(f"u{key.itemsize}")
-        masks = kernels.masks(key)
-        sort = lambda: kernels.radix_sort(bits.copy(), np.empty_like(bits), *masks)  # noqa: E731
-        radix = least_seconds(sort, 5) / bits.size
 
     def move(keys: NDArray[Any]) -> None:
         if key.itemsize <= 2:
@@ -69,13 +62,13 @@ def measure(key: np.dtype[Any]) -> Rates:
 
     begin = least_seconds(lambda: move(keys[:_FEW]), 5)
     whole = least_seconds(lambda: move(keys), 5)
+    radix = math.inf
+    if key.itemsize > 2:
+        bits = keys[: _MANY // _BUCKETS].view(f"u{key.itemsize}")
+        masks = kernels.masks(key)
+        sort = lambda: kernels.radix_sort(bits.copy(), np.empty_like(bits), *masks)  # noqa: E731
+        radix = least_seconds(sort, 5) / bits.size
     return Rates(begin, start, max(whole - begin, 0.0) / keys.size, radix)
-
-
-@compiling
-def _import_numba() -> None:
-    """Take turns for this too: it takes seconds, in which a signal or a fork may come."""
-    from cupy_compat.cudamark import kernels  # noqa: F401
 
 
 def least_seconds(call: Callable[[], object], times: int) -> float:

@@ -25,19 +25,10 @@ def sort(
 ) -> NDArray[Any]:
     """Return the sorted keys, NaN last, in the keys' byte order.
 
-    Beside the result the sort needs one byte a key, and with `radix` as much memory as the buckets
-    that are being sorted.
-
-    Parameters
-    ----------
-    keys : array, shape (n,)
-        Integers or real numbers of four or eight bytes, n >= 1; any stride, any byte order.
-    crew : Crew
-        The threads.
-    nat_last : bool
-        Whether the keys are dates or durations seen as int64, whose least value, NaT, comes last.
-    radix : bool
-        Whether to sort the buckets by their digits, for a NumPy whose own sort is slow.
+    The keys, of shape (n,), n >= 1, are numbers of four or eight bytes; any stride, any byte order.
+    With `nat_last` they are dates or durations seen as int64, whose least value, NaT, comes last.
+    With `radix` the buckets are sorted by their digits, for a NumPy whose own sort is slow. Beside
+    the result this needs one byte a key, and with `radix` the memory of the buckets being sorted.
     """
     native = keys.dtype.newbyteorder("=")
     swapped = keys.dtype != native

@@ -32,8 +32,8 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     Parameters
     ----------
     a : array_like, shape (n,)
-        Booleans, integers, real or complex numbers, dates or durations, in memory of the host. Any
-        stride and byte order; it is not changed.
+        Booleans, integers, real or complex numbers, dates or durations, with any stride and byte
+        order; it is not changed.
     threads : int, optional
         How many threads may work, 1 or more, the caller's among them; by default, and at most, the
         usable CPUs.
@@ -46,15 +46,15 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     Raises
     ------
     TypeError
-        If the dtype is none of those above, the array is masked, or `threads` is not an integer.
+        If the dtype is none of those, the array is masked, or `threads` is not an integer.
     ValueError
         If the array is not one-dimensional or `threads` is below 1.
     ImportError
         If Numba is missing, refuses this NumPy, or is switched off.
     MemoryError
-        If there is no memory for the result or for what the sort needs beside it. That is about a
-        quarter of the array, and as much as the array again if its byte order is foreign or nearly
-        all keys share a small part of their range. Keys of two bytes need half a MiB a thread.
+        If there is no memory for the result and for what the sort needs beside it: a quarter of the
+        array, or as much again as the array if its byte order is foreign or nearly all keys share a
+        small part of their range. Keys of two bytes need half a MiB a thread.
     """
     if threads is not None:
         threads = checked_threads(threads)
@@ -63,16 +63,17 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     chosen = _plan(keys, threads)
     if chosen is None:
         return serial.sort(keys)
+    workers, sort = chosen
     # No key is an error or a warning, whatever the caller's error state is.
     with np.errstate(all="ignore"):
         numbers = keys.view(number_type(keys.dtype))
-        return chosen.sort(numbers, Crew(chosen.workers)).view(keys.dtype)
+        return sort(numbers, Crew(workers)).view(keys.dtype)
 
 
 def threads_used(a: NDArray[Any], threads: int) -> int:
     """Return how many of so many threads `threaded_sort` uses for an array."""
     chosen = _plan(a, threads)
-    return chosen.workers if chosen else 1
+    return chosen[0] if chosen else 1
 
 
 def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 
@@ -16,47 +17,35 @@ from cupy_compat.cudamark.gpu.device import driver_library
 
 # https://docs.nvidia.com/cuda/cuda-driver-api and https://rocm.docs.amd.com/projects/HIP: both
 # take the same arguments and return 0 or an error.
-_CUDA = (
-    *("cuCtxSetCurrent", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2"),
-    *("cuEventRecord", "cuEventQuery", "cuEventSynchronize", "cuStreamWaitEvent"),
-    "cuLaunchKernel",
-)
-_HIP = (
-    *("hipSetDevice", "hipMemcpyHtoDAsync", "hipMemcpyDtoHAsync"),
-    *("hipEventRecord", "hipEventQuery", "hipEventSynchronize", "hipStreamWaitEvent"),
-    "hipModuleLaunchKernel",
-)
+_FUNCTIONS = {
+    # What `context` returns.
+    "set_context": ("cuCtxSetCurrent", "hipSetDevice"),
+    # Address on the GPU, address on the host, bytes, stream.
+    "upload": ("cuMemcpyHtoDAsync_v2", "hipMemcpyHtoDAsync"),
+    # Address on the host, address on the GPU, bytes, stream.
+    "download": ("cuMemcpyDtoHAsync_v2", "hipMemcpyDtoHAsync"),
+    # Event, stream.
+    "record": ("cuEventRecord", "hipEventRecord"),
+    # Event.
+    "query": ("cuEventQuery", "hipEventQuery"),
+    "synchronize": ("cuEventSynchronize", "hipEventSynchronize"),
+    # Stream, event, 0.
+    "stream_wait": ("cuStreamWaitEvent", "hipStreamWaitEvent"),
+    # Kernel, blocks in three dimensions, threads of a block likewise, bytes of shared memory,
+    # stream, address of the arguments' addresses, 0.
+    "launch": ("cuLaunchKernel", "hipModuleLaunchKernel"),
+}
 NOT_READY = 600
-"""What `Calls.query` returns for an event that has not happened yet."""
-
-
-class Calls(NamedTuple):
-    """Addresses of the driver's functions, with their arguments."""
-
-    set_context: np.uintp
-    """(what `context` returns,)"""
-    upload: np.uintp
-    """(address on the GPU, address on the host, bytes, stream)"""
-    download: np.uintp
-    """(address on the host, address on the GPU, bytes, stream)"""
-    record: np.uintp
-    """(event, stream)"""
-    query: np.uintp
-    """(event,)"""
-    synchronize: np.uintp
-    """(event,)"""
-    stream_wait: np.uintp
-    """(stream, event, 0)"""
-    launch: np.uintp
-    """(kernel, blocks in three dimensions, threads of a block likewise, bytes of shared memory,
-    stream, address of the arguments' addresses, 0)"""
+"""What ``query`` returns for an event that has not happened yet."""
+Calls: Any = namedtuple("Calls", _FUNCTIONS)  # type: ignore[misc]
+"""Addresses of the driver's functions."""
 
 
 @functools.cache
-def load(cupy: Any) -> Calls:
-    """Find the functions in the library that CuPy itself uses."""
-    names = _HIP if cupy.cuda.runtime.is_hip else _CUDA
-    return Calls(*(address_of(getattr(driver_library(cupy), name)) for name in names))
+def load(cupy: Any) -> Any:
+    """Return `Calls` of the library that CuPy itself uses."""
+    library, hip = driver_library(cupy), int(cupy.cuda.runtime.is_hip)
+    return Calls(*(address_of(getattr(library, names[hip])) for names in _FUNCTIONS.values()))
 
 
 def context(cupy: Any) -> np.uintp:

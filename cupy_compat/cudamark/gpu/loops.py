@@ -23,8 +23,8 @@ SHARED = 8
 """How many words all threads share:
 
 the next piece up, piece down and stretch of fresh memory; how many threads have sent all they had,
-and whether all have; whether the tasks hold the plan of the buckets; how many buckets are sorted
-(all keys are one bucket if they are not split); whether a thread has failed."""
+and whether all have; whether the plan of the buckets is there; how many buckets are sorted (all
+keys are one bucket if they are not split); whether a thread has failed."""
 NEXT_UP, NEXT_DOWN, NEXT_STRETCH, SENDERS_DONE, SENT, PLANNED, SORTED, FAILED = range(SHARED)
 
 TASK = np.dtype(
@@ -181,9 +181,9 @@ def send(address: Any) -> None:
     task = _at(address)
     pieces = np.empty(task.up_pieces, np.uintp)
     sent = in_buckets = 0
-    error = call(task.set_context, (task.context,))
-    if not error:
-        error = call(task.stream_wait, (task.stream, task.ready, _NONE))
+    error = call(task.set_context, (task.context,)) or call(
+        task.stream_wait, (task.stream, task.ready, _NONE)
+    )
     while not (error or load(shared(task, FAILED))):
         piece = fetch_add(shared(task, NEXT_UP))
         if piece >= task.up_pieces:
@@ -199,9 +199,9 @@ def send(address: Any) -> None:
         start, nbytes = extent(task.up, piece)
         copy(load(task.slots + slot), task.source + start, nbytes)
         target = task.keys + start
-        error = call(task.upload, (target, load(task.slots + slot), nbytes, task.stream))
-        if not error:
-            error = call(task.record, (event, task.stream))
+        error = call(task.upload, (target, load(task.slots + slot), nbytes, task.stream)) or call(
+            task.record, (event, task.stream)
+        )
         # The driver serves one thread at a time, so its calls are few.
         if not error and sent - in_buckets >= _SPANS and load(shared(task, PLANNED)):
             error = split(address, pieces, in_buckets, sent)
@@ -209,8 +209,7 @@ def send(address: Any) -> None:
     await_shared(address, PLANNED, 1)
     if not (error or load(shared(task, FAILED))):
         error = split(address, pieces, in_buckets, sent)
-    if not error:
-        error = call(task.record, (task.sent, task.stream))
+    error = error or call(task.record, (task.sent, task.stream))
     if error:
         fail(address, error)
     if fetch_add(shared(task, SENDERS_DONE)) + _ONE == task.threads:
@@ -276,11 +275,11 @@ def receive(address: Any) -> None:
             _, nbytes = extent(task.down, piece)
             target, origin = load(task.slots + slot * _WORD), load(task.origins + piece * _WORD)
             sorted_ = load(task.sorted + bucket * _WORD)
-            error = call(task.stream_wait, (task.stream, sorted_, _NONE))
-            if not error:
-                error = call(task.download, (target, origin, nbytes, task.stream))
-            if not error:
-                error = call(task.record, (load(task.events + slot * _WORD), task.stream))
+            error = (
+                call(task.stream_wait, (task.stream, sorted_, _NONE))
+                or call(task.download, (target, origin, nbytes, task.stream))
+                or call(task.record, (load(task.events + slot * _WORD), task.stream))
+            )
             piece = fetch_add(shared(task, NEXT_DOWN))
         if error or asked == done:
             break

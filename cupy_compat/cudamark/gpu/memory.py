@@ -65,21 +65,11 @@ class Reservation:
     """The GPU memory of one sort of `size` keys, all of it allocated before the first key is sent.
 
     If CuPy gets no memory in the middle of a sort, it raises an error, ends the process or says
-    nothing, depending on its version. So its sort is given memory that is there already. If there
-    is too little for value buckets, there are none. For `nat_last` see `sort_on_device`.
+    nothing, depending on its version. So its sort is given memory that is there already.
 
-    Attributes
-    ----------
-    keys : cupy.ndarray, shape (size,)
-    buckets : int
-        How many value buckets there may be, 0 if none.
-    bins, filled : cupy.ndarray or None
-        Memory for what is in the buckets, and to count it, an int64 for each.
-
-    Raises
-    ------
-    MemoryError
-        If there is not enough.
+    `keys` has the shape (size,). `bins` and `filled` hold up to `buckets` value buckets and the
+    number of keys in each; if there is too little memory, there are none, and `buckets` is 0. For
+    `nat_last` see `sort_on_device`. Raises MemoryError if there is not even enough for the rest.
     """
 
     def __init__(self, cupy: Any, size: int, dtype: np.dtype[Any], nat_last: bool) -> None:

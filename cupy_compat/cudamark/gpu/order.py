@@ -43,11 +43,7 @@ def sort_on_device(cupy: Any, keys: Any, nat_last: bool) -> None:
     """Sort contiguous keys on the GPU, of shape (n,), in place, on the current stream.
 
     With `nat_last` they are dates or durations seen as int64, whose least value, NaT, comes last.
-
-    Raises
-    ------
-    MemoryError
-        If CuPy gets no memory for its work space. The keys are undefined then.
+    If CuPy gets no memory, this raises MemoryError, and the keys are undefined.
     """
     if nat_last:
         bits = keys.view(np.uint64)

@@ -85,9 +85,9 @@ class Partition:
         self.plan = np.zeros(1, plan_dtype(reserved.bins.dtype))
 
     def choose(self, keys: NDArray[Any]) -> bool:
-        """Choose the buckets by a sample of keys on the host, of shape (n,), in native byte order.
+        """Choose the buckets by a sample of native keys on the host, of shape (n,).
 
-        Returns False if one bucket would hold far more than the others, as where values are few.
+        Returns False if one bucket would be far larger than the others, as where values are few.
         """
         with np.errstate(all="ignore"):
             return self._choose(keys, _FIRST_SAMPLE) and self._choose(keys, SAMPLE)

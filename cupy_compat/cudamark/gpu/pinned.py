@@ -57,15 +57,9 @@ class StagingBuffers:
 class Resources:
     """What one sort at a time uses of one GPU, beside its memory.
 
-    Attributes
-    ----------
-    work, bus : cupy.cuda.Stream
-        All that is computed, and the memory allocated; copies that no thread stages.
-    ready : cupy.cuda.Event
-        The memory may be written to.
-    arrived, sorted : list of cupy.cuda.Event
-        One for each piece that no thread stages, and for each bucket.
-    staging : list of StagingBuffers
+    All is computed, and memory allocated, on the stream `work`; `bus` has the copies that no thread
+    stages. The events: `ready`, the memory may be written to; `arrived`, one for each piece that no
+    thread stages; `sorted`, one for each bucket. `staging` has the buffers of each thread.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -81,10 +75,7 @@ class Resources:
     def buffers(self, count: int) -> list[StagingBuffers]:
         """Return buffers for so many threads, or fewer if there is no more page-locked memory.
 
-        Raises
-        ------
-        MemoryError
-            If there is none for even one.
+        If there is none for even one, this raises MemoryError.
         """
         while len(self.staging) < count:
             try:

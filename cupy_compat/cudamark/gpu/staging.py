@@ -2,12 +2,12 @@
 
 A plain copy between ordinary (pageable) memory and the GPU runs at a fraction of the bus: one
 thread of the driver copies through a small page-locked buffer, and the system zeroes each page of a
-fresh result when it is first touched. Here several threads copy the array piece by piece into
-page-locked slots and send each piece at once. When all have been sent, the caller's thread starts
-the sort, bucket by bucket if `partition` has split the keys, and the others copy out the pieces of
-each bucket as they arrive. A thread that waits for the GPU touches pages of the result meanwhile.
+fresh result. Here several threads copy the array piece by piece into page-locked slots and send
+each piece at once. Then the caller's thread starts the sort, bucket by bucket if `partition` has
+split the keys, and the others copy out the pieces of each bucket as they arrive. A thread that
+waits for the GPU touches pages of the result meanwhile. The first pieces up and the last ones down
+are small, since the bus idles while they are copied.
 
-The first pieces up and the last ones down are small, since the bus idles while they are copied.
 Page-locked memory needs no threads: one copy over the bus for each bucket.
 """
 
@@ -139,7 +139,8 @@ class StagedSort:
             self._sort()
             for address in mine:
                 loops.receive(address)
-            self._receive()
+            if self._direct_down:
+                self.resources.bus.synchronize()
             threads.join()
         except BaseException:
             # Ctrl-C may come anywhere: ask the threads to stop, and leave none behind.
@@ -208,11 +209,6 @@ class StagedSort:
         for name, row in zip(("down", "origins", "buckets"), self._down, strict=True):
             self._tasks[name] = row.ctypes.data
         self._tasks["down_pieces"] = pieces
-
-    def _receive(self) -> None:
-        """Wait for the direct copies home."""
-        if self._direct_down:
-            self.resources.bus.synchronize()
 
     def _copy_direct(self, target: int, source: int, nbytes: int, kind: int) -> None:
         stream = self.resources.bus.ptr
