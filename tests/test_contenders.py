@@ -205,7 +205,7 @@ def test_it_is_this_very_package_that_tries_a_library(stand_in: StandIn, tmp_pat
     ("code", "reason"),
     [
         ("def sort(keys): raise TypeError('no such dtype')", "TypeError: no such dtype"),
-        ("sort = None", "TypeError: 'NoneType' object is not callable"),
+        ("sort = None", "TypeError: the first argument must be callable"),
         ("", "AttributeError: module 'parallel_sort' has no attribute 'sort'"),
         ("def sort(keys): return keys.astype('f8')", "TypeError: it returns float64"),
     ],

@@ -1,8 +1,8 @@
 """``--compare``: every way to sort the array, side by side, each against its limit.
 
-The limit of a sort is the time that the movement of its data takes at least. In main memory or GPU
-memory every key is read once and written once; from host to host through the GPU the keys take the
-bus up and then the bus down. The speeds are measured in the same run.
+The limit is the time that moving the data takes at least: in main memory or GPU memory, to read and
+write every key once; from host to host through the GPU, the bus up and then the bus down. The
+speeds are measured in the same run.
 """
 
 from __future__ import annotations
@@ -39,10 +39,7 @@ class Row(NamedTuple):
 
 
 def compare_cpu(keys: _Array, repeat: int, timed: Callable[..., Timing]) -> list[Row]:
-    """Measure ``np.sort`` on one thread and `threaded_sort` on all usable CPUs.
-
-    `timed` is `time_sort` with all but its first argument.
-    """
+    """Measure ``np.sort`` and, on all usable CPUs, `threaded_sort`; `timed` calls `time_sort`."""
     rows = []
     cpus = usable_cpus()
     sorts: tuple[tuple[str, int, Callable[[], _Array], int], ...] = (

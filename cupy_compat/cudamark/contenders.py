@@ -1,8 +1,7 @@
 """Other libraries that sort: how each gets the same keys, and what it needs.
 
-Each makes a sorted copy of keys that are in its own container already: a NumPy array, a polars
-Series, a torch tensor, a cuPyNumeric array. A library that sorts in place sorts a copy, which is
-timed too, as ``np.sort`` makes one. ``torch.sort`` always returns the indices as well.
+Each makes a sorted copy of keys that are in its own container already. A library that sorts in
+place sorts a copy, which is timed too. ``torch.sort`` always returns the indices as well.
 
 Before anything is measured, each library is tried in a process of its own: what it loads, starts or
 reserves must not disturb other measurements, and some end the process if they cannot start.
@@ -21,6 +20,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ class Task:
     """
 
     sort: Callable[[], Any]
-    to_numpy: Callable[[Any], _Array]
-    threads: int | None
+    to_numpy: Callable[[Any], _Array] = lambda result: result
+    threads: int | None = None
     device: str = "cpu"
 
 
@@ -88,14 +88,12 @@ def _load_polars(polars: Any, keys: _Array) -> Task:
 
 def _load_torch(torch: Any, keys: _Array) -> Task:
     torch.set_num_threads(usable_cpus())
-    tensor = torch.from_numpy(keys)
-    return Task(
-        lambda: torch.sort(tensor), lambda result: result.values.numpy(), torch.get_num_threads()
-    )
+    sort = partial(torch.sort, torch.from_numpy(keys))
+    return Task(sort, lambda result: result.values.numpy(), torch.get_num_threads())
 
 
 def _load_parallel_sort(parallel_sort: Any, keys: _Array) -> Task:
-    return Task(lambda: parallel_sort.sort(keys), lambda result: result, None)
+    return Task(partial(parallel_sort.sort, keys))
 
 
 def _load_quill(quill: Any, keys: _Array) -> Task:
@@ -106,7 +104,7 @@ def _load_quill(quill: Any, keys: _Array) -> Task:
         sort_in_place(result)
         return result
 
-    return Task(sort, lambda result: result, None)
+    return Task(sort)
 
 
 def _load_cupynumeric(cupynumeric: Any, keys: _Array) -> Task:
@@ -174,10 +172,7 @@ def chosen(names: Iterable[str]) -> list[Contender]:
 
 
 def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) -> None:
-    """Set the contenders' variables for keys of `nbytes`, except those that the user has set.
-
-    With `on_gpu` those that take GPUs may do so.
-    """
+    """Set variables that the user has not set, for `nbytes` of keys; `on_gpu` GPUs may be taken."""
     for contender in contenders:
         if on_gpu and contender.takes_gpus:
             continue

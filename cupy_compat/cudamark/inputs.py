@@ -28,10 +28,7 @@ def parse_dtype(name: str) -> np.dtype[Any]:
 
 
 def make_input(distribution: str, size: int, dtype: np.dtype[Any], seed: int) -> _Array:
-    """Return a new array of shape (size,) to be sorted; the same arguments give the same array.
-
-    `distribution` is one of `DISTRIBUTIONS`, `dtype` is native, see `parse_dtype`.
-    """
+    """Return keys of shape (size,), always the same for one of `DISTRIBUTIONS`, dtype and seed."""
     return DISTRIBUTIONS[distribution](np.random.default_rng(seed), size, dtype)
 
 

@@ -39,8 +39,7 @@ class Cells(NamedTuple):
 def count_values(values: NDArray[Any], counts: NDArray[Any]) -> None:
     """Add to `counts`, of shape (2, values), how often each unsigned value, of shape (n,), occurs.
 
-    The two rows take turns: with one, equal neighbours would wait for each other. So counters of 32
-    bits hold 2**32 values.
+    The two rows take turns, since equal neighbours would wait for each other in one.
     """
     even = counts[0]
     odd = counts[1]

@@ -45,10 +45,7 @@ def describe_machine() -> Machine:
 
 
 def available_memory() -> int | None:
-    """Return how many bytes of main memory a new array can have, or None if nothing says.
-
-    On Linux that is what the kernel calls available, within the limits of the control groups.
-    """
+    """Return the bytes that the kernel and the control groups leave an array, None if unknown."""
     figures = [_meminfo("MemAvailable"), cgroups.free_memory()]
     return min((figure for figure in figures if figure is not None), default=None)
 

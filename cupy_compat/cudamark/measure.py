@@ -66,10 +66,7 @@ def check(result: _Array, expected: _Array) -> None:
 
 
 def copy_bandwidth(nbytes: int, threads: int, repeat: int) -> float:
-    """Measure how fast threads copy main memory, in bytes read plus bytes written per second.
-
-    Together they copy `nbytes`, by the median of `repeat` times after a first one.
-    """
+    """Return how many bytes a second threads read and write together when they copy `nbytes`."""
     source = np.ones(nbytes, dtype=np.uint8)
     target = np.ones(nbytes, dtype=np.uint8)
     bounds = np.linspace(0, nbytes, threads + 1, dtype=np.intp)

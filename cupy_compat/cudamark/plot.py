@@ -12,16 +12,14 @@ from cupy_compat.cudamark.record import Run, readable_time
 
 _STYLES = {"cpu": ("C0", "o", "threaded_sort (CPU)"), "gpu": ("C2", "s", "gpu_sort (host to host)")}
 _DASHES = ("--", ":", "-.")
-_MARGIN = 1.6
 
 
 def draw(
     runs: Iterable[Run], lines: Mapping[str, float], title: str, subtitle: str, format_: str
 ) -> bytes:
-    """Draw median times against thread counts, both axes logarithmic, as ``png`` or ``svg``.
+    """Return a ``png`` or ``svg`` of median times against thread counts, both logarithmic.
 
     `runs` have thread counts, of one device or both; `lines` are horizontal, by name, in seconds.
-    Returns the file's content.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -45,8 +43,6 @@ def draw(
     axes.set_xticks(sorted({threads for line in points.values() for threads in line}))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    drawn = [run.median for run in shown] + list(lines.values())
-    axes.set_ylim(min(drawn) / _MARGIN, max(drawn) * _MARGIN)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: readable_time(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,28 +1,15 @@
 """Writing results: CSV and JSON, and files that are whole or not there at all.
 
 The JSON is one flat object, with all times in seconds. ``schema_version`` changes when a key
-changes its meaning or goes.
+changes its meaning or goes. ``device`` says whose table was printed, ``device_reason`` why; the
+input follows, and how often each sort ran. ``compile_seconds`` are not part of any sort.
+``cpu_usable`` and ``gpu_most_threads`` are the most threads of `threaded_sort` and `gpu_sort` here,
+``with_versions`` the versions of other libraries. All fields of `Machine` and `Gpu` follow, then
+what was measured as `Limits`; what is unknown or was not used is null.
 
-======================================  ==========================================================
-``schema_version``                      1
-``date``, ``command``                   ISO 8601 in UTC; the command line
-``device``, ``device_reason``           ``cpu`` or ``gpu``, whose table was printed, and why
-``size``, ``dtype``, ``distribution``,  the input
-``seed``
-``repeat``, ``warm_up``                 timed calls, and calls between the first and those
-``compile_seconds``                     compiling for the CPU, not timed with any sort
-``cpu_usable``, ``gpu_most_threads``    the most threads of `threaded_sort` and of `gpu_sort` here
-``with_versions``                       each other library that was measured: its version, or null
-the fields of `Machine` and of `Gpu`    null for a GPU that was not used
-``*_bytes_per_second``,                 what was measured of the GPU and its bus, else null, see
-``gpu_*_seconds``                       `Limits`
-``runs``                                a list of objects, one for each sort and thread count
-======================================  ==========================================================
-
-A run has ``name`` (``threaded_sort``, ``gpu_sort``, ``np.sort`` ...), ``device``, ``threads`` (null
-if there is no choice, or a library does not say), ``threads_used`` (null if unknown),
-``first_call_seconds`` (cold; null for GPU time by events), ``repeat_seconds`` (every one), and
-their ``median_seconds``, ``min_seconds`` and ``max_seconds``.
+``runs`` lists each sort and thread count: ``name``, ``device``, ``threads`` (null if there is no
+choice, or a library does not say), ``threads_used`` (null if unknown), ``first_call_seconds``
+(cold; null for GPU time), ``repeat_seconds`` (every one), and their median, minimum and maximum.
 """
 
 from __future__ import annotations
@@ -136,10 +123,7 @@ def require_writable(path: str) -> None:
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Write a file so that nobody sees it half-written, by renaming a file beside it.
-
-    Devices and pipes are appended to. If this raises OSError, the old content is still there.
-    """
+    """Replace a file as a whole, or keep it and raise OSError; append to a device or a pipe."""
     target = Path(path)
     with _named_errors(path):
         if _is_special(target):

@@ -2,8 +2,7 @@
 
 This is the first half of a samplesort (W. D. Frazer, A. C. McKellar, "Samplesort: a sampling
 approach to minimal storage tree sorting", Journal of the ACM 17, 1970): splitters picked from a
-sorted sample cut the range of the keys into buckets. A value that many keys share gets an equality
-bucket, which needs no sorting.
+sorted sample bound the buckets. A value that many keys share gets one of its own, unsorted.
 """
 
 from __future__ import annotations
@@ -129,10 +128,7 @@ def choose_splitters(
 
 
 def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
-    """Cut the range of splitters, as of a `Split`, into cells with one splitter at most.
-
-    Returns None if they are so uneven that two would share a cell.
-    """
+    """Cut the range of a `Split`'s splitters into cells; None if they are too uneven for that."""
     values = splitters.astype(np.float64)
     finite = values[np.isfinite(values)]
     if not finite.size:

@@ -16,14 +16,8 @@ class CompilerBusy(RuntimeError):
     """The compiler is in use by a thread that cannot go on before this call ends."""
 
 
-class _Turn(threading.local):
-    """Whether this thread compiles, or waits to."""
-
-    taken = False
-
-
 _lock = threading.Lock()
-_mine = _Turn()
+_compiles = threading.local()
 _lost_in_fork = False
 
 
@@ -41,16 +35,16 @@ def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], 
     def in_turn(*args: *_Arguments) -> _R:
         if args in made:
             return made[args]
-        if _mine.taken or _lost_in_fork:
+        if getattr(_compiles, "here", False) or _lost_in_fork:
             raise CompilerBusy("the compiler was interrupted and cannot be used here")
-        _mine.taken = True
+        _compiles.here = True
         try:
             with _lock:
                 if args not in made:
                     made[args] = function(*args)
                 return made[args]
         finally:
-            _mine.taken = False
+            _compiles.here = False
 
     return in_turn
 

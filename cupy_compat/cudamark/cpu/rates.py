@@ -47,7 +47,7 @@ def measure(key: np.dtype[Any]) -> Rates:
     if only_numpy_sorts(key):
         return Rates(0.0, start, 0.0, serial=_SERIAL_CUTS)
     # In turn, since it takes seconds in which a signal or a fork may come.
-    compiling(import_module)("cupy_compat.cudamark.kernels")
+    compiling(lambda: import_module("cupy_compat.cudamark.kernels"))()
     from cupy_compat.cudamark import kernels, split
     from cupy_compat.cudamark.cpu import counting, samplesort
 

@@ -1,9 +1,8 @@
 """Samplesort on threads, for keys of four and eight bytes.
 
 Threads split the keys by value into buckets, each at its place in the result, and sort the buckets
-there (see `cudamark.split`). A value that fills more than a bucket gets an equality bucket (M.
-Axtmann, S. Witt, D. Ferizovic, P. Sanders, "In-place parallel super scalar samplesort", ESA 2017),
-so skewed keys keep all threads busy, too.
+there. A value that fills more than a bucket gets an equality bucket (M. Axtmann, S. Witt, D.
+Ferizovic, P. Sanders, "In-place parallel super scalar samplesort", ESA 2017).
 """
 
 from __future__ import annotations

@@ -91,7 +91,8 @@ def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:
 def warm_up(dtype: DTypeLike) -> float:
     """Prepare for sorting keys of a dtype, so that no later call pays for it.
 
-    It compiles the sort's loops, or loads them from disk, and times them on this machine.
+    It compiles the sort's loops, or loads them from disk, and times them on this machine. It raises
+    TypeError and ImportError as `threaded_sort` does.
 
     Parameters
     ----------
@@ -102,13 +103,6 @@ def warm_up(dtype: DTypeLike) -> float:
     -------
     float
         Seconds spent.
-
-    Raises
-    ------
-    TypeError
-        If the dtype cannot be sorted here.
-    ImportError
-        If Numba is missing, refuses this NumPy, or is switched off.
     """
     dtype = np.dtype(dtype)
     _check(dtype)

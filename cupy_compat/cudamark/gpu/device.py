@@ -44,14 +44,13 @@ def load_cupy() -> Any:
     cupy_compat.install(force=True)
     try:
         import cupy
-    except ModuleNotFoundError as error:
-        if error.name != "cupy":
-            raise GpuUnavailable(f"CuPy cannot be imported: {_one_line(error)}") from error
-        raise GpuUnavailable(
-            "CuPy is not installed: install the package for your CUDA, such as cupy-cuda12x"
-        ) from error
     except Exception as error:
-        raise GpuUnavailable(f"CuPy cannot be imported: {_one_line(error)}") from error
+        reason = f"CuPy cannot be imported: {_one_line(error)}"
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            reason = (
+                "CuPy is not installed: install the package for your CUDA, such as cupy-cuda12x"
+            )
+        raise GpuUnavailable(reason) from error
     return cupy
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import extending
+from llvmlite import ir
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.compiled import c_function, compiled
 from cupy_compat.cudamark.gpu import order
 from cupy_compat.cudamark.gpu.driver import NOT_READY, Calls
-from cupy_compat.cudamark.gpu.intrinsics import call, copy, fetch_add, load, store, touch
+from cupy_compat.cudamark.gpu.intrinsics import call, copy, fetch_add, intrinsic, load, store, touch
 from cupy_compat.cudamark.turns import compiling
 
 SHARED = 8
@@ -37,22 +37,18 @@ TASK = np.dtype(
             *("source", "result", "keys"),
             # Addresses of the pieces' bounds, in bytes; how many pieces go each way.
             *("up", "down", "up_pieces", "down_pieces"),
-            # Addresses of each piece's place on the GPU on the way down, and of its bucket.
+            # Addresses of the place on the GPU, and of the bucket, of each piece down.
             *("origins", "buckets"),
             # The kernel that splits keys, or 0; the bytes of a key, and how many keys a block
             # takes; its first argument, and the addresses of both arguments.
             *("partition", "itemsize", "tile"),
             *(f"{what}_{span}" for span in range(order.SPANS) for what in ("keys", "size")),
             *("spans_at", "plan_at"),
-            # Memory that the system has yet to provide.
-            *("fresh", "fresh_bytes"),
-            # Address of the shared words; how many threads share them.
-            *("shared", "threads"),
-            # This thread's stream; addresses of its page-locked slots, and of an event for each,
-            # which is recorded when its piece is on its way.
+            # Memory that the system has yet to provide; the shared words, for so many threads.
+            *("fresh", "fresh_bytes", "shared", "threads"),
+            # This thread's stream; its page-locked slots, and the event of each one's last copy.
             *("stream", "slots", "events", "slot_count"),
-            # Events: the GPU's memory may be written to; all that this thread sends has been sent.
-            # Address of an event for each bucket: it is sorted.
+            # Events: the GPU's memory may be written to; this thread has sent all; of each bucket.
             *("ready", "sent", "sorted"),
             # The driver's error, if this thread fails.
             "error",
@@ -67,7 +63,6 @@ _WORD = np.uintp(np.dtype(np.uintp).itemsize)
 _PAGE = np.uintp(4096)
 # The size of huge pages, which the system provides as a whole.
 _STRETCH = np.uintp(2 << 20)
-_RECORD = numba.from_dtype(TASK)
 SPANS_OFFSET, _ARGUMENTS_OFFSET = (
     np.uintp(TASK.fields[name][1])  # type: ignore[index]
     for name in ("keys_0", "spans_at")
@@ -77,17 +72,10 @@ _THREADS = np.uintp(order.THREADS)
 _NONE, _ONE = np.uintp(0), np.uintp(1)
 
 
-def _task_at(typing_context: Any, address: Any) -> Any:
-    """``_at(address)``: the task at an address."""
-    del typing_context, address
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
-
-    return _RECORD(numba.types.uintp), generate
-
-
-_at: Any = extending.intrinsic(_task_at)
+@intrinsic(numba.from_dtype(TASK)(numba.types.uintp))
+def _at(builder: Any, address: Any) -> Any:
+    """Return the task at an address."""
+    return builder.inttoptr(address, ir.ArrayType(ir.IntType(8), TASK.itemsize).as_pointer())
 
 
 @compiled

@@ -19,11 +19,10 @@ _MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Limits:
-    """What the GPU and its bus allow, for an array of `nbytes`.
+    """What the GPU and its bus allow, for an array of `nbytes`, in bytes per second.
 
-    `upload` and `download` are bytes per second over the bus from and to pinned memory, one way at
-    a time; `memory` those read plus written by a copy within GPU memory; `sort_seconds` the GPU
-    time of the array's in-place sort.
+    `upload` and `download` are over the bus from and to pinned memory, one way at a time, `memory`
+    counts reads and writes of a copy within GPU memory. `sort_seconds` is its in-place sort's.
     """
 
     nbytes: int
@@ -49,9 +48,9 @@ def gpu_times(
     warm_up: int = 1,
     prepare: Callable[[], object] = lambda: None,
 ) -> list[float]:
-    """Return the GPU time of each of `repeat` calls on the current stream, in seconds.
+    """Return the GPU time of `repeat` calls after `warm_up` ones, in seconds.
 
-    `warm_up` calls before them do not count; `prepare` is called before each and is not timed.
+    `prepare` is called before each and is not timed.
     """
     cuda = load_cupy().cuda
     begin, end = cuda.Event(), cuda.Event()
@@ -67,10 +66,7 @@ def gpu_times(
 
 
 def sort_times(keys: _Array, repeat: int, in_place: bool) -> list[float]:
-    """Return the GPU time, in seconds, of each of `repeat` CuPy sorts of keys on the GPU.
-
-    `keys` is a host array of shape (n,). ``cupy.sort`` is timed, or ``ndarray.sort`` on a copy.
-    """
+    """Return the GPU time of `repeat` CuPy sorts of a copy of host keys, of shape (n,)."""
     cupy = load_cupy()
     unsorted = cupy.asarray(keys)
     if not in_place:
@@ -80,10 +76,7 @@ def sort_times(keys: _Array, repeat: int, in_place: bool) -> list[float]:
 
 
 def measure_limits(nbytes: int, sort_seconds: float, repeat: int) -> Limits:
-    """Measure how fast the bus and the GPU's memory copy, by the median of `repeat` copies.
-
-    They are of 256 MiB over the bus and 1 GiB in GPU memory, or of less if less is free.
-    """
+    """Measure how fast the bus and the GPU's memory copy, by the median of `repeat` copies."""
     cupy = load_cupy()
     copied = min(_BUS_BYTES, free_bytes() // 4)
     host = cupy.cuda.PinnedMemoryPointer(cupy.cuda.PinnedMemory(copied), 0)

@@ -30,10 +30,7 @@ def is_out_of_memory(cupy: Any, error: BaseException) -> bool:
 
 
 def require_memory(nbytes: int) -> None:
-    """Raise MemoryError unless CuPy's own sorts of so many bytes fit into the current GPU.
-
-    They take the array, its sorted copy and the work space of the sort.
-    """
+    """Raise MemoryError unless so many bytes, a sorted copy and a sort's work space are free."""
     needed, free = int(nbytes * (2 + _WORK_SPACE)), free_bytes()
     if needed > free:
         raise MemoryError(

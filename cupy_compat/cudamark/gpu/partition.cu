@@ -4,14 +4,10 @@
 // every bucket with one atomic addition, and writes each group side by side, so that writes to
 // global memory coalesce.
 //
-// Macros describe the keys, since each dtype is a module of its own:
-//   Word      an unsigned type of as many bits as a key, or as a part of a complex one
-//   PARTS     1, or 2 for complex numbers
-//   UNSIGNED, SIGNED, DATE or FLOAT
-//   MANTISSA  bits of a FLOAT's mantissa
-//   BUCKETS, SPANS, THREADS, ITEMS
-//             the most buckets; the stretches of keys of one launch; the threads of a block; the
-//             keys of a thread
+// Each dtype is a module of its own, with macros for its keys: Word, an unsigned type of the bits of
+// a key or of a part of it; PARTS, 2 for complex numbers, else 1; UNSIGNED, SIGNED, DATE or FLOAT,
+// with MANTISSA bits. BUCKETS and SPANS are the most buckets, and the stretches of keys that one
+// launch takes; THREADS are those of a block, each with ITEMS keys.
 
 typedef unsigned long long Count;
 

@@ -85,10 +85,7 @@ class Partition:
         self.plan = np.zeros(1, plan_dtype(reserved.bins.dtype))
 
     def choose(self, keys: NDArray[Any]) -> bool:
-        """Choose the buckets by a sample of native keys on the host, of shape (n,).
-
-        Returns False if one bucket would be far larger than the others, as where values are few.
-        """
+        """Choose buckets by a sample of native host keys; return False if values are too few."""
         with np.errstate(all="ignore"):
             return self._choose(keys, _FIRST_SAMPLE) and self._choose(keys, SAMPLE)
 
@@ -118,10 +115,7 @@ class Partition:
         self._launch((blocks,), (THREADS,), (spans, self.plan))
 
     def buckets(self, stream: Any) -> list[Any] | None:
-        """Wait for a stream and return the buckets that have keys, in order of value.
-
-        Returns None if a bucket had no room for all of its keys.
-        """
+        """Wait for a stream and return the filled buckets by value, or None if one overflowed."""
         starts = self.plan["starts"][0].tolist()
         counts = self._reserved.filled.get(stream=stream).tolist()
         spans = list(zip(starts, counts, starts[1:], strict=False))

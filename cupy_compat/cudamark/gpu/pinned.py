@@ -73,10 +73,7 @@ class Resources:
         self.staging: list[StagingBuffers] = []
 
     def buffers(self, count: int) -> list[StagingBuffers]:
-        """Return buffers for so many threads, or fewer if there is no more page-locked memory.
-
-        If there is none for even one, this raises MemoryError.
-        """
+        """Return buffers for so many threads, or, for want of page-locked memory, for fewer."""
         while len(self.staging) < count:
             try:
                 self.staging.append(StagingBuffers(self._cupy))

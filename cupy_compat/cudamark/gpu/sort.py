@@ -62,18 +62,16 @@ def gpu_sort(
     GpuUnavailable
         If there is no usable GPU.
     MemoryError
-        If the host has too little memory: for the result; for a copy of the keys, or of the result,
+        If the host has too little memory for the result; for a copy of the keys, or of the result,
         if `a` or `out` is not contiguous or has a foreign byte order; and if the keys do not fit
         into the GPU's memory, for a byte a key, and a copy of them if `out` shares memory with `a`.
 
     Notes
     -----
     Calls from several threads take turns, since they would share the bus anyway. Page-locked memory
-    (6 MiB for each staging thread) is kept for the next call, see `free_pinned_buffers`.
-
-    The sort takes 2.1 to 2.4 times the keys' size of the GPU's memory, all of it before the first
-    key is sent; it goes back to CuPy's memory pool. Large arrays are split by value while they
-    arrive, so that one bucket is sorted while the one before is on its way back, see `partition`.
+    (6 MiB for each staging thread) is kept for the next call, see `free_pinned_buffers`. The sort
+    takes 2.1 to 2.4 times the keys' size of the GPU's memory, all of it before the first key is
+    sent; it goes back to CuPy's memory pool.
 
     If the call fails or is interrupted, all keys of `a` are still there. An `out` that shares its
     memory is then unchanged, or holds all keys in any order; any other `out` is undefined. There is

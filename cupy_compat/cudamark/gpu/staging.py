@@ -102,7 +102,7 @@ class StagedSort:
     def run(self) -> None:
         """Sort, and return when every thread has ended and every copy is done.
 
-        After a failure, a result that shares memory with the source is unchanged or holds all keys.
+        After a failure, a result in the source's memory is unchanged, or holds all keys.
         """
         work = self.resources.work
         try:
