@@ -1,4 +1,4 @@
-"""Set `threaded_sort` beside `np.sort` wherever it could be the slower one.
+"""Compare `threaded_sort` and `np.sort` wherever threads could be slower.
 
 Every array of the sizes, dtypes and distributions is sorted by both in turn, with each number of
 threads::
@@ -6,8 +6,8 @@ threads::
     python tools/sweep.py FILE [--sizes 600000,3000000] [--dtypes int32,float64] [--threads 1,2]
 
 The distributions are those of the command, and adversaries: keys that a sample may mistake for
-others. FILE gets every cell as JSON: the least seconds of both, and their ratio. For each dtype and
-size one cell sets `np.sort` beside itself: what that ratio is off by is the machine's doing.
+others. FILE gets every cell as JSON: the least seconds of both, and their ratio. One cell of each
+dtype and size compares `np.sort` with itself, which shows the noise.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from cupy_compat.cudamark.threads import usable_cpus
 
 SIZES = (600_000, 1_000_000, 3_000_000, 10_000_000)
 DTYPES = ("int32", "float32", "int64", "float64", "int16", "float16", "int8", "datetime64[s]")
-#: Rounds of a cell: as many as fit into so many seconds, within limits.
+#: Rounds of a cell: as many as fit into so many seconds, but so few or many at least or most.
 SECONDS, FEWEST, MOST = 0.5, 7, 61
 
 _Array = np.ndarray[Any, Any]
 
 
 def _where(choose: Callable[[_Array], _Array], size: int, dtype: np.dtype[Any]) -> _Array:
-    """Return a constant, but for uniform keys at chosen indices."""
+    """Return a constant, with uniform keys at chosen indices."""
     keys, others = (make_input(name, size, dtype, seed=0) for name in ("constant", "uniform"))
     index = np.arange(size)
     return np.where(choose(index), others, keys)
@@ -70,7 +70,7 @@ FEW_VALUED = ("constant", "few-values", "skewed", "two-values", "missing")
 
 
 def side_by_side(sort: Callable[[], _Array], keys: _Array) -> dict[str, float]:
-    """Return the least seconds of NumPy's sort and another, which take turns."""
+    """Return the least seconds of NumPy's sort and another that takes turns with it."""
     sorts = (partial(np.sort, keys), sort)
     start = time.perf_counter()
     check(sort(), np.sort(keys, kind="stable" if keys.dtype == np.float16 else None))
@@ -87,7 +87,7 @@ def side_by_side(sort: Callable[[], _Array], keys: _Array) -> dict[str, float]:
 
 
 def cells(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Measure every cell, and beside those of a dtype and size NumPy against itself."""
+    """Measure every cell; for each dtype and size, the first one compares NumPy with itself."""
     for size in options.sizes:
         for name in options.dtypes:
             dtype = parse_dtype(name)
@@ -119,7 +119,13 @@ def main() -> None:
         split = partial(lambda kind, text: [kind(word) for word in text.split(",")], kind)
         parser.add_argument(f"--{name}", type=split, default=list(default))
     options = parser.parse_args()
-    found = list(cells(options))
+    date, machine = datetime.now(UTC).date().isoformat(), asdict(describe_machine())
+    found: list[dict[str, Any]] = []
+    for cell in cells(options):
+        found.append(cell)
+        # At once, so that what is there stays if the time is up.
+        record = {"date": date, "machine": machine, "cells": found}
+        options.file.write_text(json.dumps(record) + "\n")
     groups = {"np.sort beside itself": [cell for cell in found if cell["threads"] is None]}
     sorts = [cell for cell in found if cell["threads"] is not None]
     groups["few-valued, all"] = [one for one in sorts if one["distribution"] in FEW_VALUED]
@@ -134,9 +140,6 @@ def main() -> None:
                 f"median {statistics.median(ratios):.2f}; worst: {worst['size']} {worst['dtype']}, "
                 f"{worst['threads']} threads, np.sort {worst['numpy'] * 1e3:.2f} ms"
             )
-    date = datetime.now(UTC).date().isoformat()
-    record = {"date": date, "machine": asdict(describe_machine()), "cells": found}
-    options.file.write_text(json.dumps(record) + "\n")
 
 
 if __name__ == "__main__":
