@@ -39,7 +39,7 @@ class DoctorChecks(SphinxDirective):
         )
         content: list[Node] = [about]
         if check.example:
-            content.append(nodes.literal_block(check.example, check.example, language="none"))
+            content.append(nodes.literal_block(check.example, check.example, language="text"))
         content.append(paragraph(finding.cause))
         cures = nodes.enumerated_list()
         cures += [nodes.list_item("", paragraph(cure)) for cure in finding.cures]
