@@ -188,21 +188,3 @@ def test_every_relative_link_leads_to_a_place_of_the_repository(page: Path) -> N
         assert target.exists(), link
         if anchor:
             assert anchor in anchors_of(target), link
-
-
-def test_the_architecture_page_has_a_line_for_each_file() -> None:
-    listing = (ROOT / "docs/architecture.md").read_text().split("```")[1]
-    folders: list[str] = []
-    listed = set()
-    for line in listing.strip().splitlines():
-        name, _, said = line.strip().partition(" ")
-        folders = folders[: (len(line) - len(line.lstrip())) // 2]
-        if name.endswith("/"):
-            folders.append(name)
-        else:
-            assert said.strip(), f"nothing is said of {name}"
-            listed.add("".join([*folders, name]))
-    packages = ("cudamark/cpu", "cudamark/gpu", "doctor", "doctor/checks", "start")
-    sources = (path for suffix in ("py", "cu") for path in ROOT.glob(f"cupy_compat/**/*.{suffix}"))
-    there = {path.relative_to(ROOT).as_posix() for path in sources}
-    assert listed == there - {f"cupy_compat/{package}/__init__.py" for package in packages}
