@@ -163,7 +163,7 @@ def neighbours(session: nox.Session) -> None:
 
 @nox.session(python="3.13", allow_parallel=True)
 def dependents(session: nox.Session) -> None:
-    """Try libraries beside a broken CuPy, a repaired and a healthy one; docs/dependents.md."""
+    """Try libraries with a broken, a repaired and a healthy CuPy; docs/_data/dependents.json."""
     install(session, ".", *groups("test"))
     session.run("python", "tests/dependents.py")
 
@@ -305,9 +305,8 @@ print(cupy_compat.status())
 
 @nox.session(python="3.13")
 def cost(session: nox.Session) -> None:
-    """Measure what the shim costs and write docs/cost.md."""
-    page = session.run("python", "tools/measure_cost.py", silent=True, stderr=None)
-    (ROOT / "docs" / "cost.md").write_text(str(page))
+    """Measure what the shim costs; docs/_data/cost.json."""
+    session.run("python", "tools/measure_cost.py", "docs/_data/cost.json")
 
 
 @nox.session(python="3.13")
@@ -321,13 +320,13 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def matrix(session: nox.Session) -> None:
-    """Build every CuPy with every Cython on every Python and look at each; docs/matrix.md."""
+    """Build every CuPy with every Cython on every Python; docs/_data/matrix.json."""
     session.run("python", "tests/matrix.py")
 
 
 @nox.session(python="3.13", name="cupy-tests")
 def cupy_tests(session: nox.Session) -> None:
-    """Run CuPy's own tests, those in the files or folders named, or all; write docs/cupy-tests.md.
+    """Run CuPy's own tests, all or those in the files named; docs/_data/cupy-tests.json.
 
     CuPy's wheel and a broken build of it with the shim are compared. All of it takes an hour.
     """
@@ -346,14 +345,11 @@ def cupy_tests(session: nox.Session) -> None:
     shutil.rmtree(work, ignore_errors=True)
     # A part of the tests must not take the place of the figures of all of them.
     kept = (folder if session.posargs else ROOT / "docs" / "_data") / "cupy-tests.json"
-    try:
-        session.run(
-            *("python", "tools/cupy_suite.py", "run", "--source", source, "--shim", shim),
-            *("--wheel", f"{wheel}:{tools}", "--broken", f"{broken}:{tools}"),
-            *("--work", work, "--json", kept, "--command", "nox -s cupy-tests", *session.posargs),
-        )
-    finally:
-        session.run("python", "tools/cupy_suite.py", "page")
+    session.run(
+        *("python", "tools/cupy_suite.py", "run", "--source", source, "--shim", shim),
+        *("--wheel", f"{wheel}:{tools}", "--broken", f"{broken}:{tools}"),
+        *("--work", work, "--json", kept, "--command", "nox -s cupy-tests", *session.posargs),
+    )
 
 
 @nox.session(python=PYTHONS)

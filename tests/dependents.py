@@ -22,13 +22,11 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 import testbed
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "docs" / "_data" / "dependents.json"
-PAGE = ROOT / "docs" / "dependents.md"
 CUPY, CYTHON = "13.4.1", "3.1.1"
 
 
@@ -118,46 +116,8 @@ def examine(library: Library, pythons: dict[str, Path], folder: Path) -> dict[st
     return {"name": library.name.partition("[")[0], "version": installed, **found}
 
 
-def page(data: dict[str, Any]) -> str:
-    """Return the page that shows the outcomes."""
-    lines = [
-        "# Does it help with ...?",
-        "",
-        "Each of these libraries was installed beside a CuPy that does not import. The second "
-        "column shows what",
-        "becomes of it there; the third, what becomes of it once `cupy-compat-auto` is installed. "
-        "No line of the",
-        "library changes.",
-        "",
-        "| Library | With the broken CuPy | With `cupy-compat-auto` |",
-        "|---|---|---|",
-    ]
-    for row in data["libraries"]:
-        same = "as with a healthy CuPy" if row["repaired"] == row["healthy"] else row["repaired"]
-        error = row["broken"].partition(":")[0].rpartition(".")[2]
-        broken = "works" if error == "works" else f"`{error}`"
-        if row["healthy"] != "works":
-            same += f": `{row['healthy'].partition(':')[0].rpartition('.')[2]}` \\*"
-        lines.append(f"| {row['name']} {row['version']} | {broken} | {same} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "\\* That machine has no GPU and no CUDA libraries, so a library that uses them ends "
-            "in the same error",
-            "with the healthy CuPy.",
-            "",
-            f"CuPy {data['cupy']}, compiled with Cython {data['cython']}, and its published "
-            f"wheel, on Python {data['python']},",
-            f"{data['date']}. `nox -s dependents` tries them again, each up to its first use of "
-            "CuPy.",
-            "",
-        ]
-    )
-
-
 def main() -> int:
-    """Try every library, write data and page, and return how many are not cured."""
+    """Try every library, write the data, and return how many are not cured."""
     rows = []
     with tempfile.TemporaryDirectory(dir=testbed.store(), prefix="dependents-") as name:
         folder = Path(name)
@@ -173,7 +133,6 @@ def main() -> int:
         "libraries": rows,
     }
     DATA.write_text(json.dumps(data, indent=1) + "\n")
-    PAGE.write_text(page(data))
     return sum(row["repaired"] != row["healthy"] for row in rows)
 
 

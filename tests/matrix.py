@@ -26,9 +26,6 @@ import testbed
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "docs" / "_data" / "matrix.json"
-PAGE = ROOT / "docs" / "matrix.md"
-#: The pages that hold the matrix in short.
-SUMMARIES = (ROOT / "README.md", ROOT / "docs" / "why.md")
 
 PYTHONS = ("3.11", "3.12", "3.13")
 CUPYS = (
@@ -236,113 +233,8 @@ def _digest(shim: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def page(data: dict[str, Any]) -> str:
-    """Return the page that shows the matrix."""
-    cells = data["cells"]
-    columns = list(dict.fromkeys(cell["cython"] for cell in cells))
-    rows = list(dict.fromkeys(cell["cupy"] for cell in cells))
-    pythons = list(dict.fromkeys(cell["python"] for cell in cells))
-    right = [cell for cell in cells if not complaint(cell)]
-    healthy = sum(is_healthy(cell) for cell in right)
-    head = ["CuPy", *("its published wheel" if c == WHEEL else f"Cython {c}" for c in columns)]
-    table = [head, ["---"] * len(head)]
-    for cupy in rows:
-        table.append([cupy, *(_square(cells, cupy, cython) for cython in columns)])
-    lines = [
-        "# The cause matrix",
-        "",
-        f"{len(cells)} genuine builds: every CuPy below with every Cython below on each of Python "
-        f"{', '.join(pythons)}. A square speaks for all of these Pythons, unless it names one. "
-        "It says what happens without the shim; if that fails, with what error, and what the shim "
-        "makes of it.",
-        "",
-        *("| " + " | ".join(row) + " |" for row in table),
-        "",
-        "- *imports, untouched*: `import cupy` works, `cupy.memoize` works on plain and on "
-        "annotated functions, and with the shim armed everything in `cupy._util` is as it is "
-        "without.",
-        "- *repaired*: with the shim armed `import cupy` and `cupy.memoize` work in the same way, "
-        "and of all names in `cupy._util` only `functools` is another object.",
-        f"- {healthy} of the {len(cells)} builds are healthy and untouched, "
-        f"{len(right) - healthy} are broken and repaired, {len(cells) - len(right)} are neither.",
-        *(
-            f"- \\* CuPy's own builder cannot build CuPy {cupy} with Cython {cython}, which does "
-            f"not know all of its directives: {names}. They were left out here."
-            for cupy, cython, names in _left_out(cells)
-        ),
-        "",
-        "In each build `cupy/_util.pyx` was compiled from the source distribution of that CuPy, "
-        "with the directives of its own builder, and put into the place that it has in the "
-        "published wheel.",
-        *(
-            f"CuPy {cupy} has no wheel: its source distribution was built whole, without CUDA, "
-            f"with Cython {testbed.GOOD_CYTHON}."
-            for cupy in rows
-            if cupy in testbed.SOURCE_ONLY
-        ),
-        "",
-        f"Made on {data['date']} by `{data['command']}`, which also writes "
-        f"`docs/_data/{DATA.name}`: each cell with both interpreters' answers.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def summary(data: dict[str, Any]) -> list[str]:
-    """Return the matrix in short: a line for the CuPys that behave alike, whatever the Python."""
-    columns = {"Cython 3.0": True, "Cython 3.1 and later": False}
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for cupy in dict.fromkeys(cell["cupy"] for cell in data["cells"]):
-        row = []
-        for old in columns.values():
-            seen = {
-                outcome(cell).partition(",")[0]
-                for cell in data["cells"]
-                if cell["cupy"] == cupy
-                and cell["cython"] != WHEEL
-                and cell["cython"].startswith("3.0.") is old
-            }
-            row.append(" or ".join(sorted(seen)))
-        alike.setdefault(tuple(row), []).append(cupy)
-    lines = [" | ".join([", ".join(cupys), *row]) for row, cupys in alike.items()]
-    return [
-        f"| CuPy | {' | '.join(columns)} |",
-        "|---|---|---|",
-        *(f"| {line} |" for line in lines),
-    ]
-
-
-def with_summary(page: str, data: dict[str, Any]) -> str:
-    """Return a page with its table of causes as the data has it."""
-    lines = page.splitlines()
-    table = summary(data)
-    start = lines.index(table[0])
-    end = next(i for i, line in enumerate(lines) if i > start and not line.startswith("|"))
-    return "\n".join([*lines[:start], *table, *lines[end:]]) + "\n"
-
-
-def _square(cells: list[Cell], cupy: str, cython: str) -> str:
-    seen: dict[str, list[str]] = {}
-    mark = ""
-    for cell in cells:
-        if (cell["cupy"], cell["cython"]) == (cupy, cython):
-            seen.setdefault(outcome(cell), []).append(cell["python"])
-            mark = " \\*" if cell.get("left_out") else mark
-    if len(seen) == 1:
-        return next(iter(seen)) + mark
-    return "; ".join(f"{', '.join(pythons)}: {what}" for what, pythons in seen.items()) + mark
-
-
-def _left_out(cells: list[Cell]) -> list[tuple[str, str, str]]:
-    found = {
-        (cell["cupy"], cell["cython"], ", ".join(f"`{name}`" for name in cell["left_out"]))
-        for cell in cells
-        if cell.get("left_out")
-    }
-    return sorted(found)
-
-
 def main() -> int:
-    """Fill the matrix, write data and page, and return how many cells are not as they must be."""
+    """Fill the matrix, write the data, and return how many cells are not as they must be."""
     with tempfile.TemporaryDirectory() as folder:
         shims = {version: Path(folder) / version for version in PYTHONS}
         for version, shim in shims.items():
@@ -362,11 +254,7 @@ def main() -> int:
     # A line for each cell, so that what becomes different can be seen.
     lines = ",\n".join(json.dumps(cell) for cell in data.pop("cells"))
     DATA.write_text(f'{json.dumps(data)[:-1]}, "cells": [\n{lines}\n]}}\n')
-    data = json.loads(DATA.read_text())
-    PAGE.write_text(page(data))
-    for each in SUMMARIES:
-        each.write_text(with_summary(each.read_text(), data))
-    print(f"{len(cells)} cells, {len(wrong)} of them not as they must be; see {PAGE.name}")
+    print(f"{len(cells)} cells, {len(wrong)} of them not as they must be; see {DATA.name}")
     return bool(wrong)
 
 

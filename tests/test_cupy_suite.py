@@ -124,10 +124,3 @@ def test_each_way_to_end_is_recorded(tmp_path: Path) -> None:
         ["test_leaves_something", "teardown", "failed", "builtins.KeyError", "'left'"],
         ["test_speaks_for_others", "call", "failed", OVER, "Both raise"],
     ]
-
-
-def test_the_documented_figures_are_those_of_the_data() -> None:
-    files = sorted(cupy_suite.DATA.glob("cupy-tests*.json"))
-    runs = [json.loads(file.read_text()) for file in files]
-    assert runs
-    assert cupy_suite.PAGE.read_text() == cupy_suite.page(runs)

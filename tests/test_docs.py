@@ -1,9 +1,9 @@
-"""What the README and the pages say, run where it can be, and looked up where it cannot.
+"""Run the Python of the README and of the pages, and look up the names that they mention.
 
-A block marked ``python`` is run by itself in a fresh interpreter: one whose CuPy is really broken,
-as a reader's is, or this one where the block needs the extra ``cudamark``. A block marked ``text``
-right below it is what it prints, with ``...`` for what differs from machine to machine. Comments
-above a block change that: ``<!-- gpu -->``, it needs a GPU; ``<!-- not run: REASON -->``.
+Each block marked ``python`` runs in a fresh interpreter with a broken CuPy, or in this one if it
+needs the extra ``cudamark``. If a block marked ``text`` follows, the program has to print it, with
+``...`` for what differs between machines. A comment above a block changes that: ``<!-- gpu -->``
+if it needs a GPU, or ``<!-- not run: REASON -->``.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from cupy_compat.__main__ import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
-#: In a shell's block, what is one command of ours up to the end of the line.
+#: A command of this package in a block of shell, up to the end of the line.
 COMMAND = re.compile(r"^\s*(?:\$ )?(?:python -m cupy_compat|cupy-compat) +([^#|>\n]+)", re.M)
 SESSION = re.compile(r"\bnox -s ([a-z]+(?:-[a-z]+)*)")
+#: A file in a folder of the repository or of the package.
+FILE = re.compile(r"`(\w+/[\w/]+\.(?:py|cu|toml|json))`")
 EXTRA = re.compile(r"cupy-compat\[([\w,]+)\]")
 
 
@@ -53,21 +55,21 @@ def tokens_of(page: Path) -> list[Token]:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """Return the Python of a page, with what stands right above and right below it."""
+    """Return the Python of a page, each block with its comment and its output."""
     found = []
     tokens = tokens_of(page)
     for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
         if token.type == "fence" and token.info == "python":
             assert token.map is not None
             comment = before.content if before is not None and before.type == "html_block" else ""
-            told = after is not None and after.type == "fence" and after.info == "text"
-            prints = after.content if after is not None and told else None
+            has_output = after is not None and after.type == "fence" and after.info == "text"
+            prints = after.content if after is not None and has_output else None
             found.append(Block(page, token.map[0] + 1, token.content, comment, prints))
     return found
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Return the places that a link may name: headings as GitHub names them, and labels."""
+    """Return what a link may point to: headings, as GitHub names them, and labels."""
     text = page.read_text()
     headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
     plain = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
@@ -85,9 +87,22 @@ def help_of(command: str) -> str:
     return done.stdout
 
 
+FENCES = [token for page in PAGES for token in tokens_of(page) if token.type == "fence"]
+#: Commands with their output.
+SHOWN = [
+    fence.content
+    for fence in FENCES
+    if fence.info == "text" and fence.content.startswith("$ cupy-compat ")
+]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 # Some run in a session of their own, see tests/engines.py and tests/real_contenders.py.
 RUN = [block for block in BLOCKS if not re.search(r"not run:|engines:|with:", block.comment)]
+
+
+def matches(expected: str, printed: str) -> bool:
+    """Return whether a program printed what a page shows."""
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    return doctest.OutputChecker().check_output(expected, printed, flags)
 
 
 def needs_gpu(block: Block) -> bool:
@@ -99,7 +114,7 @@ def needs_gpu(block: Block) -> bool:
     [pytest.param(block, marks=pytest.mark.gpu) if needs_gpu(block) else block for block in RUN],
     ids=str,
 )
-def test_python_in_the_documentation_runs_and_prints_what_it_says(
+def test_python_in_the_documentation_prints_what_the_page_shows(
     block: Block, broken: Interpreter, tmp_path: Path
 ) -> None:
     if "cupy_compat.cudamark" in block.code:
@@ -115,30 +130,31 @@ def test_python_in_the_documentation_runs_and_prints_what_it_says(
     else:
         printed = broken.output(block.code, **arming())
     if block.prints is not None:
-        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        matches = doctest.OutputChecker().check_output(block.prints, printed, flags)
-        assert matches, f"it prints\n{printed}"
+        assert matches(block.prints, printed), f"it prints\n{printed}"
 
 
-def test_the_readme_and_the_first_pages_are_among_what_is_run() -> None:
+@pytest.mark.parametrize("shown", SHOWN)
+def test_a_command_prints_what_the_page_shows(shown: str, broken: Interpreter) -> None:
+    command, _, expected = shown.removeprefix("$ ").partition("\n")
+    start = f"import runpy, sys; sys.argv[:] = {command.split()}"
+    printed = broken.run(f"{start}; runpy.run_module('cupy_compat', run_name='__main__')").stdout
+    assert matches(expected, printed), f"it prints\n{printed}"
+
+
+def test_the_readme_and_the_first_pages_have_blocks_that_run() -> None:
     run = {block.page.relative_to(ROOT).as_posix() for block in RUN}
     assert run >= {"README.md", "docs/start.md", "docs/how.md", "docs/libraries.md"}
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
-def test_the_error_comes_first_and_is_the_one_that_a_broken_cupy_gives(
-    name: str, broken: Interpreter
-) -> None:
+def test_the_first_block_is_the_error_of_a_broken_cupy(name: str, broken: Interpreter) -> None:
     shown = next(token.content for token in tokens_of(ROOT / name) if token.type == "fence")
-    # The place in Python's own file differs from version to version.
+    # The line in functools.py depends on the version of Python.
     shown = re.sub(r'(functools.py", line )\d+', r"\1...", shown)
     given = broken.run("import cupy", shim=False).stderr
-    # Python 3.13 marks the place in a line; CuPy's own files are named with their folder.
+    # Python 3.13 underlines the call; CuPy's files have their folder.
     given = "\n".join(line for line in given.splitlines() if set(line) - set(" ^~")) + "\n"
-    checker = doctest.OutputChecker()
-    assert checker.check_output(
-        "..." + shown, given, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    )
+    assert matches("..." + shown, given)
 
 
 def test_every_command_in_the_documentation_exists_and_has_its_options() -> None:
@@ -153,7 +169,7 @@ def test_every_command_in_the_documentation_exists_and_has_its_options() -> None
                 continue
             assert name in COMMANDS, f"{page.name}: cupy-compat {name}"
             helps.setdefault(name, help_of(name))
-            # Behind the program that is run, options are the program's.
+            # Options after a program belong to the program.
             own = itertools.takewhile(lambda word: word[0] == "-", rest) if name == "run" else rest
             for option in (word for word in own if word.startswith("--")):
                 known = re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", helps[name])
@@ -176,8 +192,15 @@ def test_every_extra_in_the_documentation_exists() -> None:
     assert {name for names in found for name in names.split(",")} <= extras
 
 
+def test_every_file_of_the_repository_in_the_documentation_exists() -> None:
+    folders = [ROOT, ROOT / "auto", ROOT / "cupy_compat", ROOT / "cupy_compat" / "cudamark"]
+    named = {name for page in PAGES for name in FILE.findall(page.read_text())}
+    assert named
+    assert not {name for name in named if not any((at / name).exists() for at in folders)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_relative_link_leads_to_a_place_of_the_repository(page: Path) -> None:
+def test_every_relative_link_leads_to_a_file_or_heading(page: Path) -> None:
     inline = [child for token in tokens_of(page) for child in token.children or []]
     links = [str(token.attrs.get("href") or token.attrs.get("src") or "") for token in inline]
     for link in filter(None, links):

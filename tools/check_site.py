@@ -1,7 +1,7 @@
 """Check a built site: every link within it leads somewhere, and nothing is loaded from elsewhere.
 
-Sphinx finds references that lead nowhere while it builds. This looks at what came out, menus and
-pictures included, as a browser without a network would.
+Sphinx checks references while it builds. This checks the result, with its menus and pictures, as a
+browser without a network would see it.
 
 Usage::
 
@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 def faults(site: Path) -> list[str]:
     """Return what is wrong, a line each."""
-    # What lies below _static are the theme's own templates.
+    # The theme keeps templates below _static.
     files = [file for file in sorted(site.rglob("*.html")) if "_static" not in file.parts]
     pages = {file: Page(file) for file in files}
     found = []

@@ -10,7 +10,7 @@ tests::
         --wheel ENV/bin/python --broken OTHER/bin/python cupy_tests/sorting_tests
 
 Folders that follow an interpreter, each after a colon, are put on its PYTHONPATH. ``nox -s
-cupy-tests`` makes all that is needed without a GPU, runs this, and writes the page.
+cupy-tests`` makes all that is needed without a GPU, and runs this.
 """
 
 from __future__ import annotations
@@ -34,9 +34,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-#: What the page is made of: a file for each machine.
-DATA = ROOT / "docs" / "_data"
-PAGE = ROOT / "docs" / "cupy-tests.md"
 
 #: How a test ended: phase, outcome and type of exception of each phase that says something.
 Outcome = list[tuple[str, str, str | None]]
@@ -311,87 +308,6 @@ def _driver() -> str | None:
     return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or None
 
 
-def page(runs: list[dict[str, Any]]) -> str:
-    """Return the page that shows the runs."""
-    lines = [
-        "# CuPy's own tests",
-        "",
-        "CuPy's own tests, from its source distribution, run under its published wheel and under a "
-        "genuinely broken build of the same version with the shim. What counts is that each test "
-        "ends alike under both: in the same phase, passed, failed or skipped, and with the same "
-        "type of exception; where CuPy's comparisons with NumPy or pytest raise an error of their "
-        "own over another, with the same other too. A file that cannot be imported counts as one "
-        "test. Tests that CuPy marks as slow are left out.",
-    ]
-    for data in runs:
-        lines += ["", *_section(data)]
-    return "\n".join(lines) + "\n"
-
-
-def _section(data: dict[str, Any]) -> list[str]:
-    wheel, broken = data["wheel"], data["broken"]
-    gpu = None if wheel["GPU"].startswith("none") else wheel["GPU"]
-    folders: dict[str, Counter[str]] = {}
-    for file, counts in data["files"].items():
-        folder = folders.setdefault("/".join(file.split("/")[:2]), Counter())
-        folder.update(counts)
-    total = sum(folders.values(), Counter())
-    compared = total.total() - total["not compared"]
-    versions = [
-        f"CuPy {wheel['CuPy']}",
-        f"`cupy._util` compiled with Cython {broken['Cython of cupy._util']} (the wheel's: "
-        f"{wheel['Cython of cupy._util']})",
-        *(f"{name} {wheel[name]}" for name in ("Python", "NumPy", "scipy", "pytest")),
-    ]
-    if gpu:
-        runtime = divmod(wheel["CUDA runtime"] // 10, 100)
-        versions += [
-            f"driver {data['driver']}",
-            f"CUDA runtime {runtime[0]}.{runtime[1]}",
-            f"NVRTC {wheel['NVRTC']}",
-        ]
-    lines = [
-        f"## {gpu or 'Without a GPU'}",
-        "",
-        f"{compared:,} tests compared: {compared - total['different']:,} end alike "
-        f"({total['passed']:,} pass, {total['failed']:,} fail, {total['skipped']:,} are skipped), "
-        f"{total['different']:,} differ.",
-        "",
-        "| folder | tests | same: passed | failed | skipped | different | not compared |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    columns = ("passed", "failed", "skipped", "different", "not compared")
-    for folder, counts in [*sorted(folders.items()), ("all", total)]:
-        figures = [counts.total(), *(counts[name] for name in columns)]
-        lines.append(f"| `{folder}` | " + " | ".join(f"{n:,}" for n in figures) + " |")
-    # What a reader should know of this one run, written into its data by hand.
-    lines += [line for remark in data.get("remarks", []) for line in ("", remark)]
-    if data["different"]:
-        lines += ["", "Those that differ:", ""]
-        for item in data["different"]:
-            ends = [_told(item[side]) for side in ("wheel", "broken")]
-            lines.append(f"- `{item['test']}`: wheel {ends[0]}, broken with the shim {ends[1]}")
-    if total["not compared"]:
-        lines += [
-            "",
-            "*Not compared*: one side did not come to the test, because the file was stopped after "
-            f"{data['limits']['file']:g} seconds or at the end of the time, or because the process "
-            "had died.",
-        ]
-    lines += [
-        "",
-        f"Run on {data['date']} in {data['seconds'] / 60:.0f} minutes on {data['machine']}, "
-        f"with {', '.join(versions)}, by `{data['command']}`.",
-    ]
-    return lines
-
-
-def _told(outcome: Outcome | None) -> str:
-    if outcome is None:
-        return "has no such test"
-    return ", ".join(f"{end} in {when}" + (f" ({r})" if r else "") for when, end, r in outcome)
-
-
 def main() -> int:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -410,17 +326,8 @@ def main() -> int:
     running.add_argument("--stop-after", type=float, default=1e6, help="seconds in all")
     running.add_argument("--command", help="what is written down as the command")
     running.add_argument("groups", nargs="*", help="files or folders below tests/; default: all")
-    showing = commands.add_parser("page", help="write the page from the JSON files")
-    showing.set_defaults(action=show)
     options = parser.parse_args()
     return int(options.action(options))
-
-
-def show(options: argparse.Namespace) -> int:
-    """Write the page."""
-    files = sorted(DATA.glob("cupy-tests*.json"))
-    PAGE.write_text(page([json.loads(file.read_text()) for file in files]))
-    return 0
 
 
 if __name__ == "__main__":

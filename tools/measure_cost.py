@@ -1,7 +1,7 @@
-"""Measure what the shim costs, and print a page of Markdown.
+"""Measure what the shim costs, and write it to a JSON file.
 
-Every figure is a comparison of two things that were measured alternately in one run, each time in
-a fresh interpreter: medians, and the median of the ratios of neighbours. Run it on an idle
+Each row compares two programs that take turns, each time in a fresh interpreter: the medians of
+both, and the median and the middle half of the differences between neighbours. Run it on an idle
 machine::
 
     nox -s cost
@@ -10,18 +10,18 @@ machine::
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
-import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -55,22 +55,7 @@ print(min(timeit.repeat("function(1)", globals=globals(), number=100_000, repeat
 """
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two measured alternately; seconds."""
-
-    plain: list[float]
-    shimmed: list[float]
-
-    @property
-    def ratio(self) -> float:
-        """Return the median of the ratios of neighbours."""
-        return statistics.median(b / a for a, b in zip(self.plain, self.shimmed, strict=True))
-
-    @property
-    def difference(self) -> float:
-        """Return the median of the differences of neighbours, in seconds."""
-        return statistics.median(b - a for a, b in zip(self.plain, self.shimmed, strict=True))
+Row = dict[str, Any]
 
 
 def seconds(python: Path, code: str, **environment: str) -> float:
@@ -98,84 +83,116 @@ def run(*command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-def compare(rounds: int, plain: Callable[[], float], shimmed: Callable[[], float]) -> Comparison:
-    """Measure the two alternately, after one of each that does not count."""
-    plain(), shimmed()
-    pairs = [(plain(), shimmed()) for _ in range(rounds)]
-    return Comparison([a for a, _ in pairs], [b for _, b in pairs])
+def compare(
+    what: str,
+    version: str,
+    unit: str,
+    rounds: int,
+    without: Callable[[], float],
+    with_: Callable[[], float],
+) -> Row:
+    """Measure two programs in turn, after one run of each that does not count.
+
+    `unit` is ``ms`` or ``ns``; both callables return seconds.
+    """
+    without(), with_()
+    scale = {"ms": 1e3, "ns": 1e9}[unit]
+    pairs = [(without() * scale, with_() * scale) for _ in range(rounds)]
+    before, after = zip(*pairs, strict=True)
+    row: Row = {"what": what, "python": version, "unit": unit}
+    row |= {"with": statistics.median(after), "without": statistics.median(before)}
+    differences = [b - a for a, b in pairs]
+    row["difference"] = statistics.median(differences)
+    low, _, high = statistics.quantiles(differences)
+    row["middle_half"] = [low, high]
+    print(row, flush=True)
+    return row
 
 
 def main() -> None:
-    """Measure all of it and print the page."""
+    """Measure all of it and write the file that is named."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "cupy_compat").symlink_to(ROOT / "cupy_compat")
         (path / "empty").mkdir()
         (path / "empty" / "__init__.py").touch()
-        print_page([*measure(path), *measure_starts(path)])
+        rows = [*measure_imports(path), *measure_repairs(path), *measure_starts(path)]
+    rows.sort(key=lambda row: [other["what"] for other in rows].index(row["what"]))
+    data = {
+        "date": str(datetime.date.today()),
+        "command": "nox -s cost",
+        "machine": f"{os.cpu_count()} cores of {cpu_name()}, {platform.system()}",
+        "pythons": [
+            testbed._tag(testbed.interpreter(version)).removeprefix("cp") for version in PYTHONS
+        ],
+        "rows": rows,
+    }
+    Path(sys.argv[1]).write_text(json.dumps(data, indent=1) + "\n")
 
 
-def measure(folder: Path) -> list[tuple[str, str, str, str]]:
-    """Return the rows of the table."""
-    rows = []
+def measure_imports(folder: Path) -> Iterator[Row]:
+    """Compare importing the shim with an empty package, and a healthy CuPy with and without it."""
     shim = {"PYTHONPATH": str(folder)}
     for version in PYTHONS:
         python = testbed.interpreter(version)
-        state = "armed" if version == "3.13" else "inactive"
-        found = compare(
+        yield compare(
+            "`import cupy_compat`; without: an empty package",
+            version,
+            "ms",
             60,
             lambda python=python: seconds(python, IMPORT.format(modules="empty"), **shim),
             lambda python=python: seconds(python, IMPORT.format(modules="cupy_compat"), **shim),
         )
-        rows.append(
-            row(f"`import cupy_compat` ({state}), an empty package", version, found, 1e3, "ms")
-        )
-    python = testbed.interpreter("3.13")
     for cupy in testbed.HEALTHY_CUPYS:
-        healthy = testbed.healthy(python, cupy)
-        found = compare(
+        healthy = testbed.healthy(testbed.interpreter("3.13"), cupy)
+        yield compare(
+            f"importing a healthy CuPy {cupy}",
+            "3.13",
+            "ms",
             25,
             lambda healthy=healthy: seconds(healthy, IMPORT.format(modules="cupy"), **shim),
             lambda healthy=healthy: seconds(
                 healthy, IMPORT.format(modules="cupy_compat, cupy"), **shim
             ),
         )
-        what = f"`import cupy_compat, cupy`, `import cupy` (healthy {cupy})"
-        rows.append(row(what, "3.13", found, 1e3, "ms"))
+
+
+def measure_repairs(folder: Path) -> Iterator[Row]:
+    """Compare a repaired CuPy with the healthy wheel, and its calls with those of a fixed CuPy."""
+    shim = {"PYTHONPATH": str(folder)}
     for version in PYTHONS:
         python = testbed.interpreter(version)
         broken = testbed.broken(python, "13.4.1", "3.1.1")
         wheel = testbed.healthy(python, "13.4.1")
+        reference = testbed.healthy(python, testbed.REFERENCE_CUPY)
         # A repair imports it.
         wrapt = folder / f"wrapt-{version}"
         testbed._pip(python, "install", "--target", str(wrapt), "wrapt>=1.14")
-        always = {"PYTHONPATH": os.pathsep.join([*shim.values(), str(wrapt)])}
-        always["CUPY_COMPAT"] = "always"
-        found = compare(
+        always = {"PYTHONPATH": os.pathsep.join([str(folder), str(wrapt)]), "CUPY_COMPAT": "always"}
+        yield compare(
+            "importing a repaired CuPy 13.4.1; without: its healthy wheel",
+            version,
+            "ms",
             25,
             lambda wheel=wheel: seconds(wheel, IMPORT.format(modules="cupy"), **shim),
             lambda broken=broken, always=always: seconds(
                 broken, IMPORT.format(modules="cupy_compat, cupy"), **always
             ),
         )
-        what = "`import cupy_compat, cupy` (repaired 13.4.1), `import cupy` (its healthy wheel)"
-        rows.append(row(what, version, found, 1e3, "ms"))
-        reference = testbed.healthy(python, testbed.REFERENCE_CUPY)
-        found = compare(
+        yield compare(
+            f"a call of a memoized function; without: healthy CuPy {testbed.REFERENCE_CUPY}",
+            version,
+            "ns",
             15,
             lambda reference=reference: seconds(reference, CALL.format(first=""), **shim),
             lambda broken=broken, always=always: seconds(
                 broken, CALL.format(first="import cupy_compat"), **always
             ),
         )
-        what = f"a memoized call, repaired 13.4.1, and healthy {testbed.REFERENCE_CUPY}"
-        rows.append(row(what, version, found, 1e9, "ns"))
-    return rows
 
 
-def measure_starts(folder: Path) -> list[tuple[str, str, str, str]]:
-    """Return the rows on starts of Python, in environments made below that folder."""
-    rows = []
+def measure_starts(folder: Path) -> Iterator[Row]:
+    """Compare starts of Python, in environments made below that folder."""
     for version in PYTHONS:
         plain, auto, enabled = (
             environment(folder / version / kind, testbed.interpreter(version))
@@ -187,19 +204,19 @@ def measure_starts(folder: Path) -> list[tuple[str, str, str, str]]:
         record = testbed._site_packages(enabled) / "cupy_compat.dist-info" / "RECORD"
         for path, content in Startup(record).files().items():
             path.write_bytes(content)
-        state = "armed" if version == "3.13" else "inactive"
         for what, python, arguments in (
-            (f"a start with `cupy-compat-auto` ({state}), without", auto, []),
-            ("a start after `cupy-compat enable` (armed), before", enabled, []),
-            ("a start by `cupy-compat run`, by `python`", plain, ["-m", "cupy_compat", "run"]),
+            ("starting Python with `cupy-compat-auto`", auto, []),
+            ("starting Python after `cupy-compat enable`", enabled, []),
+            ("starting Python by `cupy-compat run`", plain, ["-m", "cupy_compat", "run"]),
         ):
-            found = compare(
+            yield compare(
+                what,
+                version,
+                "ms",
                 100,
                 lambda plain=plain: start(plain, "-c", "pass"),
                 lambda python=python, arguments=arguments: start(python, *arguments, "-c", "pass"),
             )
-            rows.append(row(what, version, found, 1e3, "ms"))
-    return rows
 
 
 def environment(folder: Path, python: Path) -> Path:
@@ -211,36 +228,6 @@ def environment(folder: Path, python: Path) -> Path:
         ROOT / "cupy_compat", testbed._site_packages(made) / "cupy_compat", ignore=package
     )
     return made
-
-
-def row(
-    what: str, python: str, found: Comparison, scale: float, unit: str
-) -> tuple[str, str, str, str]:
-    """Return one line of the table: what, Python, the two medians, difference and ratio."""
-    plain, shimmed = (statistics.median(side) * scale for side in (found.plain, found.shimmed))
-    return (
-        what,
-        python,
-        f"{shimmed:.4g} {unit}, {plain:.4g} {unit}",
-        f"{found.difference * scale:+.2g} {unit}, {found.ratio:.3f} times",
-    )
-
-
-def print_page(rows: list[tuple[str, str, str, str]]) -> None:
-    """Print the table, with what was run and on what."""
-    exact = [testbed._tag(testbed.interpreter(version)).removeprefix("cp") for version in PYTHONS]
-    print("# What the shim costs\n")
-    print(
-        f"Measured on {datetime.date.today()} by `{shlex.join(['nox', '-s', 'cost'])}` on "
-        f"{os.cpu_count()} cores of {cpu_name()}, {platform.system()} {platform.machine()}, "
-        f"CPython {', '.join(exact)}. Both sides of each line were measured alternately, in fresh "
-        "interpreters; medians, and the medians of the differences and ratios of neighbours. "
-        "Imports are timed with the garbage collector off.\n"
-    )
-    print("| with the shim, without | Python | medians | difference |")
-    print("|---|---|---|---|")
-    for cells in rows:
-        print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

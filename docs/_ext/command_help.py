@@ -16,7 +16,7 @@ from cupy_compat.__main__ import COMMANDS
 
 
 def help_of(*command: str) -> str:
-    """Return what ``cupy-compat COMMAND --help`` prints, in the width of a page."""
+    """Return what ``cupy-compat COMMAND --help`` prints, as wide as the page."""
     return subprocess.run(
         [sys.executable, "-m", "cupy_compat", *command, "--help"],
         env=os.environ | {"COLUMNS": "72", "NO_COLOR": "1"},
@@ -27,7 +27,7 @@ def help_of(*command: str) -> str:
 
 
 class CommandHelp(SphinxDirective):
-    """A section for each command that there is, so that none is forgotten."""
+    """One section for each command."""
 
     def run(self) -> list[Node]:
         """Return the sections."""
@@ -48,6 +48,6 @@ class CommandHelp(SphinxDirective):
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Tell Sphinx of the directive."""
+    """Register the directive."""
     app.add_directive("command-help", CommandHelp)
     return {"parallel_read_safe": True}

@@ -18,7 +18,7 @@ TRACKER = "https://github.com/{}/issues/{}"
 
 
 class DoctorChecks(SphinxDirective):
-    """A section for each check, with the words for a machine of which nothing is known."""
+    """One section for each check, worded for an unknown machine."""
 
     def run(self) -> list[Node]:
         """Return the sections."""
@@ -32,7 +32,7 @@ class DoctorChecks(SphinxDirective):
         return sections
 
     def content_of(self, check: Check) -> list[Node]:
-        """Return what is said, why, what to do, and where it was reported."""
+        """Return the message, the cause, the cures and the source of a check."""
         finding = diagnosis.explain_check(check, Case())
         about = nodes.paragraph(
             "", "", nodes.strong("", f"{check.about[0].upper()}{check.about[1:]}.")
@@ -50,7 +50,7 @@ class DoctorChecks(SphinxDirective):
 
 
 def paragraph(text: str) -> Node:
-    """Return a paragraph in which what stands in backquotes is code."""
+    """Return a paragraph, with text in backquotes as code."""
     pieces = re.split(r"`([^`]*)`", text)
     inline = [
         nodes.literal("", piece) if at % 2 else nodes.Text(piece) for at, piece in enumerate(pieces)
@@ -59,7 +59,7 @@ def paragraph(text: str) -> Node:
 
 
 def source(text: str) -> list[Node]:
-    """Return a link where the source is an issue of a repository."""
+    """Return the source, as a link if it is an issue of a repository."""
     found = re.fullmatch(r"([\w.-]+/[\w.-]+)#(\d+)", text)
     if found is None:
         return [nodes.Text(text)]

@@ -1,0 +1,386 @@
+"""Write the tables of the README and the documentation from the files of docs/_data.
+
+A page marks the place of a table by two comments, with the name of a function of this file::
+
+    <!-- figures: matrix -->
+    <!-- end of figures -->
+
+Each session writes what it measured to docs/_data. Run this afterwards::
+
+    python tools/figures.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "docs" / "_data"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+import matrix as builds  # noqa: E402
+
+
+def read(name: str) -> Any:
+    """Return what a session wrote."""
+    content: Any = json.loads((DATA / f"{name}.json").read_text())
+    return content
+
+
+def table(align: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of Markdown; `align` has an ``l`` or an ``r`` for each column."""
+    rule = ["---:" if side == "r" else "---" for side in align]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *rows))
+
+
+def cause() -> str:
+    """Summarize which CuPys break, whatever the Python."""
+    columns = {"Cython 3.0": True, "Cython 3.1 and later": False}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    cells = [cell for cell in read("matrix")["cells"] if cell["cython"] != builds.WHEEL]
+    for cupy in dict.fromkeys(cell["cupy"] for cell in cells):
+        row = []
+        for old in columns.values():
+            outcomes = {
+                builds.outcome(cell).partition(",")[0]
+                for cell in cells
+                if cell["cupy"] == cupy and cell["cython"].startswith("3.0.") is old
+            }
+            row.append(" or ".join(sorted(outcomes)))
+        alike.setdefault(tuple(row), []).append(cupy)
+    return table("lll", ["CuPy", *columns], [[", ".join(c), *row] for row, c in alike.items()])
+
+
+def matrix() -> str:
+    """Show every build: healthy and untouched, or broken and repaired."""
+    data = read("matrix")
+    cells = data["cells"]
+    columns = list(dict.fromkeys(cell["cython"] for cell in cells))
+    pythons = list(dict.fromkeys(cell["python"] for cell in cells))
+    outcomes: dict[tuple[str, str], dict[str, list[str]]] = {}
+    left_out = {}
+    for cell in cells:
+        key = cell["cupy"], cell["cython"]
+        sound = "healthy" if builds.is_healthy(cell) else "**repaired**"
+        outcome = builds.complaint(cell) or sound
+        outcomes.setdefault(key, {}).setdefault(outcome, []).append(cell["python"])
+        if cell["left_out"]:
+            left_out[key] = " and ".join(f"`{name}`" for name in cell["left_out"])
+
+    def square(key: tuple[str, str]) -> str:
+        mark = " \\*" if key in left_out else ""
+        if len(outcomes[key]) == 1:
+            return next(iter(outcomes[key])) + mark
+        return "; ".join(f"{', '.join(on)}: {what}" for what, on in outcomes[key].items()) + mark
+
+    head = ["CuPy", *("wheel" if c == builds.WHEEL else f"Cython {c}" for c in columns)]
+    rows = [[cupy, *(square((cupy, c)) for c in columns)] for cupy in dict.fromkeys(cupys(cells))]
+    right = [cell for cell in cells if not builds.complaint(cell)]
+    healthy = sum(builds.is_healthy(cell) for cell in right)
+    notes = [
+        f"\\* Compiled without {names}, which Cython {cython} does not know.\n"
+        for (_, cython), names in left_out.items()
+    ]
+    return "\n".join(
+        [
+            table("l" * len(head), head, rows),
+            *notes,
+            f"{len(cells)} builds on Python {', '.join(pythons)}: {healthy} healthy and untouched, "
+            f"{len(right) - healthy} broken and repaired, {len(cells) - len(right)} neither. "
+            f"Made on {data['date']} by `{data['command']}`.\n",
+        ]
+    )
+
+
+def cupys(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the version of CuPy of each cell."""
+    return (cell["cupy"] for cell in cells)
+
+
+def dependents() -> str:
+    """Show what libraries do with a broken CuPy, and with a repaired one."""
+    data = read("dependents")
+    rows = []
+    for one in data["libraries"]:
+        repaired = "as with a healthy CuPy" if one["repaired"] == one["healthy"] else "differs"
+        if one["healthy"] != "works":
+            repaired += f": {_error(one['healthy'])} \\*"
+        rows.append([f"{one['name']} {one['version']}", _error(one["broken"]), repaired])
+    return (
+        table("lll", ["Library", "With the broken CuPy", "With `cupy-compat-auto`"], rows)
+        + f"\nCuPy {data['cupy']} compiled with Cython {data['cython']}, Python {data['python']}; "
+        f"{data['date']}, by `nox -s dependents`.\n"
+    )
+
+
+def _error(outcome: str) -> str:
+    name = outcome.partition(":")[0].rpartition(".")[2]
+    return "works" if name == "works" else f"`{name}`"
+
+
+def cost() -> str:
+    """Show what the shim costs, a table for each thing measured."""
+    data = read("cost")
+    head = ["Measured", "Python", "with", "without", "difference", "middle half"]
+    rows = [
+        [
+            row["what"],
+            row["python"],
+            *(f"{row[side]:.3g} {row['unit']}" for side in ("with", "without")),
+            f"{row['difference']:+.2g} {row['unit']}",
+            " to ".join(f"{bound:+.2g}" for bound in row.get("middle_half", ())),
+        ]
+        for row in data["rows"]
+    ]
+    return (
+        table("llrrrr", head, rows)
+        + f"\n{data['date']}, `{data['command']}`, {data['machine']}, CPython "
+        f"{', '.join(data['pythons'])}.\n"
+    )
+
+
+def evidence() -> str:
+    """List what was tried, one row for each session and machine."""
+    return table(
+        "lllll", ["What", "Tried", "Result", "Date", "Run it again"], [*_shim_rows(), *_load_rows()]
+    )
+
+
+def _shim_rows() -> Iterator[Sequence[str]]:
+    data = read("matrix")
+    cells = data["cells"]
+    broken = [cell for cell in cells if not builds.is_healthy(cell)]
+    wrong = sum(bool(builds.complaint(cell)) for cell in broken)
+    touched = sum(bool(builds.complaint(cell)) for cell in cells) - wrong
+    yield (
+        "[The cause](why.md#the-cause-matrix)",
+        f"{len(cells)} builds of CuPy, {len(broken)} of them broken",
+        f"{wrong} broken with the shim, {touched} healthy ones changed",
+        data["date"],
+        f"`{data['command']}`",
+    )
+    for name, where, command in (
+        ("cupy-tests", "2 cores, no GPU", "nox -s cupy-tests"),
+        ("cupy-tests-gpu", "NVIDIA H200", "tools/cupy_suite.py"),
+    ):
+        data = read(name)
+        counts = sum(map(Counter, data["files"].values()), Counter())
+        compared = counts.total() - counts["not compared"]
+        yield (
+            f"[CuPy's own tests](#cupys-own-tests), {where}",
+            f"{compared:,} tests, broken CuPy {data['broken']['CuPy']} with the shim, "
+            "and its healthy wheel",
+            f"{counts['different']} ended differently",
+            data["date"],
+            f"`{command}`",
+        )
+    data = read("later")
+    for name, one in data["pythons"].items():
+        yield (
+            f"Python {name}",
+            f"{one['tests']:,} tests of {one.get('of', 'the shim, the start and the sorts')}",
+            f"{one['failed']} failed",
+            one.get("date") or data["date"],
+            f"`{data['command']}`",
+        )
+    mutants = read("mutants-shim")
+    yield (
+        "Mutation tests of the shim",
+        f"{mutants['mutants']} changes of {len(mutants['modules'])} modules",
+        f"{mutants['killed']} noticed by a test; of {mutants['survived']} others, "
+        f"{mutants['survivors_named_with_a_reason']} change no behaviour",
+        mutants["date"],
+        f"`{mutants['command']}`",
+    )
+
+
+def _load_rows() -> Iterator[Sequence[str]]:
+    data = read("load")
+    for name, what in (
+        ("repairs", "repairs, each undone"),
+        ("calls", "calls of a repaired function"),
+        ("sorts", "sorts from eight threads"),
+    ):
+        one = data["loads"][name]
+        yield (
+            "Load",
+            f"{one['rounds']:,} {what}",
+            f"{one['bytes a round']} bytes a round and {one['threads left']} threads left",
+            data["date"],
+            f"`{data['command']}`",
+        )
+    gpu = read("load-gpu")
+    yield (
+        f"Load, {gpu['gpu']}",
+        f"{gpu['rounds']:,} calls of `gpu_sort` from eight threads",
+        f"{gpu['wrong']} wrong; {gpu['bytes a round']} bytes a round and "
+        f"{gpu['threads left']} threads left",
+        gpu["date"],
+        f"`{gpu['command']}`",
+    )
+
+
+SORTS = {
+    "np.sort": "`np.sort`",
+    "threaded_sort": "`threaded_sort`, {threads} threads",
+    "cp.asnumpy(cp.sort(cp.array(a)))": "the usual script, `cp.asnumpy(cp.sort(cp.array(a)))`",
+    "gpu_sort": "`gpu_sort`",
+    "gpu_sort, page-locked": "`gpu_sort`, page-locked memory",
+    "cp.sort": "`cp.sort`, keys already on the GPU",
+    "cupynumeric": "cuPyNumeric",
+    "parallel-sort": "parallel-sort",
+    "polars": "Polars",
+    "quill": "quill",
+    "torch": "PyTorch",
+}
+
+
+def times(documents: list[dict[str, Any]], name: str) -> list[float | None]:
+    """Return the median seconds of a sort for each dtype, None where it has none."""
+    found: list[float | None] = []
+    for dtype in dtypes(documents):
+        seconds = [
+            run["median_seconds"]
+            for document in documents
+            if document["dtype"] == dtype
+            for run in document["runs"]
+            if run["name"] == name
+        ]
+        found.append(median(seconds) if seconds else None)
+    return found
+
+
+def dtypes(documents: list[dict[str, Any]]) -> list[str]:
+    """Return the dtypes that were sorted, in their order."""
+    return list(dict.fromkeys(document["dtype"] for document in documents))
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a time in milliseconds with three digits, or nothing."""
+    if seconds is None:
+        return ""
+    number = seconds * 1e3
+    return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f}"
+
+
+def _sorts(documents: list[dict[str, Any]], names: Iterable[str]) -> Iterator[Sequence[str]]:
+    threads = {run["name"]: run["threads"] for run in documents[0]["runs"]}
+    for name in names:
+        if name in threads:
+            cells = map(milliseconds, times(documents, name))
+            yield SORTS[name].format(threads=threads[name]), *cells
+
+
+def _table_of_times(documents: list[dict[str, Any]], rows: Iterable[Sequence[str]]) -> str:
+    first = documents[0]
+    head = [f"{first['size']:,} keys, milliseconds", *dtypes(documents)]
+    parts = [f"{first['cpu_name'].replace('(R)', '')}, {first['cpu_usable']} CPUs"]
+    if first.get("gpu_name"):
+        parts.append(f"{first['gpu_name']}, driver {first['driver_version']}")
+        parts.append(f"CuPy {first['cupy_version']}")
+    parts += [f"Python {first['python_version']}", f"NumPy {first['numpy_version']}"]
+    parts += [f"{name} {version}" for name, version in first.get("with_versions", {}).items()]
+    shown = table("l" + "r" * (len(head) - 1), head, rows)
+    return f"{shown}\n{', '.join(parts)}; {first['date'][:10]}.\n"
+
+
+def compare() -> str:
+    """Show every sort of one array, and the limit of the bus."""
+    documents = read("compare-gpu")
+    names = [name for name in SORTS if name != "cp.sort"]
+    rows = list(_sorts(documents, names))
+    for name, field in (
+        ("copying to the GPU, sorting and copying back in turn", "gpu_serial_seconds"),
+        ("the limit: copying to the GPU and back", "gpu_floor_seconds"),
+    ):
+        limits = [document[field] for document in documents]
+        if all(limits):
+            rows.append([name, *map(milliseconds, limits)])
+    rows += _sorts(documents, ["cp.sort"])
+    return _table_of_times(documents, rows)
+
+
+def cupynumeric() -> str:
+    """Show cuPyNumeric on one and on two GPUs, beside the sorts of one."""
+    runs = read("with-cupynumeric-2-h200")["runs"]
+    one, two = ([run for run in runs if run["gpus_for_cupynumeric"] == n] for n in (1, 2))
+    rows = [
+        [f"cuPyNumeric, {gpus}", *map(milliseconds, times(documents, "cupynumeric"))]
+        for gpus, documents in (("one GPU", one), ("two GPUs", two))
+    ]
+    rows += _sorts(one, ["cp.sort", "gpu_sort", "threaded_sort"])
+    return _table_of_times(one, rows)
+
+
+SWEEPS = {
+    "sweep-2-cores": "2 cores",
+    "sweep-2-cores-no-vectors": "2 cores, no vector sort",
+    "sweep-16-cores": "16 cores",
+    "sweep-16-cores-no-vectors": "16 cores, no vector sort",
+}
+
+
+def never_slower() -> str:
+    """Show the time of `threaded_sort` over that of `np.sort`, and the noise of such a ratio."""
+    sweeps = {name: read(name) for name in SWEEPS if (DATA / f"{name}.json").exists()}
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for name, data in sweeps.items():
+        for cell in data["cells"]:
+            noise = cell["threads"] is None
+            row = "*`np.sort` beside itself*" if noise else cell["distribution"]
+            ratios.setdefault(row, {}).setdefault(name, []).append(cell["ratio"])
+    head = ["Keys"]
+    for name in sweeps:
+        head += [f"{SWEEPS[name]}: median", "worst"]
+    rows = []
+    for row, found in ratios.items():
+        cells = [row]
+        for name in sweeps:
+            each = found.get(name)
+            cells += [f"{median(each):.2f}", f"{max(each):.2f}"] if each else ["", ""]
+        rows.append(cells)
+    notes = []
+    for name, data in sweeps.items():
+        machine = data["machine"]
+        cells = [cell for cell in data["cells"] if cell["threads"] is not None]
+        noise = [cell["ratio"] for cell in data["cells"] if cell["threads"] is None]
+        slower = sum(cell["ratio"] > 1.05 for cell in cells)
+        noisy = sum(ratio > 1.05 for ratio in noise)
+        notes.append(
+            f"- {SWEEPS[name]} ({machine['cpu_name'].replace('(R)', '')}, "
+            f"NumPy {machine['numpy_version']}, {data['date']}): {slower:,} of {len(cells):,} "
+            f"ratios above 1.05; of `np.sort` beside itself, {noisy} of {len(noise)}.\n"
+        )
+    return table("l" + "rr" * len(sweeps), head, rows) + "\n" + "".join(notes)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "cause": cause,
+    "matrix": matrix,
+    "dependents": dependents,
+    "cost": cost,
+    "evidence": evidence,
+    "compare": compare,
+    "cupynumeric": cupynumeric,
+    "never-slower": never_slower,
+}
+
+
+def written(page: str) -> str:
+    """Return a page with its blocks as the data has them."""
+    return BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]()}{found[3]}", page)
+
+
+if __name__ == "__main__":
+    for path in PAGES:
+        path.write_text(written(path.read_text()))
