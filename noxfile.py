@@ -79,16 +79,18 @@ def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html; any warning or broken link is a failure.
 
     `nox -s docs -- linkcheck` follows the links that lead out, too, which needs a network.
-    `nox -s docs -- performance` puts the pages of the history beside it, which needs npm.
+    `nox -s docs -- performance` puts airspeed velocity's own pages into its folder asv, which takes
+    a clone with the whole history; they load their scripts from the network.
     """
     install(session, ".[cudamark]", *groups("docs"))
+    shutil.rmtree(f"{SITE}/asv", ignore_errors=True)
     strict = ["--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env"]
     session.run("sphinx-build", *strict, "docs", SITE)
     session.run("python", "tools/check_site.py", SITE)
     for extra in session.posargs:
         if extra == "performance":
             session.install(*groups("bench"))
-            session.run("python", "-m", "tools.history.site", "--into", f"{SITE}/performance")
+            session.run("asv", "publish", "--no-pull", "--html-dir", f"{SITE}/asv")
         else:
             session.run("sphinx-build", *strict, "-b", extra, "docs", f"docs/_build/{extra}")
 
@@ -105,7 +107,7 @@ def tests(session: nox.Session) -> None:
     elsewhere = ["test_doctor_environments.py"]
     if session.python != PYTHONS[-1]:
         tools = ["contenders", "cupy_suite", "docs", "evidence", "load", "testbed"]
-        history = ["history_compare", "history_labels", "history_selection", "history_site"]
+        history = ["history_compare", "history_labels", "history_page", "history_versions"]
         elsewhere += [f"test_{name}.py" for name in [*tools, *history]]
         elsewhere.append("test_neighbours.py::test_it_works_in_a_packaged_program")
     session.run(
@@ -251,24 +253,18 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(python="3.13", allow_parallel=True)
 def bench(session: nox.Session) -> None:
-    """Run each benchmark once on the working tree; or, `-- compare A B`, tell what changed."""
+    """Run each benchmark once on the working tree; or `-- compare A B`, or `-- page`."""
     if session.posargs[:1] == ["compare"]:
         session.run("python", "-m", "tools.history.compare", *session.posargs[1:])
         return
     install(session, ".[cudamark,cuda12x]", *groups("bench"))
+    if session.posargs[:1] == ["page"]:
+        session.run("python", "-m", "tools.history.page")
+        return
     session.run("asv", "machine", "--yes", silent=True)
     installed = ["--config", "asv.installed.conf.json"]
     session.run("asv", "check", *installed)
-    session.run("asv", "run", "--quick", *installed, *session.posargs)
-
-
-@nox.session(python="3.13")
-def site(session: nox.Session) -> None:
-    """Make the pages of all results in .asv/html; `nox -s site -- preview` serves them too."""
-    session.install(*groups("bench"))
-    session.run("python", "-m", "tools.history.site")
-    if session.posargs:
-        session.run("asv", *session.posargs)
+    session.run("asv", "run", "--quick", "--show-stderr", *installed, *session.posargs)
 
 
 @nox.session(python="3.13")

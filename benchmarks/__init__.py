@@ -1,7 +1,6 @@
-"""The airspeed-velocity suite: what the shim costs and how fast the sorts are, across commits.
+"""The airspeed-velocity suite: the cost of the shim and the speed of the sorts, across commits.
 
-The benchmarks are thin: what they measure lives in the package. What an environment or a machine
-does not measure is left out by ``tools/history/selection.py``; where only trying can tell (a commit
-from before there was a sort, a GPU without a driver), ``setup`` raises ``NotImplementedError`` with
-the reason, which airspeed velocity shows as ``n/a``.
+Each class measures in ``setup_cache``, in turns within one process. Its ``track_`` methods report
+the results: ratios to code that no commit changes, and plain times. What an environment or a
+machine lacks is ``n/a``; ``asv run --show-stderr`` prints the reason.
 """

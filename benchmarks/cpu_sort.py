@@ -1,56 +1,58 @@
-"""Sorting on CPU threads."""
+"""``threaded_sort`` against ``np.sort``."""
 
-import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from statistics import median
 
-import numpy as np
+from benchmarks.environment import require_sorts, usable_cpus
+from benchmarks.measuring import in_turns, measured, ratio, track, uniform_keys
 
-from benchmarks.environment import require_sorts
+version = "2"
 
+SIZE = 10_000_000
 DTYPES = ["int32", "float64"]
-# The first of each list is what the page opens with, so it has to be measured on every machine.
-SIZES = [10_000_000, 1_000_000]
 THREADS = [1, 2, 4, 8, 16]
 
 
 class ThreadedSort:
-    """``threaded_sort``; its kernels are compiled beforehand."""
+    """Uniform keys; NumPy's sort of as many parts as there are threads is the yardstick."""
 
-    params = (THREADS, DTYPES, SIZES)
-    param_names = ("threads", "dtype", "size")
-    version = "1"
-    number = 1
-    # A few samples in each of several rounds, since what else a machine does changes by the minute.
-    repeat = 3
-    rounds = 4
-    warmup_time = 0.0
+    params = (THREADS, DTYPES)
+    param_names = ["threads", "dtype"]
 
     def setup_cache(self):
-        # In a process of its own: the memory that compiling takes, once for each commit and
-        # environment, would be the peak of whichever sort came first.
-        with contextlib.suppress(NotImplementedError):
-            require_sorts()
-            from cupy_compat.cudamark.cpu import warm_up
+        return measured(self.measure)
+
+    setup_cache.timeout = 300
+
+    def measure(self):
+        require_sorts()
+        import numpy as np
+
+        from cupy_compat.cudamark.cpu import threaded_sort, warm_up
+
+        counts = [threads for threads in THREADS if threads <= usable_cpus()]
+        figures = {}
+        with ThreadPoolExecutor(counts[-1]) as pool:
+
+            def sort_parts(keys, threads):
+                parts = np.array_split(keys.copy(), threads)
+                return list(pool.map(np.ndarray.sort, parts))
 
             for dtype in DTYPES:
                 warm_up(dtype)
+                keys = uniform_keys(SIZE, dtype)
+                ways = {"numpy": partial(np.sort, keys)}
+                for threads in counts:
+                    ways["ratio", threads, dtype] = partial(threaded_sort, keys, threads)
+                    ways["yardstick", threads, dtype] = partial(sort_parts, keys, threads)
+                seconds = in_turns(ways, turns=11)
+                numpy = seconds.pop("numpy")
+                for way, samples in seconds.items():
+                    figures[way] = ratio(numpy, samples)
+                    figures["time", *way[1:]] = median(samples)
+        return figures
 
-    setup_cache.timeout = 120
-
-    def setup(self, threads, dtype, size):
-        require_sorts()
-        from cupy_compat.cudamark.cpu import threaded_sort, warm_up
-        from cupy_compat.cudamark.inputs import make_input
-
-        self.keys = make_input("uniform", size, np.dtype(dtype), seed=0)
-        warm_up(dtype)
-        self.sort = threaded_sort
-
-    def time_sort(self, threads, dtype, size):
-        self.sort(self.keys, threads)
-
-    time_sort.pretty_name = "threaded_sort"
-
-    def peakmem_sort(self, threads, dtype, size):
-        self.sort(self.keys, threads)
-
-    peakmem_sort.pretty_name = "threaded_sort, peak memory of the process"
+    track_ratio = track("ratio", "times as fast as np.sort", "threaded_sort")
+    track_yardstick = track("yardstick", "times as fast as np.sort", "np.sort of parts, on threads")
+    track_time = track("time", "seconds", "threaded_sort, time")

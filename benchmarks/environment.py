@@ -1,4 +1,4 @@
-"""Where a benchmark runs: the labels that its results get, and what there is to measure."""
+"""Where a benchmark runs: the labels of its results, and what there is to measure."""
 
 import json
 import os
@@ -7,44 +7,43 @@ from benchmarks import labels
 
 if "ASV_LABELS" not in os.environ:
     raise labels.WrongLabels(
-        "nothing says what results are to be labelled with: use this repository's asv.conf.json, "
-        "or `asv run --config asv.installed.conf.json` for what is installed"
+        "no labels for the results: use this repository's asv.conf.json, "
+        "or `asv run --config asv.installed.conf.json` for the packages installed here"
     )
-#: What results are labelled with: python, cupy, build and numpy.
+#: The labels of the results: python, cupy, build and numpy.
 LABELS = json.loads(os.environ["ASV_LABELS"])
 # When asv imports its first benchmark, so that nothing is measured under a false label.
 labels.check(LABELS)
 
-#: Whether this CuPy imports under the shim alone.
+#: Whether this CuPy imports only with the shim.
 REPAIRED = LABELS["build"].endswith("repaired")
 
 
-def load_cupy():
-    """Return CuPy, imported under the armed shim."""
-    import cupy_compat
-
-    cupy_compat.install(force=True)
-    import cupy
-
-    return cupy
+def require_cupy():
+    """Skip in an interpreter without CuPy."""
+    if LABELS["cupy"] == "none":
+        raise NotImplementedError("CuPy is not installed")
 
 
 def require_sorts():
-    """Skip commits from before the sorts."""
+    """Skip commits from before the sorts, and the environments that would repeat their figures."""
+    if os.environ.get("ASV_ENV_TYPE") == "matrix" and LABELS["cupy"].startswith("13."):
+        raise NotImplementedError("the matrix measures sorts beside its newest CuPy only")
     try:
         import cupy_compat.cudamark as sorts
     except ModuleNotFoundError as error:
         if error.name != "cupy_compat.cudamark":
-            raise
+            raise NotImplementedError(f"{error.name} is not installed") from error
         sorts = None
-    # What a later commit's kernels were compiled to stays behind when that commit is uninstalled,
-    # and a folder of the name is enough for an import: of a package that has no file.
+    # The kernels that a later commit compiled stay behind when pip uninstalls that commit, and
+    # their folder is enough for an import: of a package without a file.
     if getattr(sorts, "__file__", None) is None:
         raise NotImplementedError("this commit has no cupy_compat.cudamark")
 
 
 def require_gpu():
-    """Skip where there is no usable GPU."""
+    """Skip where no GPU is usable."""
+    require_cupy()
     require_sorts()
     from cupy_compat.cudamark.gpu import GpuUnavailable, find_gpu
 
@@ -52,3 +51,8 @@ def require_gpu():
         find_gpu()
     except GpuUnavailable as error:
         raise NotImplementedError(str(error)) from error
+
+
+def usable_cpus():
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,9 +1,16 @@
-"""CuPy's ``memoize``: native where CuPy is published, repaired where its build is broken."""
+"""A call of a memoized function against the bare native one that CuPy's ``memoize`` makes."""
 
-import itertools
-from functools import cached_property
+import timeit
+from statistics import median
+from types import SimpleNamespace
 
-from benchmarks.environment import load_cupy
+from benchmarks.environment import require_cupy
+from benchmarks.measuring import in_turns, measured, ratio, track
+
+version = "3"
+
+CALLS = 20_000
+BARE = "times the bare function"
 
 
 def subject(x):
@@ -11,45 +18,39 @@ def subject(x):
     return x
 
 
-class Memoize:
-    """Calls of a memoized function, and memoizing one."""
+class Call:
+    """A call that finds its result in the cache; a second bare function is the yardstick."""
 
-    version = "2"
-    rounds = 4
-    repeat = 10
+    def setup_cache(self):
+        return measured(self.measure)
 
-    # No ``setup``: with one asv times each call by itself, and a call takes less than the clock.
-    @cached_property
-    def memoize(self):
-        """CuPy's own, or the repaired one; imported during the warm-up."""
-        return load_cupy().memoize
+    def measure(self):
+        require_cupy()
+        import cupy_compat
 
-    @cached_property
-    def memoized(self):
-        """A function that has been called with 0."""
-        memoized = self.memoize()(subject)
-        memoized(0)
-        return memoized
+        cupy_compat.install(force=True)
+        from cupy import _util
 
-    @cached_property
-    def fresh(self):
-        """Arguments that the function has not been called with."""
-        return itertools.count(1)
+        functions = {"memoized": _util.memoize()(subject)}
+        # Without the copy of metadata, `memoize` returns the bare function in every build.
+        functools = _util.functools
+        _util.functools = SimpleNamespace(wraps=lambda function: lambda native: native)
+        try:
+            functions |= {name: _util.memoize()(subject) for name in ("bare", "again")}
+        finally:
+            _util.functools = functools
+        seconds = in_turns(functions, 150, self.clock)
+        return {
+            ("ratio",): ratio(seconds["memoized"], seconds["bare"]),
+            ("yardstick",): ratio(seconds["again"], seconds["bare"]),
+            ("time",): median(seconds["memoized"]),
+        }
 
-    def time_hit(self):
-        self.memoized(0)
+    @staticmethod
+    def clock(function):
+        names = {"function": function}
+        return timeit.timeit("function(0)", number=CALLS, globals=names) / CALLS
 
-    time_hit.pretty_name = "a memoized call, from the cache"
-    time_hit.number = 50_000
-
-    def time_miss(self):
-        self.memoized(next(self.fresh))
-
-    time_miss.pretty_name = "a memoized call, not in the cache yet"
-    time_miss.number = 5_000
-
-    def time_decorate(self):
-        self.memoize()(subject)
-
-    time_decorate.pretty_name = "memoizing a function"
-    time_decorate.number = 2_000
+    track_ratio = track("ratio", BARE, "a memoized call")
+    track_yardstick = track("yardstick", BARE, "another bare function")
+    track_time = track("time", "seconds", "a memoized call, time")

@@ -9,7 +9,6 @@ and is labelled with what is found in it.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from asv import util
-from asv.benchmarks import Benchmarks
 from asv.commands import run as asv_run
 from asv.environment import ExistingEnvironment
 from asv.plugins.virtualenv import Virtualenv
@@ -29,7 +27,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import testbed  # noqa: E402
 
 from benchmarks.labels import PUBLISHED  # noqa: E402
-from tools.history import selection  # noqa: E402
+
+#: What some commit imports, the same versions for all of them.
+COMMON = {"numba": "0.68.0", "rich": "15.0.0", "wrapt": "2.5.2"}
 
 
 def _name(tool: str, labels: dict[str, str]) -> str:
@@ -55,7 +55,7 @@ class Matrix(Virtualenv):  # type: ignore[misc]
 
     def _install_requirements(self) -> None:
         asked = self._requirements
-        self._requirements = {"cupy-cuda12x": asked["cupy"], "numpy": asked["numpy"]}
+        self._requirements = {"cupy-cuda12x": asked["cupy"], "numpy": asked["numpy"], **COMMON}
         try:
             super()._install_requirements()
         finally:
@@ -104,40 +104,12 @@ class Installed(ExistingEnvironment):  # type: ignore[misc]
         return super().run(args, **kwargs)
 
 
-def select(benchmarks: Benchmarks, env: Matrix | Installed) -> Benchmarks:
-    """Return the benchmarks, and of each the parameters, that are measured in an environment."""
-    labels = env._labels if isinstance(env, Matrix) else {}
-    cpus, gpu = selection.usable_cpus(), selection.has_gpu()
-    selected = {}
-    for name, benchmark in benchmarks.items():
-        combinations = list(itertools.product(*benchmark["params"]))
-        chosen = benchmarks.benchmark_selection.get(name)
-        selected[name] = [
-            place
-            for place in (range(len(combinations)) if chosen is None else chosen)
-            if selection.measured(
-                name,
-                dict(zip(benchmark["param_names"], combinations[place], strict=True)),
-                labels,
-                cpus,
-                gpu,
-            )
-        ]
-    fewer = benchmarks.filter_out({name for name, places in selected.items() if not places})
-    for name in fewer:
-        if fewer[name]["params"]:
-            fewer.benchmark_selection[name] = selected[name]
-    return fewer
-
-
 def setup() -> None:
-    """Have asv leave out what an environment does not measure; asv calls this on loading.
+    """Have ``asv run --quick`` keep nothing, since one look is no result; asv calls this."""
+    run = asv_run.Run.run.__func__
 
-    asv has no place where a plugin could say so, but for the function that runs benchmarks.
-    """
-    run_all = asv_run.run_benchmarks
+    def run_and_keep(cls: Any, *args: Any, quick: bool = False, **options: Any) -> Any:
+        options["dry_run"] = quick or options.get("dry_run", False)
+        return run(cls, *args, quick=quick, **options)
 
-    def run_selected(benchmarks: Benchmarks, env: Any, *args: Any, **kwargs: Any) -> Any:
-        return run_all(select(benchmarks, env), env, *args, **kwargs)
-
-    asv_run.run_benchmarks = run_selected
+    asv_run.Run.run = classmethod(run_and_keep)

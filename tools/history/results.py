@@ -1,94 +1,125 @@
-"""Results of airspeed velocity as plain figures: one for each benchmark, parameters and labels."""
+"""Results of airspeed velocity as figures: one for each benchmark, parameters and environment."""
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-#: What results are labelled with, in the order in which people name it.
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+#: The labels of a result, in the order in which people name them.
 LABELS = ("python", "cupy", "build", "numpy")
 
 
 @dataclass(frozen=True)
 class Key:
-    """What a figure says something of."""
+    """What a figure describes: the benchmark with its parameters, and where it ran."""
 
     machine: str
     labels: tuple[str, ...]
     benchmark: str
     parameters: tuple[str, ...]
 
+    @property
+    def suite(self) -> str:
+        """The class of the benchmark, as in ``cpu_sort.ThreadedSort``."""
+        return self.benchmark.rpartition(".")[0]
+
+    @property
+    def method(self) -> str:
+        """The rest of the benchmark's name, as in ``track_ratio``."""
+        return self.benchmark.rpartition(".")[2]
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A median and the quartiles of its samples, NaN where it failed; seconds or bytes."""
+    """The samples of a benchmark, one from each run; none if it failed."""
 
-    value: float
-    low: float
-    high: float
+    samples: tuple[float, ...]
 
     @property
-    def failed(self) -> bool:
-        """Whether the benchmark ended with an error."""
-        return math.isnan(self.value)
+    def value(self) -> float:
+        """The median."""
+        return median(self.samples) if self.samples else math.nan
 
 
-def load_benchmarks(folder: Path) -> dict[str, dict[str, object]]:
-    """Return what asv knows of the benchmarks, by their names."""
+@dataclass(frozen=True)
+class Results:
+    """All that a folder holds.
+
+    ``figures`` and ``dates`` are by commit, ``measured`` says when each machine was last measured.
+    """
+
+    figures: dict[str, dict[Key, Figure]]
+    dates: dict[str, datetime.datetime]
+    measured: dict[str, datetime.datetime]
+    benchmarks: dict[str, dict[str, Any]]
+    machines: dict[str, dict[str, str]]
+
+    @property
+    def commits(self) -> list[str]:
+        """The commits that were measured, the oldest first."""
+        return sorted(self.figures, key=self.dates.__getitem__)
+
+    def subject(self, key: Key) -> str:
+        """Return what was measured, as in ``threaded_sort, 2 threads, int32``."""
+        known = self.benchmarks[key.benchmark]
+        words = [str(known.get("pretty_name") or key.benchmark)]
+        for name, value in zip(known["param_names"], key.parameters, strict=True):
+            count = value.isdecimal()
+            noun = name.removesuffix("s") if value == "1" else name
+            words.append(f"{value} {noun}" if count else value.strip("'"))
+        return ", ".join(words)
+
+
+def load(folder: Path = RESULTS) -> Results:
+    """Return all results in a folder of airspeed velocity.
+
+    Figures of a benchmark's earlier versions, which measured something else, are left out.
+    """
     known = json.loads((folder / "benchmarks.json").read_text())
-    return {name: told for name, told in known.items() if name != "version"}
-
-
-def result_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of results of all machines."""
+    results = Results({}, {}, {}, {n: b for n, b in known.items() if n != "version"}, {})
     for path in sorted(folder.glob("*/*.json")):
-        if path.name != "machine.json":
-            yield path
-
-
-def measured_commits(folder: Path) -> dict[str, set[str]]:
-    """Return the commits that there are results of, and the machines that made them."""
-    commits: dict[str, set[str]] = {}
-    for path in result_files(folder):
-        commits.setdefault(json.loads(path.read_text())["commit_hash"], set()).add(path.parent.name)
-    return commits
-
-
-def load_figures(folder: Path, commit: str) -> dict[Key, Figure]:
-    """Return all figures of a commit; what does not apply on a machine is left out."""
-    versions = {name: told["version"] for name, told in load_benchmarks(folder).items()}
-    figures: dict[Key, Figure] = {}
-    for path in result_files(folder):
         content = json.loads(path.read_text())
-        if content["commit_hash"] != commit:
+        if path.name == "machine.json":
+            results.machines[path.parent.name] = content
             continue
+        commit, machine = content["commit_hash"], content["params"]["machine"]
         labels = tuple(content["params"].get(name, "") for name in LABELS)
+        results.dates[commit] = _date(content["date"])
         for name, row in content["results"].items():
             columns = dict(zip(content["result_columns"], row, strict=False))
-            # Another version of a benchmark measured something else under the same name.
-            if versions.get(name) != columns.get("version"):
+            if results.benchmarks.get(name, {}).get("version") != columns.get("version"):
                 continue
+            began = _date(columns["started_at"])
+            results.measured[machine] = max(began, results.measured.get(machine, began))
             for parameters, figure in _figures(columns):
-                figures[Key(content["params"]["machine"], labels, name, parameters)] = figure
-    return figures
+                key = Key(machine, labels, name, parameters)
+                results.figures.setdefault(commit, {})[key] = figure
+    return results
 
 
-def _figures(columns: dict[str, list[object]]) -> Iterator[tuple[tuple[str, ...], Figure]]:
+def _date(milliseconds: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
+
+
+def _figures(columns: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Figure]]:
     combinations = list(itertools.product(*columns.get("params") or []))
+    # asv writes null for a benchmark that failed as a whole, and NaN for what does not apply.
     nothing = [None] * len(combinations)
-    # asv writes null where a benchmark failed as a whole.
-    values = columns["result"] or nothing
-    lows = columns.get("stats_q_25") or nothing
-    highs = columns.get("stats_q_75") or nothing
-    for parameters, value, low, high in zip(combinations, values, lows, highs, strict=True):
+    rows = zip(
+        combinations, columns["result"] or nothing, columns.get("samples") or nothing, strict=True
+    )
+    for parameters, value, samples in rows:
         if value is None:
-            yield parameters, Figure(math.nan, math.nan, math.nan)
-        elif not math.isnan(value):  # NaN stands for what does not apply
-            yield (
-                parameters,
-                Figure(value, value if low is None else low, value if high is None else high),
-            )
+            yield parameters, Figure(())
+        elif not math.isnan(value):
+            # Without recorded samples a result counts as one round.
+            yield parameters, Figure(tuple(samples or [value]))
