@@ -12,6 +12,12 @@ def test_a_missing_interpreter_is_named(capsys: pytest.CaptureFixture[str]) -> N
     assert "no python2.99 on the PATH" in capsys.readouterr().err
 
 
+def test_the_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        testbed.main(["--help"])
+    assert "python tests/testbed.py --into ENV/bin/python" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -21,7 +27,7 @@ def test_a_missing_interpreter_is_named(capsys: pytest.CaptureFixture[str]) -> N
         ["--into", "python", "--cupy", "13.4.1", "--cython", "3.1.1"],
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(arguments: list[str]) -> None:
+def test_arguments_that_contradict_each_other_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         testbed.main(arguments)
 

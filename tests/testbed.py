@@ -11,7 +11,7 @@ the test bed builds it whole, once and without CUDA.
 Everything is kept between runs below ``$CUPY_COMPAT_TESTBED`` (by default
 ``cupy-compat-testbed`` in the user's cache folder), and appears there whole or not at all.
 
-Usage::
+Examples::
 
     python tests/testbed.py --python 3.13 --cupy 13.4.1 --cython 3.1.8   # broken
     python tests/testbed.py --python 3.13 --cupy 13.6.0                  # healthy
@@ -248,7 +248,9 @@ _CLEAN = {"PYTHONPATH": "", "CUPY_COMPAT": ""}
 
 def main(arguments: list[str] | None = None) -> int:
     """Make the environment that the command line asks for and print its interpreter."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--python", metavar="VERSION", help="a new environment for this Python")
     where.add_argument("--into", metavar="PYTHON", help="an existing environment's interpreter")
