@@ -1,4 +1,4 @@
-"""What is left after much work: a small part of what ``nox -s load`` measures."""
+"""A small part of what ``nox -s load`` measures."""
 
 from __future__ import annotations
 

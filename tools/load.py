@@ -1,15 +1,14 @@
-"""Do what the package does ten thousand times over, and tell what memory and threads are left.
+"""Do what the package does thousands of times, and report the memory and threads that are left.
 
-Run it by ``nox -s load``, which writes docs/_data/load.json, or one load by itself::
+``nox -s load`` runs all loads without a GPU, and writes docs/_data/load.json. One load by itself::
 
     python tools/load.py repairs 10000     # on the interpreter of a broken CuPy
     python tools/load.py calls 1000000     # on the same
     python tools/load.py sorts 10000       # where cupy_compat[cudamark] is installed
     python tools/load.py gpu_sorts 10000   # the same, with a GPU; kept as docs/_data/load-gpu.json
-    python tools/load.py all FILE BROKEN_PYTHON FOLDER_OF_THE_PACKAGE
 
-Each prints one JSON object. Memory is what Python has allocated (tracemalloc), in bytes a round,
-and the resident set of the process, in KiB, after a tenth of the rounds and after all.
+Each prints one JSON object. "bytes a round" is what Python has allocated (tracemalloc); "resident
+KiB" is the largest resident set of the process, after a tenth of the rounds and after all.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import gc
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import threading
@@ -28,56 +28,47 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LOADS = {"repairs": 10_000, "calls": 1_000_000, "sorts": 10_000}
+ROUNDS = {"repairs": 10_000, "calls": 1_000_000, "sorts": 10_000}
 SORTERS = 8
 #: The fewest keys that threaded_sort gives to several threads.
 KEYS = 1 << 19
 #: Enough for gpu_sort to stage them with several threads.
 GPU_KEYS = 1 << 23
 
-
-def resident() -> int:
-    """Return the resident set of this process in KiB; Linux tells it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    raise RuntimeError("/proc/self/status names no VmRSS")
+Work = Callable[[int], object]
 
 
-def threads() -> int:
-    """Return how many threads this process has, those included that Python does not know."""
-    time.sleep(0.1)  # those that have been joined take a moment to go
-    return len(list(Path("/proc/self/task").iterdir()))
-
-
-def watched(rounds: int, work: Callable[[int], object]) -> dict[str, Any]:
-    """Do the work for a number of rounds and return what memory and threads it left."""
+def watched(rounds: int, work: Work) -> dict[str, Any]:
+    """Do the work for a number of rounds, and return what it left since a tenth of them."""
     first = max(rounds // 10, 1)
     tracemalloc.start()
-    start = time.perf_counter()
-    work(first)
-    gc.collect()
-    before, resident_before = tracemalloc.get_traced_memory()[0], resident()
-    seconds = time.perf_counter() - start
-    threads_before = threads()
-    start = time.perf_counter()
-    work(rounds - first)
-    gc.collect()
-    after, resident_after = tracemalloc.get_traced_memory()[0], resident()
-    seconds += time.perf_counter() - start
+    left = []
+    for count in (first, rounds - first):
+        work(count)
+        gc.collect()
+        time.sleep(0.1)  # joined threads take a moment to go
+        left.append(
+            (
+                tracemalloc.get_traced_memory()[0],
+                resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                # Those included that Python does not know.
+                len(os.listdir("/proc/self/task")),
+            )
+        )
     tracemalloc.stop()
+    (before, resident_before, threads_before), (after, resident_after, threads_after) = left
     return {
         "rounds": rounds,
-        "seconds": round(seconds, 2),
         "bytes a round": round((after - before) / max(rounds - first, 1), 2),
         "resident KiB after a tenth": resident_before,
         "resident KiB after all": resident_after,
-        "threads left": threads() - threads_before,
+        "threads left": threads_after - threads_before,
+        "python": platform.python_version(),
     }
 
 
 def repairs(rounds: int) -> dict[str, Any]:
-    """Repair a broken CuPy and take the repair back again."""
+    """Repair a broken CuPy and undo the repair."""
     import cupy_compat
 
     cupy_compat.install(force=True)
@@ -90,7 +81,7 @@ def repairs(rounds: int) -> dict[str, Any]:
 
     found = watched(rounds, work)
     found["finders"] = sum("waits for cupy._util" in repr(one) for one in sys.meta_path)
-    return found | versions(cupy)
+    return found | {"cupy": cupy.__version__}
 
 
 def calls(rounds: int) -> dict[str, Any]:
@@ -108,7 +99,7 @@ def calls(rounds: int) -> dict[str, Any]:
         for number in range(count):
             assert f(number & 15, y=1) == (number & 15) + 1
 
-    return watched(rounds, work) | versions(cupy)
+    return watched(rounds, work) | {"cupy": cupy.__version__}
 
 
 def sorts(rounds: int) -> dict[str, Any]:
@@ -119,7 +110,7 @@ def sorts(rounds: int) -> dict[str, Any]:
 
 
 def gpu_sorts(rounds: int) -> dict[str, Any]:
-    """Sort through the GPU from eight threads at once, and give the page-locked memory back."""
+    """Sort through the GPU from eight threads at once, and free the page-locked memory."""
     import cupy
 
     from cupy_compat.cudamark import free_pinned_buffers, gpu_sort
@@ -136,17 +127,16 @@ def gpu_sorts(rounds: int) -> dict[str, Any]:
             super().__del__()
 
     cupy.cuda.PinnedMemory = Counted
-    found = sorted_by_all(rounds, lambda keys: gpu_sort(keys), GPU_KEYS)
+    found = sorted_by_all(rounds, gpu_sort, GPU_KEYS)
     kept = alive[0]
     free_pinned_buffers()
     gc.collect()
-    device = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     return found | {
         "page-locked buffers kept between calls": kept,
         "page-locked buffers left": alive[0],
-        "gpu": device,
+        "gpu": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(),
+        "cupy": cupy.__version__,
         "date": datetime.date.today().isoformat(),
-        "versions": {"cupy": cupy.__version__, "python": platform.python_version()},
         "command": f"python tools/load.py gpu_sorts {rounds}",
     }
 
@@ -177,37 +167,24 @@ def sorted_by_all(rounds: int, sort_once: Callable[[Any], Any], size: int) -> di
     return found | {"keys": size, "sorting threads": SORTERS, "wrong": len(wrong)}
 
 
-def versions(cupy: Any) -> dict[str, str]:
-    """Name the CuPy that was repaired."""
-    return {"cupy": cupy.__version__, "cython": cupy._util.cython_build_ver}
-
-
-def everything(target: Path, broken: str, package: str) -> None:
-    """Run each load in a process of its own and write what came of them."""
-    started = {}
-    for name, rounds in LOADS.items():
-        python = sys.executable if name == "sorts" else broken
-        environment = dict(os.environ) if name == "sorts" else {**os.environ, "PYTHONPATH": package}
-        print(f"{rounds} {name} ...", file=sys.stderr)
-        done = subprocess.run(
-            [python, __file__, name, str(rounds)], env=environment, stdout=-1, text=True, check=True
+def everything(target: str, broken: str, package: str) -> None:
+    """Run each load in a process of its own, and write what they print."""
+    loads = {}
+    for name, rounds in ROUNDS.items():
+        python, path = (
+            (sys.executable, {}) if name == "sorts" else (broken, {"PYTHONPATH": package})
         )
-        started[name] = json.loads(done.stdout)
-    record = {
-        "command": "nox -s load",
-        "date": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
-        "loads": started,
-    }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(record, indent=1) + "\n")
+        command = [python, __file__, name, str(rounds)]
+        done = subprocess.run(command, env={**os.environ, **path}, stdout=-1, check=True)
+        loads[name] = json.loads(done.stdout)
+    today = datetime.date.today().isoformat()
+    record = {"command": "nox -s load", "date": today, "loads": loads}
+    Path(target).write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "all":
-        everything(Path(sys.argv[2]), sys.argv[3], sys.argv[4])
+        everything(*sys.argv[2:])
     else:
         known = {"repairs": repairs, "calls": calls, "sorts": sorts, "gpu_sorts": gpu_sorts}
-        chosen = known[sys.argv[1]]
-        print(json.dumps(chosen(int(sys.argv[2]))))
+        print(json.dumps(known[sys.argv[1]](int(sys.argv[2]))))
