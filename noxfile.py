@@ -1,7 +1,7 @@
-"""Everything that is done with this project, each by one command.
+"""One command for each task of this project.
 
-``nox`` runs the whole test suite, ``nox -s demo`` shows what the project is for. Both make all that
-they need. Where an interpreter is missing, nox says so; in CI that is a failure.
+``nox`` runs the whole test suite, and ``nox -s demo`` shows what the project is for. Both make all
+that they need. If an interpreter is missing, nox says so; in CI that is a failure.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import sys
 import tarfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nox
 
@@ -25,20 +26,30 @@ BUNDLE = ROOT / "build" / "doctor.pyz"
 AUTO = ROOT / "auto"
 SITE = "docs/_build/html"
 PUBLISHED = ["cupy-compat", "cupy-compat-auto"]
+#: The tests of what differs from one Python to the next.
+SHIM = ["auto", "broken_cupy", "enable", "harmless", "healthy_cupy", "hook", "model"]
+SHIM += ["policy_and_bad_cases", "repair", "run", "status", "stress", "untouched"]
+SORTS = ["compiled", "crew", "plan", "threaded_sort"]
+#: The tests that need no CuPy.
+ALONE = ["doctor_checks", "hook", "repair", "untouched", *SORTS]
+NEEDS_PYINSTALLER = (
+    "--deselect=tests/test_neighbours.py::test_it_works_in_a_packaged_program"
+)
 sys.path.insert(0, str(ROOT / "tests"))
 
 from testbed import TestBedError, interpreter  # noqa: E402
 
-# The first that runs sessions beside each other.
+# The first version that runs sessions side by side.
 nox.needs_version = ">=2026.8.10"
-# Some sessions call pip, which an environment that uv makes does not hold.
-nox.options.default_venv_backend = "virtualenv"
+# uv, if it is there, installs in a tenth of the time.
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "tests", "docs", "packages", "engines", "neighbours", "bench"]
-# Most of a session is one process after another, pip's above all. Where something is measured,
-# nothing runs beside it: that is for those sessions alone that allow it.
+# The longest first.
+nox.options.sessions = ["tests", "engines", "lint", "packages", "neighbours", "bench", "docs"]
+# Sessions that measure something do not allow it.
 nox.options.parallel = len(PYTHONS)
-# The three Pythons must be there; these count where they are.
+# The three Pythons must be there; later ones are tested where they are.
 for version in LATER:
     with contextlib.suppress(TestBedError):
         interpreter(version)
@@ -46,13 +57,18 @@ for version in LATER:
 
 
 def groups(*names: str) -> list[str]:
-    """Return what the dependency groups of that name ask for."""
+    """Return the requirements of those dependency groups."""
     project = nox.project.load_toml(ROOT / "pyproject.toml")
     return list(nox.project.dependency_groups(project, *names))
 
 
+def files(*names: str) -> list[str]:
+    """Return the files of tests of those names."""
+    return [f"tests/test_{name}.py" for name in names]
+
+
 def install(session: nox.Session, *packages: str) -> None:
-    """Install without compiling: Python does that with what is imported, which is little of it."""
+    """Install without compiling: Python compiles the few modules that it imports."""
     session.install("--no-compile", *packages)
 
 
@@ -63,6 +79,12 @@ def workers(session: nox.Session) -> str:
     return str(max(1, (os.cpu_count() or 1) // len(PYTHONS)))
 
 
+def cupy(session: nox.Session, *arguments: str) -> str:
+    """Have the test bed make a CuPy 13.4.1 for Python 3.13, and return its interpreter."""
+    testbed = ["python", "tests/testbed.py", "--python", "3.13", "--cupy", "13.4.1"]
+    return str(session.run(*testbed, *arguments, silent=True)).splitlines()[-1]
+
+
 @nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Check style and types."""
@@ -70,15 +92,15 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
-    # As others see the types: the installed package's, from outside the checkout.
+    # The types as others see them: those of the installed package, from outside the checkout.
     session.run("pytest", "tests/typing/check.py")
 
 
 @nox.session(python="3.13", allow_parallel=True)
 def docs(session: nox.Session) -> None:
-    """Build the site into docs/_build/html; any warning or broken link is a failure.
+    """Build the site into docs/_build/html; a warning or a broken link is a failure.
 
-    `nox -s docs -- linkcheck` follows the links that lead out, too, which needs a network.
+    `nox -s docs -- linkcheck` follows external links too, which needs a network.
     `nox -s docs -- performance` puts airspeed velocity's own pages into its folder asv, which takes
     a clone with the whole history; they load their scripts from the network.
     """
@@ -98,49 +120,57 @@ def docs(session: nox.Session) -> None:
 # The newest first, since it has the most to do.
 @nox.session(python=PYTHONS[::-1], allow_parallel=True)
 def tests(session: nox.Session) -> None:
-    """Run all tests; broken and healthy CuPys are made when they are needed, and kept.
+    """Run all tests on the newest Python, and on the others those of the shim and of the sorts.
 
-    Those of documentation, tools and other libraries' rows, which are the same on every Python, run
-    on the newest.
+    The test bed makes broken and healthy CuPys when a test needs them, and keeps them.
     """
     install(session, ".[cudamark,cuda12x]", *groups("test"))
-    elsewhere = ["test_doctor_environments.py"]
-    if session.python != PYTHONS[-1]:
-        tools = ["contenders", "cupy_suite", "docs", "evidence", "load", "testbed"]
-        history = ["history_compare", "history_labels", "history_page", "history_versions"]
-        elsewhere += [f"test_{name}.py" for name in [*tools, *history]]
-        elsewhere.append("test_neighbours.py::test_it_works_in_a_packaged_program")
-    session.run(
-        *("pytest", "-n", workers(session), *(f"--deselect=tests/{test}" for test in elsewhere)),
-        *session.posargs,
-    )
+    chosen = [] if session.python == PYTHONS[-1] else files(*SHIM, *SORTS)
+    chosen.append("--deselect=tests/test_doctor_environments.py")
+    session.run("pytest", "-n", workers(session), *chosen, *session.posargs)
 
 
 @nox.session(python=LATER, allow_parallel=True)
 def later(session: nox.Session) -> None:
-    """Run the tests that find a wheel of their CuPy; ``-- whole`` adds those that build one.
+    """Run the tests of a Python that few wheels are for; ``-- whole`` builds two CuPys there.
 
-    pip builds two CuPys there, five minutes each. The test bed keeps them.
+    A build takes pip five minutes, once. A whole run writes docs/_data/later.json.
     """
     install(session, ".[cudamark]", *groups("test"))
-    shim = ["hook", "policy_and_bad_cases", "repair", "untouched"]
-    files = [*shim, "threaded_sort", "plan", "cudamark", "contenders", "honesty"]
-    if session.posargs == ["whole"]:
-        start = ["auto", "enable", "run", "neighbours", "harmless", "status", "model", "stress"]
-        files += ["later", "broken_cupy", "healthy_cupy", *start]
-        cases = []
-    else:
-        cases = ["-k", "not with_another_fault"]
-    cases += ["--deselect=tests/test_neighbours.py::test_it_works_in_a_packaged_program"]
-    named = [f"tests/test_{file}.py" for file in files]
-    if session.python == "3.14" and not session.posargs:
-        named.append("tests/test_later.py::test_functions_that_refuse_annotations_get_them")
-    session.run("pytest", "-n", workers(session), *named, *cases)
+    run = ["pytest", "-n", workers(session)]
+    if session.posargs != ["whole"]:
+        repaired = ["tests/test_later.py::test_functions_that_refuse_annotations_get_them"]
+        # Python 3.15 has no wheel of any CuPy.
+        session.run(*run, *files(*ALONE), *repaired[session.python != "3.14" :])
+        return
+    results = Path(session.create_tmp(), "results.xml")
+    run += ["--junitxml", str(results), NEEDS_PYINSTALLER]
+    session.run(*run, *files(*SHIM, *SORTS, "neighbours", "later"), success_codes=[0, 1])
+    counts = ElementTree.parse(results).getroot()[0].attrib
+    version = str(session.run("python", "-V", silent=True)).split()[-1]
+    later = ROOT / "docs" / "_data" / "later.json"
+    record = json.loads(later.read_text())
+    record["pythons"][version] = {
+        "date": counts["timestamp"][:10],
+        "tests": int(counts["tests"]) - int(counts["skipped"]),
+        "failed": int(counts["failures"]) + int(counts["errors"]),
+    }
+    later.write_text(json.dumps(record, indent=1) + "\n")
+    if record["pythons"][version]["failed"]:
+        session.error("tests failed")
+
+
+@nox.session
+def alone(session: nox.Session) -> None:
+    """Run the tests that need no CuPy, on the Python that runs nox, Windows and macOS included."""
+    install(session, ".[cudamark]", *groups("test"))
+    # Some tests skip themselves on these systems, which CI forbids elsewhere.
+    session.run("pytest", "-n", "auto", *files(*ALONE), *session.posargs, env={"CI": None})
 
 
 @nox.session(python="3.12")
 def doctor(session: nox.Session) -> None:
-    """Ask the doctor in every environment that its checks are for; loads 3 GB of wheels once."""
+    """Try the doctor in every environment that its checks are for; downloads 3 GB once."""
     # NumPy 1 and the CuPys before 13.4 have no wheels for a later Python.
     install(session, ".", *groups("test"), "rapids-cli")
     session.run("pytest", "tests/test_doctor_environments.py", *session.posargs)
@@ -148,9 +178,9 @@ def doctor(session: nox.Session) -> None:
 
 @nox.session(python="3.13", allow_parallel=True)
 def engines(session: nox.Session) -> None:
-    """Cure the workers of Dask, Ray, joblib, multiprocessing and MPI, each by its own option."""
+    """Repair CuPy in the workers of Dask, Ray, joblib, multiprocessing and MPI."""
     install(session, ".", *groups("test"))
-    # Elsewhere the machine is its user's, and the cases that need it are skipped.
+    # Elsewhere the cases that need mpirun are skipped.
     if os.environ.get("CI") and shutil.which("mpirun") is None:
         install_debian(session, "openmpi-bin")
     session.run("pytest", "tests/engines.py", *session.posargs)
@@ -158,7 +188,7 @@ def engines(session: nox.Session) -> None:
 
 @nox.session(python="3.13", allow_parallel=True)
 def neighbours(session: nox.Session) -> None:
-    """Try the shim beside Ray, Celery, pydantic 1, IPython and three agents; loads 350 MB once."""
+    """Try the shim beside Ray, Celery, pydantic 1, IPython and three agents; downloads 350 MB."""
     install(session, ".", *groups("test"))
     session.run("pytest", "-n", workers(session), "tests/heavy_neighbours.py", *session.posargs)
 
@@ -172,7 +202,7 @@ def dependents(session: nox.Session) -> None:
 
 @nox.session(python="3.13", name="with")
 def with_(session: nox.Session) -> None:
-    """Measure every library that ``cudamark --compare --with`` knows; loads 3.2 GB of wheels."""
+    """Measure every library that ``cudamark --compare --with`` knows; downloads 3.2 GB."""
     # One environment for all of them: cuPyNumeric's CUDA holds torch at this version.
     libraries = ["polars==2.1.0", "torch==2.13.0", "parallel-sort==0.2.1"]
     libraries += ["quill-fastsort-parallel==0.5.0", "nvidia-cupynumeric==26.6.1"]
@@ -193,7 +223,7 @@ def install_debian(session: nox.Session, package: str) -> None:
 
 @nox.session(python="3.13", allow_parallel=True)
 def build(session: nox.Session) -> None:
-    """Build into dist/ what is published, as wheels and source distributions, and check it."""
+    """Build and check the wheels and source distributions that are published, in dist/."""
     install(session, *groups("build"))
     shutil.rmtree(DIST, ignore_errors=True)
     for project in [ROOT, AUTO]:
@@ -206,24 +236,24 @@ def build(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
     session.run("check-wheel-contents", str(DIST))
     (wheel,) = DIST.glob("cupy_compat-*.whl")
-    # Not into dist/, all of which is published on the index.
+    # Not into dist/: the index takes all of that.
     BUNDLE.parent.mkdir(exist_ok=True)
     session.run("python", "tools/bundle_doctor.py", str(wheel), str(BUNDLE))
 
 
 @nox.session(python=PYTHONS, requires=["build"], allow_parallel=True)
 def packages(session: nox.Session) -> None:
-    """Install what was built beside a broken CuPy, as others would, and use it."""
+    """Install the built distributions beside a broken CuPy, as users would, and use them."""
     python = str(Path(session.bin, "python"))
-    install(session, "cupy-cuda12x==13.4.1", "pytest>=8")
+    install(session, "cupy-cuda12x==13.4.1", "pip", "pytest>=8")
     session.run("python", "tests/testbed.py", "--into", python, "--cython", "3.1.1", silent=True)
-    # On every Python, as its users may ask for it, and without the checkout on the path.
+    # So that the shim acts on every Python, and that no module comes from the checkout.
     always = {"CUPY_COMPAT": "always", "PYTHONSAFEPATH": "1"}
     for kind in (".whl", ".tar.gz"):
         session.install(*map(str, DIST.glob(f"cupy_compat-*{kind}")), "./examples/gpupoly")
         session.run("pytest", "-q", "tests/installed.py", "--noconftest")
         session.run("pytest", "-q", "examples/gpupoly", "--noconftest", env=always)
-        # Last, since beside it the library would not have to do anything.
+        # Last, since with it the library has nothing left to do.
         session.install(*map(str, DIST.glob(f"cupy_compat_auto-*{kind}")))
         session.run("python", "-c", "import cupy", env=always)
         session.run("pip", "uninstall", "-q", "-y", "gpupoly", *PUBLISHED)
@@ -234,19 +264,19 @@ def packages(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def audit(session: nox.Session) -> None:
-    """Look up everything that an extra brings for known vulnerabilities, which needs a network."""
-    session.install("pip-audit>=2.7")
+    """Look up known vulnerabilities of everything that an extra brings, which needs a network."""
+    session.install("pip", "pip-audit>=2.7")
     extras = nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
     folder = Path(session.create_tmp())
     report = folder / "report.json"
     dry = ["--dry-run", "--ignore-installed", "--quiet", "--report", str(report)]
-    # cupy-compat-auto may not be published yet; it is the neighbour's folder that is meant anyway.
+    # Our own cupy-compat-auto, which may not be published yet.
     projects = [f".[{','.join(extras)}]", f"./{AUTO.name}"]
     session.run("python", "-m", "pip", "install", *dry, *projects)
     found = [item for item in json.loads(report.read_text())["install"] if not item["is_direct"]]
     pins = [f"{item['metadata']['name']}=={item['metadata']['version']}" for item in found]
     (folder / "pins.txt").write_text("\n".join(pins))
-    # Strict, since what the service does not know would count as clean otherwise.
+    # Strict: a package that the service does not know must not count as clean.
     known = ["--strict", "--disable-pip", "--no-deps", "--requirement", str(folder / "pins.txt")]
     session.run("pip-audit", *known, *session.posargs)
 
@@ -267,17 +297,25 @@ def bench(session: nox.Session) -> None:
     session.run("asv", "run", "--quick", "--show-stderr", *installed, *session.posargs)
 
 
-@nox.session(python="3.13")
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Show a broken CuPy fail, and import with ``cupy_compat``; then sort on what there is."""
-    install(session, ".[cudamark,cuda12x]")
-    testbed = ["python", "tests/testbed.py", "--python", "3.13"]
+    try:
+        newest = interpreter("3.13")
+    except TestBedError:
+        session.error(
+            "the demo needs Python 3.13: install it, for example by `uv python install 3.13` or "
+            "from https://www.python.org, and see that the PATH has python3.13"
+        )
+    install(session, ".[cudamark,cuda12x]", "pip")
     session.log("making a CuPy 13.4.1 that is compiled with Cython 3.1.1, as a source build may be")
-    built = session.run(*testbed, "--cupy", "13.4.1", "--cython", "3.1.1", silent=True)
-    python = str(built).splitlines()[-1]
-    # Beside the environment and not in it, since that is kept and shared with the tests.
+    python = cupy(session, "--cython", "3.1.1")
+    # Not into its environment, which the tests share.
     folder = session.create_tmp()
-    session.run("python", "-m", "pip", "install", "-q", "--upgrade", "--target", folder, ".")
+    pip = ["python", "-m", "pip", "--python", str(newest), "install", "-q"]
+    session.run(*pip, "--upgrade", "--target", folder, ".")
     session.log("without cupy_compat:")
     session.run(python, "-c", "import cupy", external=True, success_codes=[1])
     session.log("with it, in the same interpreter:")
@@ -307,9 +345,9 @@ def cost(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def mutants(session: nox.Session) -> None:
-    """Change the code place by place to see that a test notices: ``-- shim`` or ``-- measure``."""
+    """Change the shim in one place after another, and see that a test notices; half an hour."""
     session.install(".[cudamark]", *groups("test", "mutants"))
-    # The cache folder outlives the session's environment, so a run that was stopped goes on.
+    # This folder outlives the session's environment, so a run that was stopped goes on.
     work = session.cache_dir / "mutants"
     session.run("python", "tools/mutants.py", "--work", str(work), *session.posargs)
 
@@ -324,22 +362,18 @@ def matrix(session: nox.Session) -> None:
 def cupy_tests(session: nox.Session) -> None:
     """Run CuPy's own tests, all or those in the files named; docs/_data/cupy-tests.json.
 
-    CuPy's wheel and a broken build of it with the shim are compared. All of it takes an hour.
+    It compares CuPy's wheel with a broken build and the shim. All of it takes an hour.
     """
     session.install(*groups("cupy-tests"))
-    testbed = ["python", "tests/testbed.py", "--python", "3.13", "--cupy", "13.4.1"]
-    wheel = str(session.run(*testbed, silent=True)).splitlines()[-1]
-    broken = str(session.run(*testbed, "--cython", "3.1.1", silent=True)).splitlines()[-1]
-    source = str(session.run(*testbed, "--source", silent=True)).splitlines()[-1]
+    wheel, broken = cupy(session), cupy(session, "--cython", "3.1.1")
+    source = cupy(session, "--source")
     asked = "import sysconfig; print(sysconfig.get_path('platlib'))"
     tools = str(session.run("python", "-c", asked, silent=True)).strip()
     folder = Path(session.create_tmp())
     shim, work = folder / "shim", folder / "work"
-    session.run(
-        "python", "-m", "pip", "install", "-q", "--upgrade", "--no-deps", "--target", shim, "."
-    )
+    session.install("--upgrade", "--no-deps", "--target", str(shim), ".")
     shutil.rmtree(work, ignore_errors=True)
-    # A part of the tests must not take the place of the figures of all of them.
+    # The figures of a part must not replace those of all tests.
     kept = (folder if session.posargs else ROOT / "docs" / "_data") / "cupy-tests.json"
     session.run(
         *("python", "tools/cupy_suite.py", "run", "--source", source, "--shim", shim),
@@ -360,9 +394,6 @@ def stress(session: nox.Session) -> None:
 def load(session: nox.Session) -> None:
     """Repair ten thousand times, call a million times, sort ten thousand; docs/_data/load.json."""
     session.install(".[cudamark]")
-    testbed = ["python", "tests/testbed.py", "--python", "3.13"]
-    built = session.run(*testbed, "--cupy", "13.4.1", "--cython", "3.1.1", silent=True)
-    folder = session.create_tmp()
-    session.run("python", "-m", "pip", "install", "-q", "--upgrade", "--target", folder, ".")
-    target = ROOT / "docs" / "_data" / "load.json"
-    session.run("python", "tools/load.py", "all", str(target), str(built).splitlines()[-1], folder)
+    broken, folder = cupy(session, "--cython", "3.1.1"), session.create_tmp()
+    session.install("--upgrade", "--target", folder, ".")
+    session.run("python", "tools/load.py", "all", "docs/_data/load.json", broken, folder)
