@@ -1,7 +1,6 @@
-"""Virtual environments into which the package is installed as its users install it.
+"""Virtual environments with the package, installed as users install it.
 
-Their CuPy is the broken one of the test bed, which a path file brings in: installing and
-uninstalling happens beside it, in folders of their own.
+A path file adds the broken CuPy of the test bed, so that no test installs into the test bed.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 ORIGIN = Path(__file__).parent / "origin_script.py"
 BASE = Path(getattr(sys, "_base_executable", sys.executable))
 
-#: Builds what an installation from the folder it runs in would install.
+#: Builds the wheel of the folder that it runs in.
 BUILD = "import sys, hatchling.build as b; getattr(b, sys.argv[1])(sys.argv[2])"
 
 
@@ -72,13 +71,13 @@ class Environment:
         )
 
     def output(self, *arguments: str | Path, **options: object) -> str:
-        """Start it with arguments that must succeed in silence, and return what was printed."""
+        """Start it with arguments that must succeed without an error, and return the output."""
         done = self.start(*arguments, **options)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
     def do(self, *arguments: str, **options: object) -> str:
-        """Run ``cupy-compat`` with arguments that must succeed, and return what it printed."""
+        """Run ``cupy-compat`` with arguments that must succeed, and return the output."""
         return self.output(*arguments, program=self.command, **options)
 
     def pip(self, *arguments: str | Path) -> None:
@@ -92,22 +91,13 @@ class Environment:
     def uninstall(self, by: str, *names: str) -> None:
         """Uninstall with ``pip`` or ``uv``."""
         if by == "uv":
-            run(
-                sys.executable,
-                "-m",
-                "uv",
-                "-q",
-                "pip",
-                "uninstall",
-                "--python",
-                self.python,
-                *names,
-            )
+            uv = (sys.executable, "-m", "uv", "-q", "pip")
+            run(*uv, "uninstall", "--python", self.python, *names)
         else:
             self.pip("uninstall", "-y", *names)
 
     def listing(self) -> dict[str, bytes]:
-        """Return every file that an installation could leave, and what is in it."""
+        """Return every file that an installation could leave, and its content."""
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
             for folder in (self.site, self.folder / "bin")
@@ -117,7 +107,7 @@ class Environment:
 
 
 def clean() -> dict[str, str]:
-    """Return the environment of a user who knows nothing of this project."""
+    """Return the environment without variables of Python, CuPy and wrapt."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CUPY", "WRAPT"))}
 
 
@@ -128,7 +118,7 @@ def run(*command: str | Path, cwd: Path | None = None) -> None:
 
 
 def make(folder: Path, *options: str) -> Environment:
-    """Make an environment with the broken CuPy that is most often reported, and with wrapt."""
+    """Make an environment with wrapt and the broken CuPy that people report most often."""
     run(BASE, "-m", "venv", "--without-pip", *options, folder)
     made = Environment(folder)
     cupy = testbed.broken(sys.executable, "13.4.1", "3.1.1")
@@ -138,7 +128,7 @@ def make(folder: Path, *options: str) -> Environment:
 
 
 def copy_package(name: str, into: Environment) -> None:
-    """Copy a package of this test's Python."""
+    """Copy a package of this Python."""
     spec = find_spec(name)
     assert spec is not None and spec.origin is not None
     shutil.copytree(Path(spec.origin).parent, into.site / name)
@@ -159,19 +149,19 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def editables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Return what pip makes and installs when it is asked for editable installations."""
+    """Return the wheels that pip builds for editable installations."""
     return build("build_editable", tmp_path_factory.mktemp("editables"))
 
 
 @pytest.fixture
 def venv(tmp_path: Path) -> Environment:
-    """Return a new environment with a broken CuPy, its name neither ASCII nor without spaces."""
+    """Return a new environment with a broken CuPy; its name has a space and is not ASCII."""
     return make(tmp_path / "ein Ort für CuPy")
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, wheels: list[Path]) -> Environment:
-    """Return an environment with ``cupy-compat``, in which no test may change anything."""
+    """Return an environment with ``cupy-compat``; tests share it and must not change it."""
     made = make(tmp_path_factory.mktemp("installed") / "env")
     made.install(wheels[0])
     return made
@@ -179,15 +169,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheels: list[Path]) -> E
 
 @pytest.fixture(scope="session")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Return an environment without ``cupy-compat``, in which no test may change anything."""
+    """Return an environment without ``cupy-compat``; tests share it and must not change it."""
     return make(tmp_path_factory.mktemp("stranger") / "env")
 
 
 def passes_import(done: subprocess.CompletedProcess[str]) -> bool:
-    """Tell whether the origin script got past its first line, and as far as the machine lets it."""
+    """Return whether the origin script got past its import, and as far as the machine lets it."""
     if not done.stdout.startswith("imported CuPy 13.4.1\n"):
         return False
-    # CuPy 13.4 asks for a NumPy before 2.3, which later Pythons have no wheel of. With a newer one
+    # CuPy 13.4 needs a NumPy before 2.3, which has no wheels for later Pythons. With a newer one
     # its first array crashes there, also in a healthy build without the shim.
     if sys.version_info >= (3, 14) and done.returncode == -signal.SIGSEGV:
         return True
@@ -195,5 +185,5 @@ def passes_import(done: subprocess.CompletedProcess[str]) -> bool:
 
 
 def fails_import(done: subprocess.CompletedProcess[str]) -> bool:
-    """Tell whether the origin script died on its first line, of the failure in question."""
+    """Return whether the origin script failed at its import, with the error of a broken CuPy."""
     return "'__name__' of 'builtin_function_or_method' objects is not writable" in done.stderr

@@ -1,15 +1,14 @@
-"""Make an environment whose CuPy is really broken, or really healthy, with pip alone.
+"""Make an environment with a genuinely broken or a healthy CuPy, with pip alone.
 
-The published wheels of CuPy are healthy, whatever their version: CuPy's maintainers build them
-with a Cython that suits. The failure that this project repairs lives in CuPys that somebody
-compiled with Cython 3.1 or later. So the test bed takes the published wheel, compiles the one
-extension module that holds the failure from the source distribution of the same version, with
-the Cython asked for, and puts it into the wheel's place. It takes seconds, where a whole build
-of CuPy takes minutes, and ends in the same traceback. Where a Python has no wheel of that CuPy,
-the test bed builds it whole, once and without CUDA.
+CuPy's maintainers compile the published wheels with a suitable Cython, so all of them are healthy.
+The failure that this project repairs lives in CuPys that others compiled with Cython 3.1 or later.
+So the test bed takes the published wheel, compiles the one extension module that fails from the
+source distribution of the same version, with the given Cython, and puts it into the wheel's place.
+That takes seconds, where a whole build takes minutes, and ends in the same traceback. If a Python
+has no wheel of that CuPy, the test bed builds CuPy whole, once and without CUDA.
 
-Everything is kept between runs below ``$CUPY_COMPAT_TESTBED`` (by default
-``cupy-compat-testbed`` in the user's cache folder), and appears there whole or not at all.
+The test bed keeps everything in ``$CUPY_COMPAT_TESTBED`` (by default ``cupy-compat-testbed`` in the
+user's cache folder). Whatever appears there is complete.
 
 Examples::
 
@@ -18,7 +17,7 @@ Examples::
     python tests/testbed.py --into ENV/bin/python --cython 3.1.8         # breaks the CuPy in ENV
     python tests/testbed.py --python 3.13 --cupy 13.4.1 --source         # its source distribution
 
-It prints the path of the environment's interpreter, or of the source's folder.
+It prints the path of the environment's interpreter, or of the folder of the source.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-# What is installed is what is tested; a session that installs nothing uses the checkout's.
+# Last: the tests are for the installed package. A session that installs none uses the checkout.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from cupy_compat.rebuild import source
@@ -41,23 +40,22 @@ from cupy_compat.rebuild.build import unknown_directives as unknown_to
 from cupy_compat.rebuild.process import RebuildError as TestBedError
 from cupy_compat.rebuild.process import pip, run
 
-#: CuPys that the package index has as a source distribution alone. The test bed builds them whole
-#: and without CUDA, which takes minutes once. 14.0.0a1 also stands for the git snapshots that
-#: call themselves so: their ``cupy/_util.pyx`` is the same.
+#: CuPys that the package index has only as a source distribution. 14.0.0a1 also stands for the git
+#: snapshots of that version: their ``cupy/_util.pyx`` is the same.
 SOURCE_ONLY = ("14.0.0a1",)
-#: The builds that the failure was seen in, oldest and newest Cython that shows it.
+#: The versions that fail, and the oldest and the newest Cython that break them.
 BROKEN_CUPYS = ("13.4.0", "13.4.1")
 BREAKING_CYTHONS = ("3.1.1", "3.3.1")
-#: A Cython that CuPy's own maintainers used.
+#: A Cython that CuPy's maintainers used.
 GOOD_CYTHON = "3.0.12"
-#: The first CuPy whose source is fixed: what a repaired one is compared with.
+#: The first CuPy whose source is fixed. Tests compare a repaired CuPy with it.
 REFERENCE_CUPY = "13.5.1"
 #: Further healthy CuPys, which the shim must leave as they are.
 HEALTHY_CUPYS = ("13.6.0", "14.2.0")
 
 
 def store() -> Path:
-    """Return the folder that keeps what was made."""
+    """Return the folder of the test bed."""
     chosen = os.environ.get("CUPY_COMPAT_TESTBED")
     if chosen:
         return Path(chosen).absolute()
@@ -66,9 +64,9 @@ def store() -> Path:
 
 
 def interpreter(version: str) -> Path:
-    """Return the interpreter of that version (``"3.13"``) that is on the PATH."""
+    """Return the interpreter of that version, such as ``"3.13"``, that is on the PATH."""
     found = shutil.which(f"python{version}")
-    # A pyenv shim is there whether or not it answers for the version, and elsewhere it may not.
+    # A shim of pyenv is there even if that version is not active.
     asked = [found or "", "-c", "import sys; print(sys.executable)"]
     if found is None or (done := _run(asked, check=False)).returncode != 0:
         raise TestBedError(f"no python{version} on the PATH answers; install it or add it there")
@@ -76,7 +74,7 @@ def interpreter(version: str) -> Path:
 
 
 def is_kept(python: Path | str, cupy: str) -> bool:
-    """Tell whether that CuPy was made for that interpreter before."""
+    """Return whether the test bed has that CuPy for that interpreter."""
     return (store() / _healthy_name(python, cupy)).exists()
 
 
@@ -85,9 +83,9 @@ def _healthy_name(python: Path | str, cupy: str) -> str:
 
 
 def healthy(python: Path | str, cupy: str) -> Path:
-    """Return the interpreter of an environment that holds the published wheel of CuPy.
+    """Return the interpreter of an environment with the published wheel of CuPy.
 
-    If this Python has no such wheel, it holds what pip builds from the source distribution.
+    If this Python has no such wheel, pip builds CuPy from the source distribution.
     """
 
     def build(env: Path) -> None:
@@ -98,7 +96,7 @@ def healthy(python: Path | str, cupy: str) -> Path:
             if "No matching distribution" not in str(error):
                 raise
             _install_whole(python, env, cupy)
-        # What an import takes is compiled now, for all the environments that link to these files.
+        # Python compiles what it imports, for all environments that link to these files.
         _run([_python(env), "-c", "import cupy"])
 
     return _python(_once(_healthy_name(python, cupy), build))
@@ -107,17 +105,17 @@ def healthy(python: Path | str, cupy: str) -> Path:
 def install(
     python: Path | str, env: Path, *packages: str, environment: Mapping[str, str] = {}
 ) -> None:
-    """Install into an environment that has no pip, and compile nothing: most is never imported."""
+    """Install into an environment that has no pip; Python compiles what it imports later."""
     arguments = ["--python", str(_python(env)), "install", "--no-compile", *packages]
     _pip(python, *arguments, env=environment)
 
 
 def _install_whole(python: Path | str, env: Path, cupy: str) -> None:
-    # CuPy's own switch for a build that describes itself without a CUDA toolkit. Optimizing would
-    # take most of the time, and nobody measures this CuPy.
+    # CuPy's switch for a build without a CUDA toolkit. The compiler's optimization would take most
+    # of the time, and nobody measures this CuPy.
     how = {"READTHEDOCS": "True", "CXXFLAGS": "-O0 -g0"}
     install(python, env, "--no-deps", "--no-binary", "cupy", f"cupy=={cupy}", environment=how)
-    # Of any version: those that an old CuPy asks for have no wheels for this Python either.
+    # Any version: those that an old CuPy asks for have no wheels for this Python either.
     install(python, env, "cuda-pathfinder", "fastrlock", "numpy")
     if cupy in (*BROKEN_CUPYS, *SOURCE_ONLY):
         # pip builds with the newest Cython.
@@ -125,7 +123,7 @@ def _install_whole(python: Path | str, env: Path, cupy: str) -> None:
 
 
 def compiled(python: Path | str, cupy: str, cython: str) -> Path:
-    """Return the interpreter of an environment whose ``cupy._util`` that Cython compiled."""
+    """Return the interpreter of an environment whose ``cupy._util`` was compiled by that Cython."""
 
     def build(env: Path) -> None:
         copy(python, healthy(python, cupy), env)
@@ -135,21 +133,21 @@ def compiled(python: Path | str, cupy: str, cython: str) -> Path:
 
 
 def copy(python: Path | str, origin: Path, env: Path) -> None:
-    """Make an environment with what another one holds.
+    """Make an environment with the packages of another one.
 
-    The files are linked, since each CuPy fills 300 MB: replace them, and write into none.
+    Its files are hard links, since each CuPy fills 300 MB: replace files, and write into none.
     """
     _run([python, "-m", "venv", "--without-pip", env])
     into = _site_packages(_python(env))
     shutil.copytree(_site_packages(origin), into, copy_function=os.link, dirs_exist_ok=True)
 
 
-#: The same, where what matters of such an environment is that it is broken.
+#: For tests that need a broken CuPy.
 broken = compiled
 
 
 def break_cupy(python: Path | str, cython: str) -> None:
-    """Replace ``cupy._util`` in an existing environment by one that Cython compiled."""
+    """Replace ``cupy._util`` of an existing environment by one compiled by that Cython."""
     asked = "import importlib.metadata as m; print(m.version('cupy-cuda12x'))"
     cupy = _run([python, "-c", asked]).stdout.strip()
     _replace_util(python, broken_module(python, cupy, cython))
@@ -157,14 +155,14 @@ def break_cupy(python: Path | str, cython: str) -> None:
 
 def _replace_util(python: Path | str, built: Path) -> None:
     target = _site_packages(python) / "cupy" / built.name
-    # A new file under the old name: the old one may be linked into other environments.
+    # A new file under the old name, since other environments may link to the old one.
     aside = target.with_suffix(".new")
     shutil.copy2(built, aside)
     aside.replace(target)
 
 
 def broken_module(python: Path | str, cupy: str, cython: str) -> Path:
-    """Return ``cupy._util`` of that CuPy as Cython compiled it for that interpreter."""
+    """Return ``cupy._util`` of that CuPy, compiled by that Cython for that interpreter."""
 
     def build(folder: Path) -> None:
         compile_util(python, _cython(python, cython), source_of(python, cupy), folder)
@@ -184,7 +182,7 @@ def source_of(python: Path | str, cupy: str) -> Path:
 
 
 def unknown_directives(python: Path | str, cupy: str, cython: str) -> list[str]:
-    """Return the directives of CuPy's builder that Cython does not know, and that are left out."""
+    """Return the directives of CuPy's builder that this Cython does not know; builds omit them."""
     return unknown_to(python, _cython(python, cython), source_of(python, cupy))
 
 
@@ -196,7 +194,7 @@ def _cython(python: Path | str, cython: str) -> Path:
 
 
 def _once(name: str, build: Callable[[Path], None]) -> Path:
-    """Return ``store() / name``, built first if it is not there; never left half-built."""
+    """Return ``store() / name``, and build it first if it is missing."""
     place = store() / name
     if place.exists():
         return place
@@ -208,7 +206,7 @@ def _once(name: str, build: Callable[[Path], None]) -> Path:
         try:
             fresh.rename(place)
         except OSError:
-            # Somebody else finished the same thing meanwhile; theirs is as good.
+            # Another process has finished the same build meanwhile.
             if not place.exists():
                 raise
     return place
@@ -242,12 +240,12 @@ def _run(
     return run(command, check=check, cwd=cwd, env={**_CLEAN, **env})
 
 
-#: As where neither is set.
+#: Neither variable may leak in from the caller.
 _CLEAN = {"PYTHONPATH": "", "CUPY_COMPAT": ""}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Make the environment that the command line asks for and print its interpreter."""
+    """Make the environment that the command line asks for, and print its interpreter."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
