@@ -1,7 +1,7 @@
-"""Workers of engines that people scale with, each with a CuPy that is really broken.
+"""Workers of Dask, Ray, joblib, multiprocessing and MPI, each with a genuinely broken CuPy.
 
-``nox -s engines`` runs this. What is said for an engine in ``docs/workers.md`` is what runs here: a
-block below ``<!-- engines: NAME -->`` takes the place of what ``USES`` has under that name.
+``nox -s engines`` runs this. It tests the code of ``docs/workers.md``: a block below
+``<!-- engines: NAME -->`` replaces the body or the command that ``USES`` has under that name.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ ENGINES = ("distributed==2026.8.0", "joblib==1.6.0", "mpi4py==4.1.2", "ray==2.60
 BLOCK = re.compile(r"<!-- engines: ([\w-]+) -->\n+```(\w+)\n(.*?)```", re.DOTALL)
 BLOCKS = {name: (language, code) for name, language, code in BLOCK.findall(PAGE.read_text())}
 
-#: Two tasks that wait for each other, so that no process does both. They name this project only
-#: once CuPy has been imported.
+#: Two tasks that wait for each other, so that no process does both. They import CuPy before they
+#: look at this package.
 PROGRAM = """
 {top}
 import json
@@ -74,7 +74,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Use:
-    """A way to use an engine: the program's body, how it is started, and its first lines."""
+    """A way to use an engine: a program's body, the command that starts it, its first lines."""
 
     body: str
     shell: str = "python program.py"
@@ -89,7 +89,7 @@ DASK = Use(
         results = client.gather(client.map(task, items))
     """
 )
-#: The uses without any option.
+#: Each use without any option.
 USES = {
     "executor": Use(
         """
@@ -151,7 +151,7 @@ USES = {
     ),
 }
 
-#: What a machine that has two processors, or is used by root, needs for tests alone.
+#: Only the tests need these, on a machine with two processors or as root.
 MACHINE = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -162,7 +162,7 @@ MACHINE = {
 
 
 def broken_with_engines() -> Environment:
-    """Return the environment with a broken CuPy and all engines, which is kept."""
+    """Return an environment with a broken CuPy and all engines, which the test bed keeps."""
     origin = testbed.broken(sys.executable, *TYPICAL)
 
     def build(folder: Path) -> None:
@@ -178,17 +178,16 @@ def broken_with_engines() -> Environment:
 
 
 def make(folder: Path, *wheels: Path) -> Environment:
-    """Make an environment in which those wheels stand beside the engines."""
+    """Make an environment with those wheels and the engines."""
     engines = broken_with_engines()
     run(BASE, "-m", "venv", "--without-pip", folder)
     made = Environment(folder)
     (made.site / "engines.pth").write_text(f"{engines.site}\n")
     for script in ("dask", "ray"):
-        # The first line names the interpreter, which here is another one.
+        # The first line names the interpreter of the other environment.
         _, _, code = (engines.folder / "bin" / script).read_text().partition("\n")
         (made.folder / "bin" / script).write_text(f"#!{made.python}\n{code}")
         (made.folder / "bin" / script).chmod(0o755)
-    # A repair imports it.
     copy_package("wrapt", made)
     made.install(*wheels)
     return made
@@ -196,7 +195,7 @@ def make(folder: Path, *wheels: Path) -> Environment:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory, wheels: list[Path]) -> Environment:
-    """Return an environment where ``cupy_compat`` is there to be imported, and nobody does."""
+    """Return an environment with ``cupy_compat`` that no start of Python imports."""
     return make(tmp_path_factory.mktemp("installed") / "env", wheels[0])
 
 
@@ -212,7 +211,7 @@ class Outcome:
 
     status: int
     printed: str
-    told: str
+    errors: str
 
 
 @functools.cache
@@ -221,7 +220,7 @@ def outcome(environment: Environment, use: Use) -> Outcome:
     if use.shell.startswith("mpirun") and shutil.which("mpirun") is None:
         missing = "mpirun is missing: install Open MPI (Debian's openmpi-bin)"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    # Not in pytest's folder: the path of a socket, which Ray makes there, must be short.
+    # Not in pytest's folder: Ray makes a socket there, whose path must be short.
     with tempfile.TemporaryDirectory(prefix="engines-") as name:
         folder = Path(name)
         (folder / "meeting").mkdir()
@@ -237,7 +236,7 @@ def outcome(environment: Environment, use: Use) -> Outcome:
                 cwd=folder,
                 stdout=out,
                 stderr=err,
-                # A group of its own, so that what runs in the background can be ended.
+                # A process group, to end what runs in the background.
                 start_new_session=True,
             )
             try:
@@ -249,15 +248,15 @@ def outcome(environment: Environment, use: Use) -> Outcome:
 
 
 def assert_fails(done: Outcome) -> None:
-    """Check that it died of the failure in question, where CuPy is imported."""
+    """Check that the import of CuPy failed with the error of a broken build."""
     assert done.status != 0
-    assert "in cupy._util.memoize.decorator" in done.told
-    assert "'__name__' of 'builtin_function_or_method' objects is not writable" in done.told
+    assert "in cupy._util.memoize.decorator" in done.errors
+    assert "'__name__' of 'builtin_function_or_method' objects is not writable" in done.errors
 
 
 def assert_works(done: Outcome) -> None:
-    """Check that two processes memoized, and computed once what was called twice."""
-    assert done.status == 0, done.told
+    """Check that two processes memoized: each called a function twice and computed it once."""
+    assert done.status == 0, done.errors
     results = json.loads(done.printed.splitlines()[-1])
     assert len({result["process"] for result in results}) == 2
     assert [result["squares"] for result in results] == [[144, 144], [900, 900]]

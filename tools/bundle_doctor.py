@@ -1,4 +1,4 @@
-"""Make doctor.pyz of the wheel: the doctor in one file, for any Python from 3.9 on.
+"""Make doctor.pyz from the wheel: the doctor in one file, for Python 3.9 and later.
 
 Usage::
 
@@ -28,7 +28,7 @@ sys.exit(main())
 
 
 def bundle(wheel: Path, target: Path) -> None:
-    """Write the archive: the doctor, the shim that it tries with wrapt, and the metadata of both.
+    """Write an archive of the doctor, the shim that it tries, wrapt, and their metadata.
 
     Parameters
     ----------
@@ -43,10 +43,10 @@ def bundle(wheel: Path, target: Path) -> None:
             archive.extractall(folder)
         package = folder / "cupy_compat"
         shutil.rmtree(package / "cudamark")
-        # By a name of its own, since it runs on Pythons that the package is not for.
+        # Under another name, since it runs on Pythons that the package does not support.
         (package / "doctor").rename(folder / "cupy_compat_doctor")
         for file in files("wrapt") or ():
-            # Its compiled half is for one Python, and wrapt does without.
+            # wrapt works without its extension module, which is for one Python.
             if file.parts[0].startswith("wrapt") and file.suffix not in (".so", ".pyd", ".pyc"):
                 target_file = folder / file
                 target_file.parent.mkdir(parents=True, exist_ok=True)
