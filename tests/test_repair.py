@@ -113,3 +113,19 @@ def test_undo_without_a_repair_only_forgets_the_verdict() -> None:
     _repair.undo(util)
     assert _repair.verdict(util) is None
     assert vars(util) == before
+
+
+def test_what_a_module_is_given_is_a_proxy_of_functools(monkeypatch: pytest.MonkeyPatch) -> None:
+    util = broken()
+    _repair.examine(util)
+    given = util.functools
+    assert repr(given) == repr(functools)
+
+    def takes_metadata() -> None: ...
+
+    assert given.wraps(len)(takes_metadata) is takes_metadata
+    monkeypatch.setattr(functools, "wraps", functools.wraps)
+    given.wraps = another = object()
+    assert functools.wraps is another
+    del given.wraps
+    assert not hasattr(functools, "wraps")
