@@ -32,9 +32,7 @@ SHIM += ["policy_and_bad_cases", "repair", "run", "status", "stress", "untouched
 SORTS = ["compiled", "crew", "plan", "threaded_sort"]
 #: The tests that need no CuPy.
 ALONE = ["doctor_checks", "hook", "repair", "untouched", *SORTS]
-NEEDS_PYINSTALLER = (
-    "--deselect=tests/test_neighbours.py::test_it_works_in_a_packaged_program"
-)
+NEEDS_PYINSTALLER = "--deselect=tests/test_neighbours.py::test_it_works_in_a_packaged_program"
 sys.path.insert(0, str(ROOT / "tests"))
 
 from testbed import TestBedError, interpreter  # noqa: E402
@@ -295,8 +293,6 @@ def bench(session: nox.Session) -> None:
     installed = ["--config", "asv.installed.conf.json"]
     session.run("asv", "check", *installed)
     session.run("asv", "run", "--quick", "--show-stderr", *installed, *session.posargs)
-
-
 
 
 @nox.session
