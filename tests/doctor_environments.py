@@ -28,10 +28,9 @@ class Recipe:
 
 
 RECIPES = {
-    # These three download nothing that the default tests do not.
+    # These two download nothing that the default tests do not.
     "no-fastrlock": Recipe("13.5.1", ("uninstall -y fastrlock",)),
     "no-numpy": Recipe("13.5.1", ("uninstall -y numpy",)),
-    "no-cupy": Recipe("13.5.1", ("uninstall -y cupy-cuda12x",)),
     "no-pathfinder": Recipe("14.2.0", ("uninstall -y cuda-pathfinder",)),
     "numpy-1": Recipe("14.2.0", ("install numpy==1.26.4",)),
     "two-distributions": Recipe("13.5.1", ("install cupy-cuda11x==13.5.1",)),

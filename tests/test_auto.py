@@ -80,15 +80,6 @@ def test_an_upgrade_of_the_package_keeps_it(venv: Environment, wheels: list[Path
     assert state(venv) == AUTO
 
 
-def test_an_environment_made_from_it_is_not_armed(
-    venv: Environment, wheels: list[Path], tmp_path: Path
-) -> None:
-    venv.install(*wheels)
-    inner = tmp_path / "inner"
-    venv.output("-m", "venv", "--without-pip", inner)
-    assert state(Environment(inner)) == "not loaded"
-
-
 def test_an_invalid_value_warns_at_each_start(venv: Environment, wheels: list[Path]) -> None:
     venv.install(*wheels)
     done = venv.start("-c", "print('on')", environment={"CUPY_COMPAT": "perhaps"})

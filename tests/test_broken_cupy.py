@@ -64,9 +64,7 @@ def test_cupy_fails_without_the_shim_and_imports_with_it(any_broken: Interpreter
     assert printed.splitlines() == ["armed", "9 9 [3] square Return the square.", "repaired"]
 
 
-def test_every_public_submodule_imports_as_in_a_healthy_wheel(
-    any_broken: Interpreter,
-) -> None:
+def test_every_public_submodule_imports_as_in_a_healthy_wheel(any_broken: Interpreter) -> None:
     assert_fails_as_documented(any_broken.run(WALK, shim=False))
     # A wheel is called cupy-cuda12x, and a source build cupy.
     asked = (
@@ -164,23 +162,6 @@ def test_a_cupy_whose_import_has_failed_is_repaired(broken: Interpreter) -> None
     )
     failure = MESSAGE.partition(": ")[2]
     assert printed.splitlines() == [failure, failure, "repaired", "3 13.4.1 repaired", "cupy True"]
-
-
-def test_install_repairs_a_cupy_that_failed_while_the_shim_was_off(broken: Interpreter) -> None:
-    printed = broken.output(
-        """
-        import cupy_compat
-        try:
-            import cupy
-        except AttributeError:
-            print("failed")
-        print(cupy_compat.install().state, cupy_compat.install(force=True).state)
-        import cupy
-        print(cupy_compat.status().cupy, cupy_compat.install().state)
-        """,
-        CUPY_COMPAT="never",
-    )
-    assert printed.split() == ["failed", "inactive", "repaired", "13.4.1", "repaired"]
 
 
 def test_reloading_and_installing_again_change_nothing(broken: Interpreter) -> None:

@@ -304,9 +304,7 @@ def test_a_second_distribution_is_a_remark_even_if_its_metadata_are_damaged(
     assert len(content["facts"]["cupy"]["distributions"]) == 2
 
 
-def test_a_read_only_cache_is_a_remark_until_it_is_needed(
-    healthy_subject: Subject,
-) -> None:
+def test_a_read_only_cache_is_a_remark_until_it_is_needed(healthy_subject: Subject) -> None:
     file = healthy_subject.folder / "file"
     file.touch(0o755)
     content = healthy_subject.findings(code=0, CUPY_CACHE_DIR=str(file / "cache"))
@@ -644,9 +642,7 @@ def test_a_deleted_working_folder_does_not_matter(healthy_subject: Subject) -> N
     assert " on Python 3." in done.stdout
 
 
-def test_without_facts_it_still_tries_cupy(
-    damaged_subject: Subject,
-) -> None:
+def test_without_facts_it_still_tries_cupy(damaged_subject: Subject) -> None:
     # Only the isolated interpreter, which gathers the facts, exits.
     (site_packages(damaged_subject) / "broken.pth").write_text(
         "import os, sys; sys.flags.isolated and os._exit(3)\n"
@@ -656,9 +652,7 @@ def test_without_facts_it_still_tries_cupy(
     assert "exit status 3" in content["facts"]["error"]
 
 
-def test_the_time_limit_applies_despite_a_detached_child_process(
-    healthy_subject: Subject,
-) -> None:
+def test_the_time_limit_applies_despite_a_detached_child_process(healthy_subject: Subject) -> None:
     (healthy_subject.folder / "numpy.py").write_text(
         "import subprocess, sys, time\n"
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(30)'],"

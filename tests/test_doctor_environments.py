@@ -28,9 +28,6 @@ def made(name: str, shim: Path, folder: Path) -> Subject:
 
 #: The environments, and the problem in each.
 FAILING = [
-    ("no-fastrlock", "dependency"),
-    ("no-numpy", "dependency"),
-    ("no-cupy", "not-installed"),
     ("no-pathfinder", "dependency"),
     ("numpy-1", "numpy-too-old"),
     ("one-of-two-removed", "files-gone"),
@@ -69,10 +66,7 @@ def test_two_distributions_are_a_remark(shim: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cupy", "expected"),
-    [
-        ("13.5.1", {"nvrtc", "library", "no-driver"}),
-        ("14.2.0", {"toolkit", "no-driver"}),
-    ],
+    [("13.5.1", {"nvrtc", "library", "no-driver"}), ("14.2.0", {"toolkit", "no-driver"})],
 )
 def test_a_wheel_without_gpu_and_toolkit_imports(
     shim: Path, tmp_path: Path, cupy: str, expected: set[str]
@@ -319,9 +313,7 @@ def test_uv_with_a_wrong_requirement_is_explained(
 ) -> None:
     dry = ("pip", "install", "--dry-run", "--target", tmp_path)
     done = subprocess.run(
-        [Path(sys.executable).parent / "uv", *dry, *requirement],
-        capture_output=True,
-        check=False,
+        [Path(sys.executable).parent / "uv", *dry, *requirement], capture_output=True, check=False
     )
     found = diagnosis.explain(BytesIO(done.stdout + done.stderr)).findings
     assert {finding.check for finding in found} == expected

@@ -126,9 +126,7 @@ def test_it_repairs_from_a_relative_zip_file_after_a_chdir(broken: Interpreter, 
     assert broken.output(code, **arming(PYTHONPATH=str(own))) == "repaired\n"
 
 
-def test_cupy_imports_in_a_sandbox_that_hides_frames(
-    reference: Interpreter,
-) -> None:
+def test_cupy_imports_in_a_sandbox_that_hides_frames(reference: Interpreter) -> None:
     code = textwrap.dedent("""
         import sys
 
@@ -221,9 +219,7 @@ def test_the_hook_works_after_ctrl_c_at_any_moment_of_the_search(broken: Interpr
     assert broken.output(code, **arming()) == "True repaired\n"
 
 
-def test_install_does_not_hang_in_a_child_forked_during_an_import(
-    reference: Interpreter,
-) -> None:
+def test_install_does_not_hang_in_a_child_forked_during_an_import(reference: Interpreter) -> None:
     code = """
         import os, signal, sys, threading, warnings
         import cupy_compat
@@ -286,9 +282,7 @@ def test_install_does_not_try_a_healthy_cupy_again(reference: Interpreter) -> No
     assert reference.output(code, **arming()) == "healthy []\n"
 
 
-def test_patching_wraps_through_a_repaired_cupy_patches_functools(
-    broken: Interpreter,
-) -> None:
+def test_patching_wraps_through_a_repaired_cupy_patches_functools(broken: Interpreter) -> None:
     code = """
         import functools
         from unittest import mock

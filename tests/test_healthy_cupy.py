@@ -66,7 +66,7 @@ def test_a_healthy_cupy_that_is_already_imported_is_not_changed(healthy: Interpr
         after["modules"] = before["modules"]
         hook = after["meta_path"].pop(1)
         print(changed(before, after), util == vars(cupy._util), state, hook)
-        """),
+        """)
     )
     assert printed.strip() == "[] True healthy <cupy_compat: waits for cupy._util>"
 
@@ -77,17 +77,3 @@ def test_modules_for_the_repair_are_loaded_only_for_a_repair(
     code = "import cupy_compat, cupy, sys; print('cupy_compat._memoized' in sys.modules)"
     assert healthy.output(code, **arming()).strip() == "False"
     assert broken.output(code, **arming()).strip() == "True"
-
-
-def test_the_status_describes_a_healthy_cupy(healthy: Interpreter) -> None:
-    printed = healthy.output(
-        """
-        import cupy_compat, cupy
-        status = cupy_compat.status()
-        print(status.state, status.cupy == cupy.__version__, status.cython, status.python)
-        """,
-        CUPY_COMPAT="always",
-    )
-    state, version, cython, python = printed.split()
-    assert (state, version, python) == ("healthy", "True", sys.version.split()[0])
-    assert cython.count(".") == 2

@@ -175,9 +175,7 @@ def test_an_error_of_another_finder_is_raised_and_has_no_lasting_effect(place: i
     assert imported() == ["executed", "acted"]
 
 
-def test_finders_without_find_spec_and_specs_without_a_loader_are_ignored(
-    awaited: Path,
-) -> None:
+def test_finders_without_find_spec_and_specs_without_a_loader_are_ignored(awaited: Path) -> None:
     _hook.arm(NAME, act)
     sys.meta_path.insert(1, object())  # type: ignore[arg-type]
     awaited.unlink()
@@ -219,9 +217,7 @@ def test_the_meta_path_keeps_its_type(kind: type) -> None:
     assert finders() == []
 
 
-def test_at_shutdown_a_missing_meta_path_is_no_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_at_shutdown_a_missing_meta_path_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "meta_path", None)
     _hook.arm(NAME, act)
     assert not _hook.is_armed(NAME)
@@ -372,9 +368,7 @@ def test_an_object_that_is_not_a_module_has_no_contents_and_is_not_executed(
     assert _hook.contents("cupy_compat_absent") == {}
 
 
-def test_the_import_lock_waits_until_a_module_is_executed(
-    awaited: Path,
-) -> None:
+def test_the_import_lock_waits_until_a_module_is_executed(awaited: Path) -> None:
     awaited.write_text("import sys\nsys.modules['cupy_compat_begin']()\nend = 1\n")
     begun, go = threading.Event(), threading.Event()
 

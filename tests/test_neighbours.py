@@ -17,7 +17,6 @@ import sys
 import textwrap
 import typing
 import zipapp
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,16 +300,8 @@ def place(broken: Interpreter, reference: Interpreter, neighbours: Path, tmp_pat
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_shim_works_together_with(place: Place, case: Case) -> None:
     code, then = textwrap.dedent(case.code), textwrap.dedent(case.then)
-    first = {
-        "before": "marks = ['before']\n" + code,
-        "after": then,
-        "must": case.must,
-    }
-    last = {
-        "before": "marks = ['after']",
-        "after": code + "\n" + then,
-        "must": case.must,
-    }
+    first = {"before": "marks = ['before']\n" + code, "after": then, "must": case.must}
+    last = {"before": "marks = ['after']", "after": code + "\n" + then, "must": case.must}
     place.assert_repairs(**first)
     place.assert_repairs(**last)
     place.assert_leaves_alone(**first)
@@ -383,39 +374,6 @@ def test_it_works_in_read_only_folders(place: Place) -> None:
 
 
 ignored = shutil.ignore_patterns("__pycache__", "cudamark")
-
-
-def test_it_works_as_an_editable_installation(place: Place) -> None:
-    prefix = place.folder / "prefix"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
-    subprocess.run(
-        [*pip, "--no-deps", "--ignore-installed", "--prefix", str(prefix), "-e", str(ROOT)],
-        check=True,
-        capture_output=True,
-        env=plain_environment(),
-    )
-    (site,) = prefix.glob("lib/python*/site-packages")
-    assert not (site / "cupy_compat").exists()
-    how = {
-        "with_shim": str(place.folder),
-        "before": f"import site; site.addsitedir({str(site)!r})",
-        "must": f"assert cupy_compat.__file__.startswith({str(ROOT)!r})",
-    }
-    place.assert_repairs(**how)
-    place.assert_leaves_alone(**how)
-
-
-def test_it_works_from_a_zip_file(place: Place) -> None:
-    archive = place.folder / "shim.zip"
-    with zipfile.ZipFile(archive, "w") as file:
-        for source in (ROOT / "cupy_compat").glob("*.py"):
-            file.write(source, f"cupy_compat/{source.name}")
-    how = {
-        "with_shim": str(archive),
-        "must": "assert type(cupy_compat.__loader__).__name__ == 'zipimporter'",
-    }
-    place.assert_repairs(**how)
-    place.assert_leaves_alone(**how)
 
 
 VENDORED = "from mypkg._vendor import cupy_compat; cupy_compat.install(force=True)"

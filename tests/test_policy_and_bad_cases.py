@@ -23,8 +23,7 @@ def with_stand_in(interpreter: Interpreter, folder: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("value", "armed"),
-    [("always", True), ("never", False), ("auto", None), ("", None)],
+    ("value", "armed"), [("always", True), ("never", False), ("auto", None), ("", None)]
 )
 def test_the_variable_decides(bare: Interpreter, value: str, armed: bool | None) -> None:
     if armed is None:
@@ -70,16 +69,6 @@ def test_an_invalid_value_warns_once_and_means_auto(bare: Interpreter) -> None:
     assert origin == "RuntimeWarning <string> 5"
     assert all(word in message for word in ("'alwyas'", "'auto'", "'always'", "'never'"))
     assert state == ("armed" if sys.version_info >= (3, 13) else "inactive")
-
-
-def test_force_overrides_the_variable(bare: Interpreter) -> None:
-    code = """
-        import cupy_compat
-        print(cupy_compat.install().state, cupy_compat.install(force=True).state)
-        cupy_compat.uninstall()
-        print(cupy_compat.status().state)
-    """
-    assert bare.output(code, CUPY_COMPAT="never").split() == ["inactive", "armed", "inactive"]
 
 
 def test_uninstall_without_install_changes_nothing(bare: Interpreter) -> None:

@@ -9,15 +9,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
-from environments import (
-    ORIGIN,
-    Environment,
-    clean,
-    copy_package,
-    fails_import,
-    make,
-    passes_import,
-)
+from environments import ORIGIN, Environment, clean, copy_package, fails_import, make, passes_import
 
 from cupy_compat.start.run import own_options
 
@@ -403,17 +395,6 @@ def test_a_sitecustomize_before_pythonpath_is_reported(
     # Ours finds it if it comes later.
     (venv.site / "first.pth").unlink()
     assert venv.do(*words, environment={"PYTHONPATH": str(tmp_path)}) == "True\n"
-
-
-def test_it_runs_from_a_folder_or_a_zip_file(
-    stranger: Environment, wheels: list[Path], tmp_path: Path
-) -> None:
-    shutil.unpack_archive(wheels[0], tmp_path / "ünpacked here", "zip")
-    words = ["-m", "cupy_compat", "run", ORIGIN]
-    assert passes_import(stranger.start(*words, cwd=tmp_path / "ünpacked here"))
-    for place in (tmp_path / "ünpacked here", wheels[0]):
-        done = stranger.start(*words, environment={"PYTHONPATH": str(place)})
-        assert passes_import(done), done.stderr
 
 
 @pytest.mark.parametrize(

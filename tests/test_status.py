@@ -167,9 +167,7 @@ def test_the_status_of_a_healthy_cupy_is_true_after(reference: Interpreter, what
     assert reason in said
 
 
-def test_a_copy_of_the_package_can_undo_a_repair_that_another_made(
-    broken: Interpreter,
-) -> None:
+def test_a_copy_of_the_package_can_undo_a_repair_that_another_made(broken: Interpreter) -> None:
     code = """
 purge("cupy_compat")
 import cupy_compat, functools

@@ -52,10 +52,7 @@ BUILDING = (
         "build-host-compiler",
         "the C++ compiler is newer than nvcc accepts",
         "Each nvcc accepts C++ compilers up to a certain version, and this one is newer.",
-        (
-            "If you are building CuPy, install a wheel instead: {install}.",
-            "{compiler}",
-        ),
+        ("If you are building CuPy, install a wheel instead: {install}.", "{compiler}"),
         says=(
             "unsupported GNU version!",
             "unsupported clang version!",
@@ -145,10 +142,7 @@ BUILDING = (
             "To build: use the newest CuPy, or an older Cython (`Cython<3` before CuPy 13) without "
             "build isolation: `{pip} install --no-build-isolation ...`.",
         ),
-        says=(
-            "Cython.Compiler.Errors.CompileError: cupy",
-            "Error compiling Cython file",
-        ),
+        says=("Cython.Compiler.Errors.CompileError: cupy", "Error compiling Cython file"),
         given=_built,
         example="Cython.Compiler.Errors.CompileError: cupy/_core/core.pyx\nERROR: Failed building "
         "wheel for cupy",

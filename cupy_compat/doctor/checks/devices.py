@@ -34,10 +34,7 @@ DEVICES = (
         "old-driver",
         "the NVIDIA driver is older than the CUDA that this CuPy is for",
         "The driver supports at most {driver}, and this CuPy is for {cuda}.",
-        (
-            "Install the wheel for this driver: {reinstall}.",
-            "Or upgrade the driver.",
-        ),
+        ("Install the wheel for this driver: {reinstall}.", "Or upgrade the driver."),
         says=("cudaErrorInsufficientDriver",),
         given=lambda machine: machine.here and bool(machine.driver),
         source="read in CUDA",
@@ -155,10 +152,7 @@ DEVICES = (
             "Upgrade the driver, or use a container for a CUDA that the driver supports.",
             "Remove the folder `compat` from LD_LIBRARY_PATH.",
         ),
-        says=(
-            "cudaErrorCompatNotSupportedOnDevice",
-            "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
-        ),
+        says=("cudaErrorCompatNotSupportedOnDevice", "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE"),
         example="CUDARuntimeError: cudaErrorCompatNotSupportedOnDevice: forward compatibility was "
         "attempted on non supported HW",
         source="read in CUDA",
@@ -169,11 +163,7 @@ DEVICES = (
         "The toolkit's folder `stubs` contains empty libraries for linking. The loader found one "
         "of them before the real library.",
         ("Remove the folders named `stubs` from LD_LIBRARY_PATH.",),
-        says=(
-            "cudaErrorStubLibrary",
-            "CUDA_ERROR_STUB_LIBRARY",
-            "using the stub version of",
-        ),
+        says=("cudaErrorStubLibrary", "CUDA_ERROR_STUB_LIBRARY", "using the stub version of"),
         example="CUDARuntimeError: cudaErrorStubLibrary: CUDA driver is a stub library",
         source="read in CUDA",
     ),
@@ -212,10 +202,7 @@ DEVICES = (
             "Check the processes and the compute mode with `nvidia-smi`.",
             "Reset the mode with `sudo nvidia-smi -c DEFAULT`, or start one process per GPU.",
         ),
-        says=(
-            "cudaErrorDevicesUnavailable",
-            "CUDA_ERROR_DEVICE_UNAVAILABLE",
-        ),
+        says=("cudaErrorDevicesUnavailable", "CUDA_ERROR_DEVICE_UNAVAILABLE"),
         example="CUDARuntimeError('cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are "
         "busy or unavailable')",
         source="rapidsai/dask-cuda#1342",
@@ -283,11 +270,7 @@ DEVICES = (
         "a sort got no memory, so its result is wrong or the process ended",
         "Thrust, which sorts for CuPy, could not allocate its workspace. CuPy before 14.1 ignores "
         "this error, and the result may be wrong. CuPy 14.1 and later raise MemoryError.",
-        (
-            "Do not use the result.",
-            "Upgrade to CuPy 14.1 or later: {upgrade}.",
-            *_MEMORY,
-        ),
+        ("Do not use the result.", "Upgrade to CuPy 14.1 or later: {upgrade}.", *_MEMORY),
         says=(
             "Exception ignored in: 'cupy.cuda.thrust.cupy_malloc'",
             "radix_sort: failed on",

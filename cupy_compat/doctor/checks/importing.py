@@ -266,10 +266,7 @@ IMPORTING = (
         "removed-name",
         "the program uses a name that CuPy has removed",
         "The code was written for an older CuPy, which still had `{attribute}`.",
-        (
-            "{instead}.",
-            "Or upgrade the program or library in the last frames of the traceback.",
-        ),
+        ("{instead}.", "Or upgrade the program or library in the last frames of the traceback."),
         says=_ATTRIBUTE,
         unless=_SHADOW,
         details=_removed,
@@ -282,10 +279,7 @@ IMPORTING = (
         "removed-module",
         "the program imports a module that CuPy has removed",
         "The code was written for an older CuPy, which still had this module.",
-        (
-            "{instead}.",
-            "Or upgrade the program or library in the last frames of the traceback.",
-        ),
+        ("{instead}.", "Or upgrade the program or library in the last frames of the traceback."),
         says=(
             "No module named 'cupy.{attribute}'",
             "No module named 'cupy.cuda.{attribute}'",
@@ -385,10 +379,7 @@ IMPORTING = (
             "Upgrade CuPy: {upgrade}.",
             "If it is CuPy 9 or later, remove every CuPy and install one: {reinstall}.",
         ),
-        says=(
-            "module 'cupy' has no attribute '_core'",
-            "cannot import name '_core' from 'cupy'",
-        ),
+        says=("module 'cupy' has no attribute '_core'", "cannot import name '_core' from 'cupy'"),
         unless=_SHADOW,
         raised=("other", ""),
         example="AttributeError: module 'cupy' has no attribute '_core'",
@@ -569,11 +560,7 @@ IMPORTING = (
             "PACKAGE`.",
             "If it has no release for {numpy}, install the NumPy that it was compiled for.",
         ),
-        says=(
-            "numpy.dtype size changed",
-            "numpy.ndarray size changed",
-            "numpy.ufunc size changed",
-        ),
+        says=("numpy.dtype size changed", "numpy.ndarray size changed", "numpy.ufunc size changed"),
         example="ValueError: numpy.dtype size changed, may indicate binary incompatibility. "
         "Expected 96 from C header, got 88 from PyObject",
         source="explosion/spaCy#13875",
@@ -598,10 +585,7 @@ IMPORTING = (
         "The module {module} is missing. CuPy was installed without its dependencies "
         "(`--no-deps`), or they were removed.",
         ("Install it: `{pip} install {package}`.",),
-        says=(
-            "No module named '{module}'",
-            "cannot import name 'pathfinder' from '{module}'",
-        ),
+        says=("No module named '{module}'", "cannot import name 'pathfinder' from '{module}'"),
         needs=_FRAMES,
         details=_dependency,
         example="ModuleNotFoundError: No module named 'fastrlock'\n"

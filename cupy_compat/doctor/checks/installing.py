@@ -117,11 +117,7 @@ INSTALLING = (
         "CuPy has no release with that version for this Python",
         "pip finds no `{version}` for this Python.{looks} CuPy has its own version numbers, and "
         "newer versions need newer Pythons.",
-        (
-            "{first}",
-            "{fitting}.",
-            "Or choose one of the versions that pip lists.",
-        ),
+        ("{first}", "{fitting}.", "Or choose one of the versions that pip lists."),
         says=(
             "satisfies the requirement {/requirement} (from versions: {digit}",
             "No matching distribution found for {/requirement}",
@@ -154,10 +150,7 @@ INSTALLING = (
         "pip finds no wheel for this Python",
         "{span}, or this system has no wheels (macOS, for example), or pip is too old to support "
         "them.",
-        (
-            "{fitting}.",
-            "If your Python has wheels: `{pip} install --upgrade pip`, and try again.",
-        ),
+        ("{fitting}.", "If your Python has wheels: `{pip} install --upgrade pip`, and try again."),
         says=(
             *_NONE,
             "{/requirement} has no {none} with a matching Python",

@@ -30,10 +30,7 @@ def _header(*kinds: str) -> Details:
     return details
 
 
-_OPEN = (
-    'cannot open source file "{/header}"',
-    'could not open source file "{/header}"',
-)
+_OPEN = ('cannot open source file "{/header}"', 'could not open source file "{/header}"')
 
 KERNELS = (
     Check(
@@ -110,10 +107,7 @@ KERNELS = (
             "and install the complete toolkit: {toolkit}.",
             "If you use PyTorch, use the same CUDA version for both.",
         ),
-        says=(
-            "failed to open {*}nvrtc-builtins",
-            "nvrtc: error: failed to load builtins",
-        ),
+        says=("failed to open {*}nvrtc-builtins", "nvrtc: error: failed to load builtins"),
         example="cupy.cuda.compiler.CompileException: nvrtc: error: failed to open "
         "libnvrtc-builtins.so.12.9.",
         source="cupy/cupy#4396",
@@ -135,10 +129,7 @@ KERNELS = (
         "architecture",
         "the CUDA compiler does not know the architecture of this GPU",
         "The GPU is newer than this NVRTC or nvcc, or so old that they no longer support it.",
-        (
-            "{new_gpu}",
-            "{old_gpu}",
-        ),
+        ("{new_gpu}", "{old_gpu}"),
         says=(
             "invalid value for --gpu-architecture",
             "is not defined for option 'gpu-name'",
@@ -156,10 +147,7 @@ KERNELS = (
         "NVRTC rejects an option",
         "Usually, the option is the GPU's architecture: the GPU is newer than this NVRTC, or so "
         "old that this NVRTC no longer supports it. Otherwise, the program passes a wrong option.",
-        (
-            "{new_gpu}",
-            "{old_gpu}",
-        ),
+        ("{new_gpu}", "{old_gpu}"),
         says=("NVRTC_ERROR_INVALID_OPTION",),
         example="cupy_backends.cuda.libs.nvrtc.NVRTCError: NVRTC_ERROR_INVALID_OPTION (5)",
         source="cupy/cupy#9475",
@@ -175,10 +163,7 @@ KERNELS = (
             "Then delete the old kernels in `~/.cupy/kernel_cache`.",
             "For an older GPU, use an older CUDA, and the CuPy for it.",
         ),
-        says=(
-            "CUDA_ERROR_NO_BINARY_FOR_GPU",
-            "cudaErrorNoKernelImageForDevice",
-        ),
+        says=("CUDA_ERROR_NO_BINARY_FOR_GPU", "cudaErrorNoKernelImageForDevice"),
         given=lambda machine: not machine.rocm,
         example="cupy_backends.cuda.api.driver.CUDADriverError: CUDA_ERROR_NO_BINARY_FOR_GPU: no "
         "kernel image is available for execution on the device",
@@ -214,10 +199,7 @@ KERNELS = (
             "Or use a toolkit that the driver supports (`nvidia-smi` shows the newest), and the "
             "CuPy for it. On a Jetson, use the CUDA of its JetPack.",
         ),
-        says=(
-            "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
-            "cudaErrorUnsupportedPtxVersion",
-        ),
+        says=("CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "cudaErrorUnsupportedPtxVersion"),
         example="cupy_backends.cuda.api.driver.CUDADriverError: "
         "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the provided PTX was compiled with an unsupported "
         "toolchain.",

@@ -225,10 +225,7 @@ LIBRARIES = (
         "CuPy or another library needs `{symbol}`, which the loaded version of {library} does not "
         "have. That version comes from another CUDA: the system's toolkit, LD_LIBRARY_PATH, "
         "PyTorch, or another `nvidia-...` package.",
-        (
-            "Upgrade CUDA within its major version: {toolkit}.",
-            *_NEWER,
-        ),
+        ("Upgrade CUDA within its major version: {toolkit}.", *_NEWER),
         says=_SYMBOLS,
         details=_owner(*_OTHERS),
         unless=("/torch/lib/", "libtorch"),
@@ -548,14 +545,7 @@ LIBRARIES = (
         example="ImportError: DLL load failed while importing _util: Das System kann die Datei "
         "nicht öffnen.\nFailed to import CuPy.",
         source="read in CPython",
-        after=(
-            "dll-module",
-            "dll-procedure",
-            "dll-start",
-            "dll-format",
-            "paging-file",
-            "damaged",
-        ),
+        after=("dll-module", "dll-procedure", "dll-start", "dll-format", "paging-file", "damaged"),
     ),
     Check(
         "cuda-path-warning",
