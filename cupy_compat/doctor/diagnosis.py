@@ -14,7 +14,7 @@ from .case import Case
 from .checks import CHECKS, Check
 from .machine import Machine
 from .origin import failed_build, other_library, raising_package, worded
-from .reading import Part, Reading, Said, read
+from .reading import Match, Part, Reading, read
 from .trial import SHIM, Attempt, Failure, Interpreter, gather_facts, try_cupy
 from .wheels import release
 
@@ -159,16 +159,16 @@ def diagnose(case: Case, gpu: bool) -> Diagnosis:
         if failure.type in ("crashed", "timed out"):
             known.add(failure.step)
             continue
-        for check, said in _recognized(_read(failure.traceback), case.machine)[0]:
+        for check, match in _recognized(_read(failure.traceback), case.machine)[0]:
             known.add(failure.step)
             required = use or failure.step in _EVERYWHERE
             severity: Severity = "problem" if required and not check.remark else "remark"
-            findings.setdefault(check, _finding(check, case, severity, failure.step, said))
+            findings.setdefault(check, _finding(check, case, severity, failure.step, match))
     findings = {**shown, **findings}
     if attempt is not None:
         reading = _read(attempt.stderr)
-        for check, said in _matches(reading.before, reading, case.machine).items():
-            findings.setdefault(check, _finding(check, case, "remark", None, said))
+        for check, match in _matches(reading.before, reading, case.machine).items():
+            findings.setdefault(check, _finding(check, case, "remark", None, match))
     # Without a driver CuPy cannot be used, so report that first.
     ranked = sorted(
         _roots(findings),
@@ -191,9 +191,9 @@ def explain(file: BinaryIO) -> Explanation:
     machine = machines.of_text(reading.text)
     problems, remarks, ending = _sorted(reading, machine)
     case = Case(machine)
-    found = [_finding(check, case, "problem", None, said) for check, said in problems]
+    found = [_finding(check, case, "problem", None, match) for check, match in problems]
     if not problems:
-        found = [_finding(check, case, "remark", None, said) for check, said in remarks]
+        found = [_finding(check, case, "remark", None, match) for check, match in remarks]
     if problems:
         return Explanation(tuple(found), machine, None)
     return Explanation(tuple(found), machine, ending, _owner(reading))
@@ -208,7 +208,10 @@ def _owner(reading: Reading) -> str | None:
     """Return the library other than CuPy whose message or code ends a text."""
     parts = reading.chains[-1] if reading.chains else [reading.before]
     lines = [
-        (said.line, part.text) for part in parts for each in part.said.values() for said in each
+        (match.line, part.text)
+        for part in parts
+        for each in part.matches.values()
+        for match in each
     ]
     found = (other_library(line, text) for line, text in lines)
     ending = reading.chains[-1][-1].exception if reading.chains else None
@@ -216,14 +219,14 @@ def _owner(reading: Reading) -> str | None:
     return next(filter(None, (*found, *more)), None)
 
 
-Found = list[tuple[Check, Said]]
+Found = list[tuple[Check, Match]]
 
 
 def _sorted(reading: Reading, machine: Machine) -> tuple[Found, Found, str | None]:
     """Return the checks for the final failure, those for earlier messages, and the exception."""
     problems, on_the_way = _recognized(reading, machine)
     ending = reading.chains[-1][-1].exception if reading.chains else None
-    warnings = [(check, said) for check, said in on_the_way if check.remark or said.warned]
+    warnings = [(check, match) for check, match in on_the_way if check.remark or match.warned]
     # Beside an unknown failure, a warning would look like its explanation.
     if ending is not None:
         on_the_way = [each for each in on_the_way if each not in warnings]
@@ -232,32 +235,30 @@ def _sorted(reading: Reading, machine: Machine) -> tuple[Found, Found, str | Non
 
 def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
     """Return the checks that match the final failure, and all others."""
-    final: dict[Check, Said] = {}
-    earlier: dict[Check, Said] = {}
+    final: dict[Check, Match] = {}
+    earlier: dict[Check, Match] = {}
     if not reading.chains:
         final = _matches(reading.before, reading, machine)
     for chain in reversed(reading.chains):
-        found: dict[Check, Said] = {}
-        for part in chain:
-            for check, said in _matches(part, reading, machine).items():
-                found.setdefault(check, said)
-        (
-            final if chain is reading.chains[-1] and _is_final(chain, reading, machine) else earlier
-        ).update(found)
+        found: dict[Check, Match] = {}
+        for part in reversed(chain):
+            found |= _matches(part, reading, machine)
+        ended = chain is reading.chains[-1] and _is_final(chain, reading, machine)
+        (final if ended else earlier).update(found)
         if found or _TOPIC in "".join(part.text for part in chain).lower():
             break
-    for check, said in _valid(reading.printed.items(), reading, machine, None).items():
+    for check, match in _valid(reading.printed.items(), reading, machine, None).items():
         if check.printed:
-            final.setdefault(check, said)
+            final.setdefault(check, match)
     if not final and reading.chains:
-        for check, said in _matches(reading.before, reading, machine).items():
-            earlier.setdefault(check, said)
+        for check, match in _matches(reading.before, reading, machine).items():
+            earlier.setdefault(check, match)
     problems = {
-        check: said
-        for check, said in final.items()
-        if not check.remark and (check.printed or not said.warned)
+        check: match
+        for check, match in final.items()
+        if not check.remark and (check.printed or not match.warned)
     }
-    others = {**{check: said for check, said in final.items() if check not in problems}, **earlier}
+    others = {check: final[check] for check in final.keys() - problems.keys()} | earlier
     return (
         [(check, problems[check]) for check in _roots(problems)],
         [(check, others[check]) for check in _roots(others)],
@@ -272,14 +273,14 @@ def _is_final(chain: list[Part], reading: Reading, machine: Machine) -> bool:
     return _TOPIC in last.text.lower()
 
 
-def _matches(part: Part, reading: Reading, machine: Machine) -> dict[Check, Said]:
-    pairs = ((wording, said) for wording, lines in part.said.items() for said in lines)
+def _matches(part: Part, reading: Reading, machine: Machine) -> dict[Check, Match]:
+    pairs = ((wording, match) for wording, lines in part.matches.items() for match in lines)
     return _valid(pairs, reading, machine, part)
 
 
 def _valid(
-    pairs: Iterable[tuple[str, Said]], reading: Reading, machine: Machine, part: Part | None
-) -> dict[Check, Said]:
+    pairs: Iterable[tuple[str, Match]], reading: Reading, machine: Machine, part: Part | None
+) -> dict[Check, Match]:
     """Return the checks that accept the matches, each with the first line that it accepts.
 
     Without a part, the lines come from anywhere in the text and have no traceback.
@@ -287,26 +288,25 @@ def _valid(
     near = reading.text.lower()
     text = part.text if part is not None else ""
     other = None if machine.built else failed_build(near)
-    found: dict[Check, Said] = {}
-    by_wording: dict[str, list[Said]] = {}
-    for wording, said in pairs:
-        by_wording.setdefault(wording, []).append(said)
+    found: dict[Check, Match] = {}
+    by_wording: dict[str, list[Match]] = {}
+    for wording, match in pairs:
+        by_wording.setdefault(wording, []).append(match)
     for check in CHECKS:
-        for wording in check.says:
-            for said in by_wording.get(wording, ()):
-                if check not in found and (check.shared or not other_library(said.line, text)):
-                    accepted = _accepted(check, said, near, machine)
-                    if other and check.group == "build":
-                        continue
-                    if not _raised(check, said, text):
-                        continue
-                    if accepted is not None:
-                        found[check] = accepted
+        if other and check.group == "build":
+            continue
+        for match in (each for wording in check.says for each in by_wording.get(wording, ())):
+            if not check.shared and other_library(match.line, text):
+                continue
+            accepted = _accepted(check, match, near, machine)
+            if accepted is not None and _raised(check, match, text):
+                found[check] = accepted
+                break
     return found
 
 
-def _accepted(check: Check, said: Said, near: str, machine: Machine) -> Said | None:
-    line = said.line.lower()
+def _accepted(check: Check, match: Match, near: str, machine: Machine) -> Match | None:
+    line = match.line.lower()
     # Ignore source lines in a traceback; the message is at its end.
     if line.startswith("raise ") or any(text.lower() in line for text in check.unless):
         return None
@@ -315,16 +315,16 @@ def _accepted(check: Check, said: Said, near: str, machine: Machine) -> Said | N
     if check.given is not None and not check.given(machine):
         return None
     if check.details is None:
-        return said
-    more = check.details(machine, said.words)
-    return None if more is None else Said(said.line, {**said.words, **more})
+        return match
+    more = check.details(machine, match.words)
+    return None if more is None else Match(match.line, {**match.words, **more})
 
 
-def _raised(check: Check, said: Said, text: str) -> bool:
+def _raised(check: Check, match: Match, text: str) -> bool:
     """Return whether the code that a check requires raised a line."""
     if not check.raised:
         return True
-    package = raising_package(text.partition(said.line)[0])
+    package = raising_package(text.partition(match.line)[0])
     place = "" if package is None else "cupy" if package == "cupy" else "other"
     return place in check.raised
 
@@ -363,13 +363,13 @@ def _with_trace(finding: Finding, ended: Failure) -> Finding:
 
 
 def _finding(
-    check: Check, case: Case, severity: Severity, step: str | None, said: Said | None
+    check: Check, case: Case, severity: Severity, step: str | None, match: Match | None
 ) -> Finding:
     texts = {
         **words.NEUTRAL,
         **words.of(case.machine),
         "repair_failure": case.repair_failure,
-        **(said.words if said is not None else {}),
+        **(match.words if match is not None else {}),
     }
     cures = (cure.format_map(texts) for cure in check.cures)
     return Finding(
@@ -377,7 +377,7 @@ def _finding(
         check.about,
         severity,
         step,
-        said.line if said is not None else None,
+        match.line if match is not None else None,
         check.cause.format_map(texts),
         tuple(cure[0].upper() + cure[1:] for cure in cures if cure),
     )

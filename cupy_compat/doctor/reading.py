@@ -81,7 +81,7 @@ def pattern(wording: str) -> Pattern:
 
 
 @dataclass(frozen=True)
-class Said:
+class Match:
     """A line that matches a pattern, and the values of the pattern's placeholders."""
 
     line: str
@@ -101,12 +101,12 @@ class Part:
     ----------
     link : {'start', 'cause', 'handling'}
         The relation to the previous part: none, its consequence, or raised while handling it.
-    said : dict
+    matches : dict
         The matching lines of each pattern, at most three.
     """
 
     link: str
-    said: dict[str, list[Said]] = field(default_factory=dict)
+    matches: dict[str, list[Match]] = field(default_factory=dict)
     _head: bytes = b""
     _tail: bytes = b""
 
@@ -118,7 +118,7 @@ class Part:
 
     def matters(self, topic: bytes) -> bool:
         """Return whether a pattern matches, or the text contains the topic."""
-        return bool(self.said) or topic in self._head.lower() or topic in self._tail.lower()
+        return bool(self.matches) or topic in self._head.lower() or topic in self._tail.lower()
 
     @property
     def text(self) -> str:
@@ -156,7 +156,7 @@ class Reading:
 
     before: Part
     chains: list[Chain]
-    printed: dict[str, Said]
+    printed: dict[str, Match]
 
     @property
     def text(self) -> str:
@@ -266,7 +266,7 @@ def _look(
     anchor: bytes,
     patterns: list[Pattern],
     part: Part,
-    printed: dict[str, Said],
+    printed: dict[str, Match],
 ) -> None:
     """Match the patterns with one fixed part between two positions of a block."""
     at, repeated = start, 0
@@ -281,13 +281,13 @@ def _look(
         for each in patterns:
             match = each.search(line)
             if match:
-                found = Said(line.strip(), match.groupdict())
+                found = Match(line.strip(), match.groupdict())
                 printed.setdefault(each.wording, found)
-                lines = part.said.setdefault(each.wording, [])
+                lines = part.matches.setdefault(each.wording, [])
                 if len(lines) < 3 and found not in lines:
                     lines.append(found)
         # Continue for a few more, because a check may accept a later line.
-        repeated += all(each.wording in part.said for each in patterns)
+        repeated += all(each.wording in part.matches for each in patterns)
         if repeated > _REPEATS:
             return
 
