@@ -10,12 +10,12 @@ Usage::
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pip
 import testbed
 
 
@@ -94,10 +94,9 @@ def make(python: Path | str, name: str) -> Path:
 
 def with_pip(origin: Path, env: Path) -> Path:
     """Make an environment with pip and the packages of another one, and return its interpreter."""
-    testbed._run([origin, "-m", "venv", env])
+    testbed.copy(sys.executable, origin, env)
     python = testbed._python(env)
-    into = testbed._site_packages(python)
-    shutil.copytree(testbed._site_packages(origin), into, copy_function=os.link, dirs_exist_ok=True)
+    shutil.copytree(Path(pip.__file__).parent, testbed._site_packages(python) / "pip")
     return python
 
 

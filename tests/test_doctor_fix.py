@@ -7,8 +7,6 @@ from pathlib import Path
 
 import doctor_environments
 import pytest
-import testbed
-from conftest import Interpreter
 from test_doctor import Subject, problems, site_packages
 
 from cupy_compat.doctor import diagnosis, fix
@@ -20,12 +18,12 @@ from cupy_compat.doctor.trial import Interpreter as Examined
 
 
 @pytest.fixture
-def curable(reference: Interpreter, tmp_path: Path) -> Subject:
+def curable(shim: Path, tmp_path: Path) -> Subject:
     """Return a subject that has pip, and a CuPy without fastrlock."""
-    python = doctor_environments.with_pip(reference.python, tmp_path / "env")
-    testbed._run([python, "-m", "pip", "uninstall", "-q", "-y", "fastrlock"])
+    origin = doctor_environments.make(sys.executable, "no-fastrlock")
+    python = doctor_environments.with_pip(origin, tmp_path / "env")
     (tmp_path / "work").mkdir()
-    return Subject(python, reference.shim, tmp_path / "work")
+    return Subject(python, shim, tmp_path / "work")
 
 
 def test_it_carries_out_a_cure_and_tries_cupy_again(curable: Subject) -> None:
