@@ -29,7 +29,7 @@ State = Literal["as installed", "rebuilt", "interrupted", "replaced since"]
 #: In the file name of the original, between the module's name and the hash.
 _KEPT = ".original-"
 #: The suffix of a new file that is about to replace another one.
-_ASIDE = ".cupy-compat-new"
+_NEW = ".cupy-compat-new"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Installation:
         if any(not _is_same(each, self.module) for each in self._kept()):
             return "replaced since"
         entered = self.record is not None and self._entries() != self.record.read_bytes()
-        return "interrupted" if self._left() or entered else "as installed"
+        return "interrupted" if self._leftovers() or entered else "as installed"
 
     def check_writable(self) -> None:
         """Raise an error if a folder with files to change is not writable.
@@ -142,21 +142,21 @@ class Installation:
             raise RebuildError(f"{self.module} has just changed; run the command again")
         original = self._kept_for(candidate)
         # Clean up only files of this process, because another rebuild may be running.
-        aside: list[Path] = []
+        new: list[Path] = []
         try:
-            aside.append(_aside(self.module, candidate))
-            aside.append(_aside(self.module, content))
-            shutil.copystat(self.module, aside[1])
-            aside[1].replace(original)
+            new.append(_write_new(self.module, candidate))
+            new.append(_write_new(self.module, content))
+            shutil.copystat(self.module, new[1])
+            new[1].replace(original)
             # The record before the module: it may safely list a file that does not exist yet.
             if self.record is not None:
-                aside.append(_aside(self.record, self._entries(candidate)))
-                aside[2].replace(self.record)
-            aside[0].replace(self.module)
+                new.append(_write_new(self.record, self._entries(candidate)))
+                new[2].replace(self.record)
+            new[0].replace(self.module)
         except BaseException as error:
             if self.module.read_bytes() == candidate:
                 original.replace(self.module)
-            self._tidy(aside)
+            self._clean_up(new)
             if isinstance(error, OSError):
                 raise _unwritable(error) from None
             raise
@@ -178,24 +178,24 @@ class Installation:
         try:
             if self.original.exists():
                 self.original.replace(self.module)
-            self._tidy(self._left())
+            self._clean_up(self._leftovers())
         except OSError as error:
             raise _unwritable(error) from None
 
-    def _tidy(self, left: list[Path]) -> None:
+    def _clean_up(self, left: list[Path]) -> None:
         """Remove those files and superfluous originals, and update the record."""
         for each in [*left, *(kept for kept in self._kept() if _is_same(kept, self.module))]:
             each.unlink(missing_ok=True)
         if self.record is not None:
             entries = self._entries(self.module.read_bytes() if self.original.exists() else None)
             if entries != self.record.read_bytes():
-                _aside(self.record, entries).replace(self.record)
+                _write_new(self.record, entries).replace(self.record)
 
-    def _left(self) -> list[Path]:
+    def _leftovers(self) -> list[Path]:
         """Return the files that an interrupted run has left behind."""
         left = [each for each in self._kept() if _is_same(each, self.module)]
         for file in filter(None, [self.module, self.record]):
-            left += file.parent.glob(f".{file.name}.*{_ASIDE}")
+            left += file.parent.glob(f".{file.name}.*{_NEW}")
         return left
 
     def _kept(self) -> list[Path]:
@@ -243,9 +243,9 @@ def _is_same(one: Path, other: Path) -> bool:
     return one.read_bytes() == other.read_bytes()
 
 
-def _aside(target: Path, content: bytes) -> Path:
+def _write_new(target: Path, content: bytes) -> Path:
     """Write a new file beside the file that it is about to replace."""
-    descriptor, name = tempfile.mkstemp(f"{_ASIDE}", f".{target.name}.", target.parent)
+    descriptor, name = tempfile.mkstemp(_NEW, f".{target.name}.", target.parent)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)

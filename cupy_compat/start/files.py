@@ -162,19 +162,19 @@ def _site_folders() -> list[str]:
 
 def _write(files: Mapping[Path, bytes], mode_of: Path) -> None:
     """Write the files in order, each atomically, or none if one of them cannot be written."""
-    fresh: dict[Path, Path] = {}
+    temporary: dict[Path, Path] = {}
     path = mode_of
     try:
         for path, content in files.items():
             descriptor, name = tempfile.mkstemp(prefix=".cupy_compat-", dir=path.parent)
-            fresh[path] = Path(name)
+            temporary[path] = Path(name)
             with open(descriptor, "wb") as file:
                 file.write(content)
             shutil.copymode(mode_of, name)
-        for path, aside in fresh.items():
-            aside.replace(path)
+        for path, new in temporary.items():
+            new.replace(path)
     except OSError as error:
         raise StartupError(f"cannot write {path}: {error.strerror}") from None
     finally:
-        for aside in fresh.values():
-            aside.unlink(missing_ok=True)
+        for new in temporary.values():
+            new.unlink(missing_ok=True)
