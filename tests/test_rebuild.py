@@ -328,7 +328,7 @@ def cut_archive(source: Path, into: Path) -> list[str | Path]:
         (cut_archive, {}, "cannot be unpacked"),
         (lambda _, into: ["--source", into / "none"], {}, "cannot be unpacked"),
         (lambda _, into: ["--source", into], {}, "not a CuPy"),
-        (lambda *_: ["--cython", "0.0.1"], {}, "Cython==0.0.1"),
+        (lambda source, _: ["--source", source, "--cython", "0.0.1"], {}, "Cython==0.0.1"),
     ],
 )
 def test_a_rebuild_that_fails_changes_nothing(
@@ -363,7 +363,7 @@ def test_it_refuses_without_a_cupy_and_in_a_source_tree(site: Site, source: Path
 def test_for_another_failure_it_refers_to_the_doctor(site: Site) -> None:
     (runtime,) = site.folder.glob("cupy_backends/cuda/api/runtime.*.so")
     runtime.unlink()
-    assert "fails before it loads cupy._util: ImportError" in site.refuses()
+    assert "fails before it loads cupy._util: ModuleNotFoundError" in site.refuses()
 
 
 def test_without_a_record_it_warns_that_the_original_may_be_left(site: Site, source: Path) -> None:

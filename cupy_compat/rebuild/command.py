@@ -164,8 +164,6 @@ def _compile(version: str, cython: str, given: Path | None, folder: Path) -> Pat
     parts = tool, unpacked, built = [folder / name for name in ("tool", "source", "built")]
     for part in parts:
         part.mkdir()
-    print(f"installing Cython {cython} into a temporary folder")
-    build.install_cython(sys.executable, cython, tool)
     if given is None:
         print(f"downloading the source of CuPy {version}")
         tree = source.fetch(sys.executable, version, unpacked)
@@ -176,6 +174,8 @@ def _compile(version: str, cython: str, given: Path | None, folder: Path) -> Pat
     stated = source.version_of(tree / "cupy")
     if stated != version:
         raise RebuildError(f"the source is CuPy {stated}, but CuPy {version} is installed")
+    print(f"installing Cython {cython} into a temporary folder")
+    build.install_cython(sys.executable, cython, tool)
     print("compiling cupy/_util.pyx with CuPy's fix")
     return build.compile_util(sys.executable, tool, tree, built, repaired=True)
 
