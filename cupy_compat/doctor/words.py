@@ -157,8 +157,8 @@ _FIRST_CUDA = ((100, "12.8"), (89, "11.8"), (86, "11.1"), (80, "11.0"), (75, "10
 def _gpu(machine: Machine) -> dict[str, str]:
     """Return what to do about a GPU that is too new or too old for its CUDA."""
     new = (
-        f"For a newer GPU, upgrade CUDA and CuPy: {_toolkit(machine)} (an RTX 50 needs CUDA 12.8 "
-        "or later)."
+        f"For a newer GPU, upgrade CUDA and CuPy: {_toolkit(machine)}. An RTX 50 needs CUDA 12.8 "
+        "or later."
     )
     old = (
         "For an older GPU, use a CUDA that still supports it, and the CuPy for that CUDA: CUDA 13 "

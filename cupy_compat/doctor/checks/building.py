@@ -68,12 +68,12 @@ BUILDING = (
     Check(
         "build-architecture",
         "nvcc does not support an architecture for which CuPy is built",
-        "This CUDA toolkit no longer supports that architecture, or does not support it yet. CuPy "
-        "and the toolkit have different ages.",
+        "This CUDA toolkit is too new or too old for this CuPy: it no longer supports that "
+        "architecture, or does not support it yet.",
         (
             _WHEEL,
-            "To build: use a CuPy as old or new as the toolkit, or build only for your GPU: "
-            "`CUPY_NVCC_GENERATE_CODE=current`.",
+            "To build: use a CuPy that was released when the toolkit was, or build only for your "
+            "GPU: `CUPY_NVCC_GENERATE_CODE=current`.",
         ),
         says=(
             "Unsupported gpu architecture 'compute_",

@@ -168,7 +168,7 @@ INSTALLING = (
         "no-wheel-macos",
         "there is no CuPy for macOS",
         "CuPy needs CUDA or ROCm, which do not exist for macOS.",
-        ("Use a machine with an NVIDIA or AMD GPU, or, on a Mac, NumPy or a library for its GPU.",),
+        ("Use a machine with an NVIDIA or AMD GPU. On a Mac, use NumPy.",),
         says=_NONE,
         details=_any_version,
         given=lambda machine: machine.system == "macOS",

@@ -127,7 +127,7 @@ KERNELS = (
     ),
     Check(
         "architecture",
-        "the CUDA compiler does not know the architecture of this GPU",
+        "the CUDA compiler does not support the architecture of this GPU",
         "The GPU is newer than this NVRTC or nvcc, or so old that they no longer support it.",
         ("{new_gpu}", "{old_gpu}"),
         says=(
@@ -224,7 +224,7 @@ KERNELS = (
         "the headers of the CUDA toolkit are not found",
         "CuPy needs headers of the toolkit to compile kernels, and finds no toolkit.",
         (
-            "Install them as wheels (CuPy 14): {toolkit}.",
+            "Install them as wheels: {toolkit}.",
             "Or install the CUDA toolkit, and set CUDA_PATH to its folder.",
         ),
         says=("Failed to find CUDA headers", "Failed to auto-detect CUDA root directory"),

@@ -139,8 +139,9 @@ LIBRARIES = (
     Check(
         "torch-library",
         "PyTorch gets an older library than it needs",
-        "PyTorch needs a newer {library} than the one that was loaded. Either CuPy was imported "
-        "before PyTorch, or LD_LIBRARY_PATH contains an older one, or two versions are installed.",
+        "PyTorch needs a newer version of {library} than the one that was loaded. Either CuPy was "
+        "imported before PyTorch, or LD_LIBRARY_PATH contains an older version, or two versions "
+        "are installed.",
         (
             "Import torch before CuPy.",
             _NEWER[0],
@@ -533,7 +534,7 @@ LIBRARIES = (
     Check(
         "dll",
         "Windows cannot load an extension module of CuPy",
-        "A library that CuPy needs is missing or has another version. The message tells which, in "
+        "A library that CuPy needs is missing or has another version. The message says which, in "
         "the language of this Windows.",
         (
             "If a module was not found: {toolkit}, or install the CUDA toolkit that this CuPy is "
