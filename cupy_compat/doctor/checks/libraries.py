@@ -38,7 +38,7 @@ _SYMBOLS = (
 )
 
 
-def _owner(*names: str) -> Details:
+def _symbol_of(*names: str) -> Details:
     def details(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
         found = next((name for start, name in _LIBRARIES if start.match(words["symbol"])), None)
         known = found is not None and (not names or found in names)
@@ -47,16 +47,19 @@ def _owner(*names: str) -> Details:
     return details
 
 
-_OTHERS = tuple(name for _, name in _LIBRARIES if name not in ("nvJitLink", "the driver", "ROCm"))
+_OTHER = tuple(name for _, name in _LIBRARIES if name not in ("nvJitLink", "the driver", "ROCm"))
+#: The files of these libraries, on Linux and on Windows.
 _CUDA = re.compile(
-    r"lib(cudart|cublas|cublasLt|cufft|cufftw|curand|cusolver|cusolverMg|cusparse|nvrtc|nvJitLink|nvToolsExt)$"
+    r"lib(cudart|cublas|cublasLt|cufft|cufftw|curand|cusolver|cusolverMg|cusparse|nvrtc|nvJitLink|"
+    r"nvToolsExt)$|(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|nvrtc|nvJitLink)64_"
 )
 _HIP = re.compile(r"lib(amdhip64|hiprtc|roc\w+|hip\w+|rccl|hsa-runtime64|amd_comgr)$")
+#: The files of optional libraries, with their names and those of their wheels.
 _OPTIONAL = {
-    "libcutensor": "cuTENSOR",
-    "libnccl": "NCCL",
-    "libcudnn": "cuDNN",
-    "libcusparseLt": "cuSPARSELt",
+    "libcutensor": ("cuTENSOR", "cutensor"),
+    "libnccl": ("NCCL", "nvidia-nccl"),
+    "libcudnn": ("cuDNN", "nvidia-cudnn"),
+    "libcusparseLt": ("cuSPARSELt", "nvidia-cusparselt"),
 }
 
 
@@ -69,8 +72,17 @@ def _named(pattern: re.Pattern[str]) -> Details:
 
 
 def _optional(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    name = _OPTIONAL.get(words["file"].partition(".so")[0])
-    return {"library": name} if name else None
+    file = words["file"].partition(".so")[0]
+    if file not in _OPTIONAL:
+        return None
+    name, wheel = _OPTIONAL[file]
+    old = next(filter(retired, machine.distributions), None)
+    if old is not None and name != "cuSPARSELt":
+        # These versions find it only where CuPy's own tool installs it.
+        tool = f"--library {name.lower()} --cuda {cuda_of(old)}"
+        return {"library": name, "optional": f"`python -m cupyx.tools.install_library {tool}`"}
+    package = f"`{machine.pip} install {wheel}-cu{machine.cuda or 12}`"
+    return {"library": name, "optional": f"with wheels, {package}; with conda, from conda-forge"}
 
 
 _ABSENT = ("{file}: cannot open shared object file",)
@@ -127,7 +139,7 @@ LIBRARIES = (
         says=_SYMBOLS,
         details=lambda machine, words: (
             {"nvjitlink": "nvidia-nvjitlink" + ("-cu12" if "_12_" in words["symbol"] else "")}
-            if _owner("nvJitLink")(machine, words)
+            if _symbol_of("nvJitLink")(machine, words)
             else None
         ),
         example="ImportError: /venv/nvidia/cusparse/lib/libcusparse.so.12: undefined symbol: "
@@ -149,7 +161,7 @@ LIBRARIES = (
             "package for that version only.",
         ),
         says=("libtorch{*}undefined symbol: {symbol}", "/torch/lib/{*}undefined symbol: {symbol}"),
-        details=_owner(*_OTHERS),
+        details=_symbol_of(*_OTHER),
         example="ImportError: /venv/torch/lib/libtorch_cuda.so: undefined symbol: "
         "cudaGraphInstantiateWithFlags, version libcudart.so.11.0",
         source="cupy/cupy#7506",
@@ -166,7 +178,7 @@ LIBRARIES = (
             "driver supports.",
         ),
         says=_SYMBOLS,
-        details=_owner("the driver"),
+        details=_symbol_of("the driver"),
         example="ImportError: /venv/cupy_backends/cuda/api/driver.cpython-38-x86_64-linux-gnu.so: "
         "undefined symbol: cuDevicePrimaryCtxRelease_v2",
         source="cupy/cupy#3827",
@@ -189,7 +201,7 @@ LIBRARIES = (
                 "rocm_install": "install a CuPy for the installed ROCm: a wheel (`cupy-rocm-7-0` "
                 "for ROCm 7.0), or your own build with ROCM_HOME set"
             }
-            if _owner("ROCm")(machine, words)
+            if _symbol_of("ROCm")(machine, words)
             else None
         ),
         example="ImportError: "
@@ -228,7 +240,7 @@ LIBRARIES = (
         "PyTorch, or another `nvidia-...` package.",
         ("Upgrade CUDA within its major version: {toolkit}.", *_NEWER),
         says=_SYMBOLS,
-        details=_owner(*_OTHERS),
+        details=_symbol_of(*_OTHER),
         unless=("/torch/lib/", "libtorch"),
         example="ImportError: "
         "/venv/cupy_backends/cuda/libs/cusparse.cpython-36m-x86_64-linux-gnu.so: symbol "
@@ -249,9 +261,7 @@ LIBRARIES = (
             "Reinstall the CUDA that CuPy is for: {toolkit}.",
         ),
         says=("version `{file}' not found (required by {/user})",),
-        details=lambda machine, words: (
-            words if _CUDA.match(words["file"].partition(".so")[0]) else None
-        ),
+        details=_named(_CUDA),
         example="ImportError: /venv/nvidia/cu13/lib/libnvJitLink.so.13: version "
         "`libnvJitLink.so.13' not found (required by /venv/nvidia/cu13/lib/libcusparse.so.12)",
         source="seen with nvJitLink of CUDA 12 under the name of CUDA 13's",
@@ -399,7 +409,7 @@ LIBRARIES = (
             "{newer_python}",
         ),
         says=(*_ABSENT, "Could not find module '{file}"),
-        details=lambda machine, words: _library(machine, words),
+        details=_named(_CUDA),
         example="ImportError: libcudart.so.11.0: cannot open shared object file: No such file or "
         "directory",
         source="KiseKloset/DM-VTON#17",
@@ -429,7 +439,7 @@ LIBRARIES = (
         "The program uses {library}, which CuPy's wheels do not contain.",
         ("Install it for CuPy: {optional}.",),
         says=_ABSENT,
-        details=lambda machine, words: _optional_package(machine, words),
+        details=_optional,
         example="ImportError: libcutensor.so.2: cannot open shared object file: No such file or "
         "directory",
         source="made with pip",
@@ -575,28 +585,3 @@ LIBRARIES = (
         remark=True,
     ),
 )
-
-
-def _library(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    name = words["file"].partition(".so")[0]
-    windows = re.match(
-        r"(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|nvrtc|nvJitLink)64_", name
-    )
-    if not windows and not _CUDA.match(name):
-        return None
-    return {"library": words["file"]}
-
-
-def _optional_package(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    found = _optional(machine, words)
-    if found is None:
-        return None
-    stem = {"cuTENSOR": "cutensor", "NCCL": "nvidia-nccl", "cuDNN": "nvidia-cudnn"}
-    name = stem.get(found["library"], "nvidia-cusparselt")
-    old = next(filter(retired, machine.distributions), None)
-    if old is not None and name != "nvidia-cusparselt":
-        # These versions find it only where CuPy's own tool installs it.
-        tool = f"--library {found['library'].lower()} --cuda {cuda_of(old)}"
-        return {**found, "optional": f"`python -m cupyx.tools.install_library {tool}`"}
-    package = f"`{machine.pip} install {name}-cu{machine.cuda or 12}`"
-    return {**found, "optional": f"with wheels, {package}; with conda, from conda-forge"}
