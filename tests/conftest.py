@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import testbed
 import wrapt
-from environments import editables, installed, stranger, venv, wheels  # noqa: F401
+from environments import clean, editables, installed, start, stranger, venv, wheels  # noqa: F401
 
 import cupy_compat
 
@@ -48,25 +48,12 @@ class Interpreter:
         self, code: str | Path, *, shim: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run code, or a file, in a fresh process, with further environment variables."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PYTHON", "CUPY", "WRAPT"))
-        }
-        if shim:
-            inherited["PYTHONPATH"] = str(self.shim)
+        path = {"PYTHONPATH": str(self.shim)} if shim else {}
         program = [str(code)] if isinstance(code, Path) else ["-c", textwrap.dedent(code)]
-        return subprocess.run(
-            [str(self.python), "-W", "error::RuntimeWarning:cupy_compat", *program],
-            env=inherited | environment,
-            # Python puts the working folder first on sys.path for -c: here it would be a checkout,
-            # whose cupy_compat is not the one under test.
-            cwd=self.shim.parent,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        command = [self.python, "-W", "error::RuntimeWarning:cupy_compat", *program]
+        # Python puts the working folder first on sys.path for -c: here it would be a checkout,
+        # whose cupy_compat is not the one under test.
+        return start(*command, env=clean() | path | environment, cwd=self.shim.parent)
 
     def output(self, code: str | Path, *, shim: bool = True, **environment: str) -> str:
         """Run code that must succeed, and return what it printed."""

@@ -58,17 +58,9 @@ class Environment:
         **options: object,
     ) -> subprocess.CompletedProcess[str]:
         """Start its interpreter, or another of its programs, with those arguments."""
-        return subprocess.run(
-            [program or self.python, *arguments],
-            env=clean() | environment,
-            cwd=cwd or self.folder,
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            **options,
-        )
+        command = [program or self.python, *arguments]
+        variables = clean() | environment
+        return start(*command, env=variables, cwd=cwd or self.folder, input=input, **options)
 
     def output(self, *arguments: str | Path, **options: object) -> str:
         """Start it with arguments that must succeed without an error, and return the output."""
@@ -106,14 +98,28 @@ class Environment:
         }
 
 
-def clean() -> dict[str, str]:
-    """Return the environment without variables of Python, CuPy and wrapt."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CUPY", "WRAPT"))}
+def clean(*more: str) -> dict[str, str]:
+    """Return the environment without variables of Python, CuPy, wrapt, and more prefixes."""
+    removed = ("PYTHON", "CUPY", "WRAPT", *more)
+    return {name: os.environ[name] for name in os.environ if not name.startswith(removed)}
+
+
+def start(
+    *command: str | Path, env: Mapping[str, str] | None = None, **options: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, in a clean environment by default, and return its status and output."""
+    return subprocess.run(
+        [str(word) for word in command],
+        env=clean() if env is None else env,
+        capture_output=True,
+        check=False,
+        **{"text": True, "timeout": 300, **options},
+    )
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> None:
     """Run a command that must succeed."""
-    done = subprocess.run(command, env=clean(), cwd=cwd, capture_output=True, text=True)
+    done = start(*command, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

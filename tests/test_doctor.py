@@ -20,17 +20,12 @@ import doctor_environments
 import pytest
 import testbed
 from conftest import Interpreter
+from environments import clean, start
 
 from cupy_compat.doctor import command, diagnosis, report
 
 #: The remarks on a healthy CuPy that are possible without a GPU, a driver and a toolkit.
 NO_GPU = {"nvrtc", "toolkit", "library", "no-driver"}
-
-
-def clean() -> dict[str, str]:
-    """Return the environment without variables that affect Python or CuPy."""
-    ours = ("PYTHON", "CUPY", "CUDA", "LD_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 class Subject:
@@ -45,16 +40,8 @@ class Subject:
         self, *command: str | Path, input: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the working folder."""
-        return subprocess.run(
-            command,
-            env=clean() | environment,
-            cwd=self.folder,
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        variables = clean("CUDA", "LD_") | environment
+        return start(*command, env=variables, cwd=self.folder, input=input)
 
     def run(self, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run code that can import ``cupy_compat``."""
@@ -240,11 +227,15 @@ def test_the_error_of_a_shadowed_cupy_is_explained(healthy_subject: Subject, pro
     assert explained(healthy_subject, "import cupy") == {"shadowed"}
 
 
+def matches(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """Return the checks that match the output of a command."""
+    output = BytesIO((done.stdout + done.stderr).encode())
+    return {finding.check for finding in diagnosis.explain(output).findings}
+
+
 def explained(subject: Subject, program: str, **environment: str) -> set[str]:
-    """Return the checks that match the error output of a program."""
-    stderr = subject.start(subject.python, "-c", program, **environment).stderr
-    explanation = diagnosis.explain(BytesIO(stderr.encode()))
-    return {finding.check for finding in explanation.findings}
+    """Return the checks that match the output of a program."""
+    return matches(subject.start(subject.python, "-c", program, **environment))
 
 
 def test_a_folder_named_cupy_is_not_a_problem(healthy_subject: Subject) -> None:
@@ -405,14 +396,10 @@ def test_unusual_environments_do_not_matter(
 
 
 def test_an_empty_environment_does_not_matter(healthy_subject: Subject) -> None:
-    done = subprocess.run(
-        [healthy_subject.python, "-m", "cupy_compat", "doctor"],
-        env={"PYTHONPATH": str(healthy_subject.shim)},
-        cwd=healthy_subject.folder,
-        capture_output=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    command = [healthy_subject.python, "-m", "cupy_compat", "doctor"]
+    path = {"PYTHONPATH": str(healthy_subject.shim)}
+    done = start(*command, env=path, cwd=healthy_subject.folder)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("closed", ["0<&- 2>&-", "0<&- 1>&- 2>&-"])

@@ -10,16 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
-from io import BytesIO
 from pathlib import Path
 
 import doctor_environments
 import pytest
 import testbed
 from conftest import Interpreter
-from test_doctor import NO_GPU, Subject, explained, problems, remarks
-
-from cupy_compat.doctor import diagnosis
+from environments import clean, start
+from test_doctor import NO_GPU, Subject, explained, matches, problems, remarks
 
 
 def made(name: str, shim: Path, folder: Path) -> Subject:
@@ -267,26 +265,14 @@ def test_a_packaged_program_without_modules_of_cupy_is_explained(
     subprocess.run(
         [sys.executable, *freeze, "program.py"], cwd=tmp_path, check=True, capture_output=True
     )
-    done = subprocess.run(
-        [tmp_path / "dist" / "program" / "program"], capture_output=True, check=False
-    )
-    found = diagnosis.explain(BytesIO(done.stderr)).findings
-    assert [finding.check for finding in found] == ["frozen"]
+    assert matches(start(tmp_path / "dist" / "program" / "program")) == {"frozen"}
 
 
 def pip(*arguments: str, **environment: str) -> set[str]:
     """Return the checks that match the error output of pip."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CUDA")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", *arguments],
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = start(sys.executable, "-m", "pip", *arguments, env=clean("CUDA") | environment)
     assert done.returncode != 0
-    output = BytesIO((done.stdout + done.stderr).encode())
-    return {finding.check for finding in diagnosis.explain(output).findings}
+    return matches(done)
 
 
 def test_pip_without_a_wheel_for_the_python_is_explained(tmp_path: Path) -> None:
@@ -312,11 +298,7 @@ def test_uv_with_a_wrong_requirement_is_explained(
     tmp_path: Path, requirement: tuple[str, ...], expected: set[str]
 ) -> None:
     dry = ("pip", "install", "--dry-run", "--target", tmp_path)
-    done = subprocess.run(
-        [Path(sys.executable).parent / "uv", *dry, *requirement], capture_output=True, check=False
-    )
-    found = diagnosis.explain(BytesIO(done.stdout + done.stderr)).findings
-    assert {finding.check for finding in found} == expected
+    assert matches(start(Path(sys.executable).parent / "uv", *dry, *requirement)) == expected
 
 
 def test_a_build_without_cuda_is_explained(tmp_path: Path) -> None:
@@ -357,14 +339,9 @@ def test_a_wheel_for_another_python_is_explained(tmp_path: Path) -> None:
 
 def test_rapids_doctor_runs_the_doctor(tmp_path: Path) -> None:
     pytest.importorskip("rapids_cli")
-    done = subprocess.run(
-        [Path(sys.executable).parent / "rapids", "doctor", "--verbose", "cupy_compat"],
-        env=os.environ | {"COLUMNS": "200"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    rapids = Path(sys.executable).parent / "rapids"
+    wide = os.environ | {"COLUMNS": "200"}
+    done = start(rapids, "doctor", "--verbose", "cupy_compat", env=wide, cwd=tmp_path)
     output = done.stdout + done.stderr
     assert "Found check 'cupy_check'" in output
     # This environment has no CuPy. (If the first check fails, rapids-cli 0.2 ends with an error of

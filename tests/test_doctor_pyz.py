@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import testbed
 from conftest import Interpreter
-from environments import clean
+from environments import clean, start
 
 from cupy_compat.doctor.checks import CHECKS
 from tools.bundle_doctor import bundle
@@ -24,15 +24,7 @@ def archive(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pat
 def ask(
     python: Path | str, *arguments: str | Path, folder: Path
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [python, *arguments],
-        env=clean() | {"HOME": str(folder)},
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return start(python, *arguments, env=clean() | {"HOME": str(folder)}, cwd=folder)
 
 
 VERSIONS = ("3.9", "3.10", "3.12", "3.13", "3.14")

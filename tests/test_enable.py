@@ -20,6 +20,7 @@ from environments import (
     make,
     passes_import,
     run,
+    start,
 )
 
 from cupy_compat.start.files import Startup
@@ -216,18 +217,16 @@ def test_without_an_installation_it_refuses_with_one_line(
 def test_user_site_packages_are_enabled_for_that_user(wheels: list[Path], tmp_path: Path) -> None:
     user = {"PYTHONUSERBASE": str(tmp_path / "user base")}
 
-    def start(*command: str | Path, **variables: str) -> str:
-        environment = clean() | variables
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
     def ask(*words: str, **variables: str) -> str:
-        return start(BASE, *words, **variables)
+        done = start(BASE, *words, env=clean() | variables)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     # Debian's Python has no pip, and allows only Debian to install beside it.
     pip = (sys.executable, "-m", "pip", "-q", "--python", BASE, "install", "--user", "--no-deps")
     how = ("--break-system-packages", "--no-index", "--no-warn-script-location")
-    start(*pip, *how, wheels[0], **user)
+    done = start(*pip, *how, wheels[0], env=clean() | user)
+    assert done.returncode == 0, done.stderr
     ask("-m", "cupy_compat", "enable", **user)
     assert ask("-c", STATE, **user) == "armed"
     assert ask("-c", STATE) == ask("-s", "-c", STATE, **user) == "not loaded"
@@ -264,9 +263,7 @@ def test_a_start_arms_under_unusual_conditions(venv: Environment, wheels: list[P
     assert state(venv, "-X", "dev", "-W", "error") == "armed"
     done = venv.start("-X", "importtime", "-c", STATE)
     assert (done.returncode, done.stdout) == (0, "armed\n")
-    done = subprocess.run(
-        [venv.python, "-c", STATE], env={}, capture_output=True, text=True, check=False
-    )
+    done = start(venv.python, "-c", STATE, env={})
     assert (done.returncode, done.stdout, done.stderr) == (0, "armed\n", "")
     code = "import sys; sys.exit(sys.modules['cupy_compat'].status().state != 'armed')"
     closed = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', venv.python, code]

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from conftest import Interpreter
-from environments import Environment, fails_import, run
+from environments import Environment, clean, fails_import, run, start
 
 import cupy_compat
 
@@ -222,16 +222,9 @@ class Place:
             assertions=textwrap.dedent(must) if shim else "",
             result=str(result),
         )
-        done = subprocess.run(
-            [*through, str(python), *options, "-c", program],
-            env=environment if environment is not None else plain_environment(),
-            cwd=more.pop("cwd", self.folder),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            **more,
-        )
+        command = [*through, python, *options, "-c", program]
+        variables = environment if environment is not None else plain_environment()
+        done = start(*command, env=variables, **{"cwd": self.folder, **more})
         found = json.loads(result.read_text()) if result.exists() else None
         return Run(found, done.stderr)
 
@@ -264,11 +257,7 @@ class Place:
 
 
 def plain_environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "CUPY", "WRAPT", "COV", "PYTEST"))
-    }
+    return clean("COV", "PYTEST")
 
 
 def site_packages(python: Path) -> Path:
@@ -435,21 +424,14 @@ def test_worker_processes_of_multiprocessing_are_repaired(
 ) -> None:
     script = tmp_path / "children.py"
 
-    def start(code: str) -> subprocess.CompletedProcess[str]:
+    def do(code: str) -> subprocess.CompletedProcess[str]:
         script.write_text(code)
-        return subprocess.run(
-            [str(broken.python), str(script), method],
-            env=plain_environment() | {"PYTHONPATH": str(broken.shim), "CUPY_COMPAT": "never"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        variables = {"PYTHONPATH": str(broken.shim), "CUPY_COMPAT": "never"}
+        return start(broken.python, script, method, env=plain_environment() | variables)
 
-    done = start(CHILDREN)
+    done = do(CHILDREN)
     assert done.stdout.strip() == "[(3, 'repaired'), (3, 'repaired')] armed", done.stderr
-    assert FAILURE in start(CHILDREN.replace("force=True", "")).stderr
+    assert FAILURE in do(CHILDREN.replace("force=True", "")).stderr
 
 
 #: The sitecustomize of EasyBuild's Pythons.
@@ -593,15 +575,8 @@ def run_program(
         path.append(str(folder / "shim"))
     program = folder / "program.py"
     program.write_text(f"{SHIM if shim else ''}\n{textwrap.dedent(code)}")
-    return subprocess.run(
-        [interpreter.python, program],
-        env=plain_environment() | {"PYTHONPATH": os.pathsep.join(path)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    variables = plain_environment() | {"PYTHONPATH": os.pathsep.join(path)}
+    return start(interpreter.python, program, env=variables, cwd=folder)
 
 
 def assert_same_output_as_on_a_healthy_cupy(
@@ -660,46 +635,26 @@ print(type(cupy_compat.__loader__).__name__)
 def test_it_works_in_a_packaged_program(place: Place) -> None:
     # CuPy and NumPy stay outside the program, because packaging them takes minutes and 300 MB.
     # Therefore, the standard modules that they need must be named.
-    needed = subprocess.run(
-        [str(place.healthy), "-c", "import cupy, sys; print(*sys.modules)"],
-        env=plain_environment(),
-        cwd=place.folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+    code = "import cupy, sys; print(*sys.modules)"
+    needed = start(place.healthy, "-c", code, cwd=place.folder).stdout.split()
     hidden = [name for name in needed if name.partition(".")[0] in sys.stdlib_module_names]
     script = place.folder / "frozen.py"
     script.write_text(FROZEN)
-    built = subprocess.run(
-        [
-            *(sys.executable, "-m", "PyInstaller", "--onedir", "--noconfirm", "--log-level=WARN"),
-            *("--exclude-module=cupy", "--exclude-module=numpy", f"--paths={place.shim}"),
-            *(f"--hidden-import={name}" for name in hidden if name != "__main__"),
-            str(script),
-        ],
-        cwd=place.folder,
-        env=plain_environment() | {"PYINSTALLER_CONFIG_DIR": str(place.folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [
+        *(sys.executable, "-m", "PyInstaller", "--onedir", "--noconfirm", "--log-level=WARN"),
+        *("--exclude-module=cupy", "--exclude-module=numpy", f"--paths={place.shim}"),
+        *(f"--hidden-import={name}" for name in hidden if name != "__main__"),
+        str(script),
+    ]
+    variables = plain_environment() | {"PYINSTALLER_CONFIG_DIR": str(place.folder / "cache")}
+    built = start(*command, env=variables, cwd=place.folder)
     assert built.returncode == 0, built.stderr
 
-    def start(shim: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [place.folder / "dist/frozen/frozen", site_packages(place.broken), shim],
-            env=plain_environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    done = start("shim")
+    program = [place.folder / "dist/frozen/frozen", site_packages(place.broken)]
+    done = start(*program, "shim", env=plain_environment())
     assert done.stdout.splitlines()[:1] == ["3 True repaired"], done.stderr
     assert "Pyi" in done.stdout.splitlines()[1]
-    assert FAILURE in start("none").stderr
+    assert FAILURE in start(*program, "none", env=plain_environment()).stderr
 
 
 def public() -> dict[str, Callable[..., Any]]:

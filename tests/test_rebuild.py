@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import testbed
 from conftest import BUILDS, TYPICAL, Interpreter
-from environments import ROOT, Environment, clean
+from environments import ROOT, Environment, clean, start
 from test_docs import tokens_of
 from test_enable import without_privilege
 
@@ -107,16 +107,8 @@ class Site:
         self, *arguments: str | Path, environment: Mapping[str, str] = {}, **options: object
     ) -> subprocess.CompletedProcess[str]:
         """Start its interpreter."""
-        return subprocess.run(
-            [str(self.python), *map(str, arguments)],
-            env=clean() | {"PYTHONPATH": str(self.shim)} | environment,
-            cwd=self.shim.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-            **options,
-        )
+        variables = clean() | {"PYTHONPATH": str(self.shim)} | environment
+        return start(self.python, *arguments, env=variables, cwd=self.shim.parent, **options)
 
     def rebuild(self, *arguments: str | Path, **options: object) -> str:
         """Run the command, which must succeed, and return its output."""

@@ -9,7 +9,16 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
-from environments import ORIGIN, Environment, clean, copy_package, fails_import, make, passes_import
+from environments import (
+    ORIGIN,
+    Environment,
+    clean,
+    copy_package,
+    fails_import,
+    make,
+    passes_import,
+    start,
+)
 
 from cupy_compat.start.run import own_options
 
@@ -149,9 +158,7 @@ def test_closed_streams_stay_closed(installed: Environment) -> None:
 
 
 def test_an_empty_environment_is_enough(installed: Environment) -> None:
-    done = subprocess.run(
-        [installed.command, "run", ORIGIN], env={}, capture_output=True, text=True, check=False
-    )
+    done = start(installed.command, "run", ORIGIN, env={})
     assert passes_import(done), done.stderr
 
 
