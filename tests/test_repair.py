@@ -115,7 +115,7 @@ def test_undo_without_a_repair_only_forgets_the_verdict() -> None:
     assert vars(util) == before
 
 
-def test_what_a_module_is_given_is_a_proxy_of_functools(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repaired_module_has_a_proxy_of_functools(monkeypatch: pytest.MonkeyPatch) -> None:
     util = broken()
     _repair.examine(util)
     given = util.functools
