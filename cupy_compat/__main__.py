@@ -12,12 +12,12 @@ from cupy_compat import __version__
 
 #: The module whose ``main(arguments)`` implements each command, and a summary.
 COMMANDS = {
-    "run": ("start.run", "run a program like python does, and repair its CuPy"),
+    "run": ("start.run", "run a program as python does, and repair its CuPy"),
     "enable": ("start.enable", "repair CuPy at every start of this environment's Python"),
     "disable": ("start.disable", "undo enable"),
     "rebuild": ("rebuild.command", "recompile the broken module of the installed CuPy"),
-    "cudamark": ("cudamark.command", "sort an array with 1, 2, 4 ... threads, on the CPU or a GPU"),
     "doctor": ("doctor.command", "find out why CuPy does not import or work, and what to do"),
+    "cudamark": ("cudamark.command", "sort an array with 1, 2, 4 ... threads, on the CPU or a GPU"),
 }
 
 

@@ -95,12 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--python",
         metavar="PATH",
-        help="examine the CuPy of another Python (3.9 or later), which needs no cupy-compat",
+        help="examine the CuPy of another Python (3.9 or later), even without cupy-compat there",
     )
     parser.add_argument(
         "--explain",
         metavar="FILE",
-        help="explain a traceback or the output of pip, and try nothing here; - reads standard "
+        help="explain a traceback or the output of pip, without trying CuPy here; - is standard "
         "input; exit status 1 if it matches no known problem",
     )
     parser.add_argument(

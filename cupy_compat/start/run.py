@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="cupy-compat run",
         usage="cupy-compat run (SCRIPT | -m MODULE | -c CODE | -) [ARGUMENT ...]",
-        description="Run a program like python does, and repair its CuPy if it is broken. This "
+        description="Run a program as python does, and repair its CuPy if it is broken. This "
         "works on every Python, and in every process that the program starts.",
         epilog="Put Python's own options first: python -X dev -m cupy_compat run SCRIPT.",
     )
