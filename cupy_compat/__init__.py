@@ -139,10 +139,10 @@ def status() -> "cupy_compat.Status":
         return _status.report(_UTIL, util, _uninstalled, failure)
     except Exception as error:
         # An upgrade or an uninstallation has removed the files of a running process.
-        return _last_words(error)
+        return _status_without_modules(error)
 
 
-def _last_words(error: Exception) -> "cupy_compat.Status":
+def _status_without_modules(error: Exception) -> "cupy_compat.Status":
     from types import SimpleNamespace
 
     util = sys.modules.get(_UTIL)

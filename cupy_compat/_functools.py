@@ -14,10 +14,10 @@ import wrapt
 
 from ._memoized import cython_function_or_method, maker, with_metadata
 
-_REFUSING = ("builtin_function_or_method", cython_function_or_method.__name__)
+_READ_ONLY = ("builtin_function_or_method", cython_function_or_method.__name__)
 
 
-def coping_functools(module: dict[str, Any], why: str) -> Any:
+def repaired_functools(module: dict[str, Any], why: str) -> Any:
     """Return a transparent proxy of ``functools`` with its own ``wraps``.
 
     Parameters
@@ -32,7 +32,7 @@ def coping_functools(module: dict[str, Any], why: str) -> Any:
     def replaced(wrapper: Callable[..., Any]) -> Any:
         # Replace every Cython function, even one that accepts this metadata: with Cython 3.2.6 it
         # would refuse annotations that a later functools.wraps() sets.
-        if type(wrapper).__name__ not in _REFUSING:
+        if type(wrapper).__name__ not in _READ_ONLY:
             return wrapper
         name = wrapper.__name__
         if name not in makers:
@@ -41,7 +41,7 @@ def coping_functools(module: dict[str, Any], why: str) -> Any:
 
     # Defined in a function, out of reach of IPython's autoreload, which would otherwise assign the
     # reloaded class to functools.
-    class CopingFunctools(wrapt.ObjectProxy):  # type: ignore[type-arg]
+    class RepairedFunctools(wrapt.ObjectProxy):  # type: ignore[type-arg]
         # Other versions of this package rely on these two names.
         of_cupy_compat = True
         reason = why
@@ -66,4 +66,4 @@ def coping_functools(module: dict[str, Any], why: str) -> Any:
         def wraps(self) -> None:
             del self.__wrapped__.wraps
 
-    return CopingFunctools(functools)
+    return RepairedFunctools(functools)

@@ -48,7 +48,7 @@ def examine(util: ModuleType) -> bool:
     """
     global _tried, _undone
     found = vars(util).get("functools")
-    if _copes(found):
+    if _is_repaired(found):
         return False
     if _undone is not None and _undone[0] is util and found is functools:
         util.functools, _undone = _undone[1], None  # type: ignore[attr-defined]
@@ -63,13 +63,13 @@ def examine(util: ModuleType) -> bool:
         return False
     said = f"{type(failure).__name__}: {failure}"
     if found is functools:
-        from ._functools import coping_functools
+        from ._functools import repaired_functools
 
         repaired = False
-        util.functools = coping_functools(  # type: ignore[attr-defined]
+        util.functools = repaired_functools(  # type: ignore[attr-defined]
             vars(util),
             f"CuPy's memoize failed to copy a function's metadata ({said}); "
-            "cupy._util was given a functools whose wraps copes.",
+            "cupy._util now uses a functools with a wraps that works.",
         )
         try:
             repaired = _failure_of(memoize) is None
@@ -86,7 +86,7 @@ def verdict(util: ModuleType) -> Verdict | None:
     """Return what was done to a ``cupy._util`` and why, or None if it was not examined."""
     # Read each once: status() takes no lock, so another thread may undo the repair at any time.
     found, tried = vars(util).get("functools"), _tried
-    if _copes(found):
+    if _is_repaired(found):
         return "repaired", found.reason  # type: ignore[union-attr]
     if tried is not None and tried[0] is util:
         return tried[1]
@@ -98,12 +98,12 @@ def undo(util: ModuleType) -> None:
     global _tried, _undone
     _tried = None
     found = vars(util).get("functools")
-    if _copes(found):
+    if _is_repaired(found):
         _undone = util, found
         util.functools = functools  # type: ignore[attr-defined]
 
 
-def _copes(found: object) -> bool:
+def _is_repaired(found: object) -> bool:
     # Check an attribute, not the class: another copy of this package may have made the repair.
     return getattr(type(found), "of_cupy_compat", False) is True
 

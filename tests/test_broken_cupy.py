@@ -108,7 +108,7 @@ def test_spec_and_loader_are_the_real_ones_after_the_repair(broken: Interpreter)
         """,
         **arming(),
     )
-    assert printed.split() == ["ExtensionFileLoader", "True", "functools", "CopingFunctools"]
+    assert printed.split() == ["ExtensionFileLoader", "True", "functools", "RepairedFunctools"]
 
 
 def test_uninstall_restores_functools_and_memoized_functions_keep_working(

@@ -49,7 +49,7 @@ BROKEN = {
     "install() after such a finder": (
         FORCED + ANSWERING + FAILING + "cupy_compat.install(force=True)\nimport cupy",
         "repaired",
-        "copes",
+        "a wraps that works",
     ),
     "finders that were replaced": (
         "import sys\nfinders = sys.meta_path[:]\n" + FORCED + "sys.meta_path[:] = finders",
@@ -112,7 +112,7 @@ import cupy
 assert seen == [("armed", "cupy._util is being imported.")], seen
 """,
         "repaired",
-        "copes",
+        "a wraps that works",
     ),
     "install() by a thread while another executes cupy._util": (
         """
@@ -128,7 +128,7 @@ sys.setprofile(look)
         + FAILING
         + "thread.join()\nimport cupy",
         "repaired",
-        "copes",
+        "a wraps that works",
     ),
 }
 
