@@ -97,9 +97,10 @@ def arm() -> None:
     _hook.arm(_UTIL, _examine)
     with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
         util = _hook.executed(_UTIL)
-        # A failed import of CuPy leaves some of its modules behind, and the next import fails
-        # because of them. Drop them only if this very call repaired the failure.
-        if util is not None and _examine(util, again=False) and "cupy" not in sys.modules:
+        # A failed import of CuPy leaves some of its modules behind, without cupy._core, and the
+        # next import fails because of them. Drop them only if this very call repaired the failure.
+        failed = not {"cupy", "cupy._core"} & sys.modules.keys()
+        if util is not None and _examine(util, again=False) and failed:
             _dropped = util
             for name in list(sys.modules):
                 if name.partition(".")[0] in _PACKAGES:

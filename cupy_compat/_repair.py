@@ -39,7 +39,7 @@ def examine(util: ModuleType) -> bool:
     Returns
     -------
     bool
-        Whether this call found the failure and repaired it.
+        Whether this call repaired it.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def examine(util: ModuleType) -> bool:
         return False
     if _undone is not None and _undone[0] is util and found is functools:
         util.functools, _undone = _undone[1], None  # type: ignore[attr-defined]
-        return False
+        return True
     memoize = getattr(util, "memoize", None)
     if not callable(memoize):
         _tried = util, ("inactive", "CuPy is left alone: its cupy._util has no memoize.")

@@ -266,6 +266,26 @@ def test_install_keeps_the_modules_of_a_working_cupy_without_its_entry_in_sys_mo
     assert broken.output(code, **arming()).split() == ["repaired", "True"] * 2 + ["True"]
 
 
+def test_install_repairs_a_failed_cupy_again_after_uninstall(broken: Interpreter) -> None:
+    code = """
+        def import_cupy():
+            try:
+                import cupy
+                print(cupy.memoize()(len)("abc"))
+            except AttributeError as error:
+                print("__name__" in str(error))
+
+        import_cupy()
+        import cupy_compat
+        cupy_compat.install(force=True)
+        cupy_compat.uninstall()
+        import_cupy()
+        cupy_compat.install(force=True)
+        import_cupy()
+    """
+    assert broken.output(code, CUPY_COMPAT="never").split() == ["True", "True", "3"]
+
+
 def test_install_does_not_try_a_healthy_cupy_again(reference: Interpreter) -> None:
     code = """
         import cupy_compat
