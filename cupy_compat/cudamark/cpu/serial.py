@@ -21,12 +21,13 @@ def sort(a: NDArray[Any]) -> NDArray[Any]:
         result.sort()
         return result
     bits = a.astype(np.float16).view(np.int16)
+    if bits.min(initial=0) >= 0:  # in order as they are
+        bits.sort()
+        return bits.view(np.float16).astype(a.dtype, copy=False)
     _exchange_floats_and_integers(bits)
     bits.sort()
     # NaN with the sign bit set come before minus infinity.
-    negative_nan = int(np.searchsorted(bits, _MINUS_INFINITY))
-    if negative_nan:
-        bits = np.roll(bits, -negative_nan)
+    bits = np.roll(bits, -int(np.searchsorted(bits, _MINUS_INFINITY)))
     _exchange_floats_and_integers(bits)
     return bits.view(np.float16).astype(a.dtype, copy=False)
 
