@@ -38,9 +38,7 @@ def run(code: str, cache: Path, **environment: str) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_a_file_that_a_power_failure_cut_off_is_made_again(
-    tmp_path: Path, ending: str, share: float
-) -> None:
+def test_a_truncated_cache_file_is_rebuilt(tmp_path: Path, ending: str, share: float) -> None:
     run(SORT, tmp_path)
     whole = {path: path.stat().st_size for path in tmp_path.rglob(f"*{ending}")}
     assert len(whole) > 1
@@ -52,7 +50,7 @@ def test_a_file_that_a_power_failure_cut_off_is_made_again(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_where_no_file_can_be_kept_each_process_compiles_and_says_so_once(tmp_path: Path) -> None:
+def test_a_full_disk_is_logged_once_and_fails_no_sort(tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
     for _ in range(2):
         done = run(limit + SORT, tmp_path)
@@ -62,9 +60,7 @@ def test_where_no_file_can_be_kept_each_process_compiles_and_says_so_once(tmp_pa
         assert "File too large" in line
 
 
-def test_where_no_folder_can_be_written_each_process_compiles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_cache_fails_no_sort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copied = copy_of_the_package(tmp_path)
     # Files in the way stop everybody, where missing permission does not stop root.
     (copied / "cudamark" / "__pycache__").touch()
@@ -82,7 +78,7 @@ def copy_of_the_package(folder: Path) -> Path:
     return Path(shutil.copytree(package, folder / "cupy_compat", ignore=ignored))
 
 
-def test_what_was_compiled_is_taken_again_only_while_what_it_inlines_is_the_same(
+def test_cached_code_expires_when_an_inlined_function_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = copy_of_the_package(tmp_path)
@@ -105,7 +101,7 @@ def test_what_was_compiled_is_taken_again_only_while_what_it_inlines_is_the_same
         assert done.stdout == f"{number} {hits}\n", done.stderr
 
 
-def test_a_numba_that_is_missing_refuses_or_does_not_compile_is_named(tmp_path: Path) -> None:
+def test_a_missing_unfit_or_disabled_numba_is_named(tmp_path: Path) -> None:
     (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.0 or less')")
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
     refused = run(SORT, tmp_path, PYTHONPATH=path).stderr
@@ -116,7 +112,7 @@ def test_a_numba_that_is_missing_refuses_or_does_not_compile_is_named(tmp_path: 
     assert "ModuleNotFoundError: these sorts need Numba, which cannot be imported" in missing
 
 
-def test_what_compiles_takes_turns_and_is_done_once() -> None:
+def test_compiling_functions_take_turns_and_run_once() -> None:
     inside: list[int] = []
     done: list[int] = []
 
@@ -134,7 +130,7 @@ def test_what_compiles_takes_turns_and_is_done_once() -> None:
     assert sorted(done) == [1, 2, 3]
 
 
-def test_what_interrupts_the_compiler_is_refused_and_not_left_to_wait() -> None:
+def test_an_interrupting_compile_is_refused() -> None:
     @compiling
     def compile_it(depth: int) -> int:
         if depth:
@@ -209,6 +205,6 @@ print(min(before.values()), len(before))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no POSIX threads")
-def test_nothing_is_compiled_but_in_turn() -> None:
+def test_sorts_compile_nothing_out_of_turn() -> None:
     done = subprocess.run([sys.executable, "-c", ALL_COMPILED], capture_output=True, text=True)
     assert done.stdout == "1 12\n", done.stderr

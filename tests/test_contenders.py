@@ -101,7 +101,7 @@ def names_in(table: str) -> list[str]:
         (["--with", "numpy"], "--with belongs to --compare"),
     ],
 )
-def test_a_name_that_cannot_be_meant_is_one_line_and_exit_code_2(
+def test_a_bad_name_is_one_line_and_exit_code_2(
     capfd: pytest.CaptureFixture[str], nothing_measured: None, arguments: list[str], text: str
 ) -> None:
     assert command.main(arguments) == 2
@@ -118,7 +118,7 @@ def test_help_names_every_contender(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", CONTENDERS)
-def test_a_missing_library_is_one_line_with_what_to_install_before_anything_is_measured(
+def test_a_missing_library_is_reported_before_measuring(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     nothing_measured: None,
@@ -132,7 +132,7 @@ def test_a_missing_library_is_one_line_with_what_to_install_before_anything_is_m
     assert (captured.out, captured.err) == ("", wanted)
 
 
-def test_what_the_libraries_take_counts_as_needed_memory(
+def test_the_libraries_memory_is_required_too(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     stand_in: StandIn,
@@ -173,7 +173,7 @@ def test_what_the_libraries_take_counts_as_needed_memory(
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "exit code -9"),
     ],
 )
-def test_a_library_whose_import_fails_is_one_line_before_anything_is_measured(
+def test_a_failing_import_is_reported_before_measuring(
     stand_in: StandIn,
     capfd: pytest.CaptureFixture[str],
     nothing_measured: None,
@@ -189,7 +189,7 @@ def test_a_library_whose_import_fails_is_one_line_before_anything_is_measured(
     assert len(captured.err) < 400
 
 
-def test_it_is_this_very_package_that_tries_a_library(stand_in: StandIn, tmp_path: Path) -> None:
+def test_the_trial_imports_this_copy_of_the_package(stand_in: StandIn, tmp_path: Path) -> None:
     # As where the path by which it was found leads elsewhere now.
     (tmp_path / "stand-ins" / "cupy_compat.py").write_text("raise ImportError('another one')")
     stand_in(
@@ -210,7 +210,7 @@ def test_it_is_this_very_package_that_tries_a_library(stand_in: StandIn, tmp_pat
         ("def sort(keys): return keys.astype('f8')", "TypeError: it returns float64"),
     ],
 )
-def test_a_library_that_does_not_sort_the_dtype_has_no_row_and_ends_nothing(
+def test_a_library_that_refuses_the_dtype_has_no_row(
     stand_in: StandIn, tmp_path: Path, capfd: pytest.CaptureFixture[str], code: str, reason: str
 ) -> None:
     stand_in("parallel_sort", code)
@@ -227,7 +227,7 @@ def test_a_library_that_does_not_sort_the_dtype_has_no_row_and_ends_nothing(
 @pytest.mark.parametrize(
     ("dtype", "refuses"), [("int32", False), ("uint32", True), ("float16", True), ("m8[s]", True)]
 )
-def test_it_is_the_keys_own_dtype_that_is_tried(
+def test_the_trial_uses_the_keys_dtype(
     stand_in: StandIn, capfd: pytest.CaptureFixture[str], dtype: str, refuses: bool
 ) -> None:
     stand_in("quill_fastsort_parallel", "def parallel_sort_i32(keys): keys.sort()")
@@ -238,7 +238,7 @@ def test_it_is_the_keys_own_dtype_that_is_tried(
 
 
 @pytest.mark.parametrize(("size", "tried"), [(1, 1), (2000, 2000), (SIZE, TRIED)])
-def test_as_many_keys_are_tried_as_are_measured_up_to_a_limit(
+def test_the_trial_uses_as_many_keys_up_to_a_limit(
     stand_in: StandIn, capfd: pytest.CaptureFixture[str], size: int, tried: int
 ) -> None:
     stand_in("parallel_sort", "def sort(keys): raise TypeError(f'{keys.size} keys are too many')")
@@ -247,7 +247,7 @@ def test_as_many_keys_are_tried_as_are_measured_up_to_a_limit(
     assert refused in capfd.readouterr().err
 
 
-def test_nothing_of_a_library_is_loaded_while_the_others_are_measured(
+def test_no_library_is_loaded_while_others_are_measured(
     monkeypatch: pytest.MonkeyPatch, stand_in: StandIn, capfd: pytest.CaptureFixture[str]
 ) -> None:
     stand_in("parallel_sort", RIGHT)
@@ -265,7 +265,7 @@ def test_nothing_of_a_library_is_loaded_while_the_others_are_measured(
 # The rows
 
 
-def test_a_library_has_a_row_behind_those_of_the_cpu_and_runs_and_a_version_in_the_record(
+def test_a_library_has_a_row_runs_and_a_version(
     stand_in: StandIn, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     stand_in("parallel_sort", RIGHT)
@@ -316,7 +316,7 @@ def test_a_library_has_a_row_behind_those_of_the_cpu_and_runs_and_a_version_in_t
         ("gpu", None, (None, "")),
     ],
 )
-def test_a_library_is_held_against_the_memory_of_the_device_that_it_sorts_on(
+def test_a_librarys_limit_is_its_devices_memory(
     monkeypatch: pytest.MonkeyPatch,
     device: str,
     limits: Limits | None,
@@ -341,7 +341,7 @@ def test_a_library_is_held_against_the_memory_of_the_device_that_it_sorts_on(
     assert (cells[6] == "", cells[7] == "") == (shown[0] is None, shown[0] is None)
 
 
-def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own_sorts(
+def test_on_a_gpu_machine_libraries_are_measured_last(
     monkeypatch: pytest.MonkeyPatch,
     stand_in: StandIn,
     bars: dict[str, list[int]],
@@ -390,7 +390,7 @@ def test_on_a_gpu_machine_others_are_measured_last_and_shown_before_the_gpus_own
     assert shown == ["np.sort", "threaded_sort", "parallel-sort", "gpu_sort"]
 
 
-def test_the_table_stands_alone_whatever_a_library_prints(
+def test_a_librarys_output_stays_out_of_the_table(
     stand_in: StandIn, capfd: pytest.CaptureFixture[str]
 ) -> None:
     said = "import os\nos.write(1, b'said by the library\\n')\nprint('and this')\n"
@@ -404,7 +404,7 @@ def test_the_table_stands_alone_whatever_a_library_prints(
     assert capfd.readouterr().out == "ours again"
 
 
-def test_what_was_printed_before_a_library_is_called_is_not_taken_for_its_own(
+def test_earlier_output_is_not_redirected(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     files = len(os.listdir("/proc/self/fd"))
@@ -423,7 +423,7 @@ def test_what_was_printed_before_a_library_is_called_is_not_taken_for_its_own(
 
 
 @pytest.mark.parametrize("call", [0, 1, 3])
-def test_a_library_that_is_wrong_in_one_call_ends_the_command_and_is_named(
+def test_a_wrong_library_ends_the_command_and_is_named(
     stand_in: StandIn, tmp_path: Path, capfd: pytest.CaptureFixture[str], call: int
 ) -> None:
     stand_in(
@@ -455,7 +455,7 @@ def test_a_library_that_is_wrong_in_one_call_ends_the_command_and_is_named(
         ("return None", "parallel-sort failed: AttributeError: 'NoneType' object has no"),
     ],
 )
-def test_a_library_that_fails_in_the_middle_ends_the_command_and_is_named(
+def test_a_failing_library_ends_the_command_and_is_named(
     stand_in: StandIn, capfd: pytest.CaptureFixture[str], what: str, text: str
 ) -> None:
     code = f"import numpy\ndef sort(keys):\n    if keys.size == {SIZE}: {what}\n"
@@ -467,7 +467,7 @@ def test_a_library_that_fails_in_the_middle_ends_the_command_and_is_named(
 
 
 @pytest.mark.parametrize("size", [TRIED, SIZE])
-def test_ctrl_c_ends_with_one_line_while_a_library_is_tried_and_while_it_is_measured(
+def test_ctrl_c_during_trial_or_measurement_is_one_line(
     stand_in: StandIn, tmp_path: Path, size: int
 ) -> None:
     reached = tmp_path / "reached"
@@ -499,7 +499,7 @@ def test_ctrl_c_ends_with_one_line_while_a_library_is_tried_and_while_it_is_meas
     assert (process.returncode, out, err) == (130, "", f"{ERROR}interrupted\n")
 
 
-def test_ctrl_c_is_pythons_again_once_a_library_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_a_library_restores_pythons_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     def caught() -> bool:
         status = Path("/proc/self/status").read_text()
         mask = int(re.findall(r"^SigCgt:\s+(\w+)$", status, re.MULTILINE)[0], 16)
@@ -519,81 +519,16 @@ def test_ctrl_c_is_pythons_again_once_a_library_is_loaded(monkeypatch: pytest.Mo
 # How each library is asked, with stand-ins for what is used of it
 
 
-def test_polars_sorts_a_series_and_says_how_many_threads_it_has() -> None:
-    made: list[Array] = []
-
-    class Series:
-        def __init__(self, keys: Array) -> None:
-            made.append(keys)
-
-        def to_numpy(self) -> Array:
-            return made[-1]
-
-        def sort(self) -> object:
-            return types.SimpleNamespace(to_numpy=lambda: SORTED)
-
-    polars = types.SimpleNamespace(Series=Series, thread_pool_size=lambda: 11)
-    task = CONTENDERS["polars"].load(polars, KEYS)
-    assert (task.to_numpy(task.sort()) is SORTED, task.threads, task.device) == (True, 11, "cpu")
-    assert made == [KEYS]
-
-
-def test_polars_is_not_blamed_for_keys_that_a_series_does_not_keep() -> None:
+def test_polars_refuses_keys_that_a_series_does_not_keep() -> None:
     cut = types.SimpleNamespace(to_numpy=lambda: KEYS & 1)
     with pytest.raises(TypeError, match="does not keep these keys"):
         CONTENDERS["polars"].load(types.SimpleNamespace(Series=lambda keys: cut), KEYS)
 
 
-def test_torch_is_given_all_usable_cpus_before_it_is_asked_how_many_it_takes() -> None:
-    asked: list[object] = []
-    torch = types.SimpleNamespace(
-        set_num_threads=asked.append,
-        get_num_threads=lambda: 3 + len(asked),
-        from_numpy=lambda keys: ("tensor", keys),
-        sort=lambda tensor: types.SimpleNamespace(
-            values=types.SimpleNamespace(numpy=lambda: np.sort(tensor[1])), indices=None
-        ),
-    )
-    task = CONTENDERS["torch"].load(torch, KEYS)
-    np.testing.assert_array_equal(task.to_numpy(task.sort()), SORTED)
-    assert (asked, task.threads, task.device) == ([usable_cpus()], 4, "cpu")
-
-
-@pytest.mark.parametrize("name", ["parallel-sort", "quill"])
-def test_those_that_tell_no_threads_sort_a_copy_and_leave_the_keys(name: str) -> None:
-    library = types.SimpleNamespace(sort=np.sort, parallel_sort_i32=lambda keys: keys.sort())
-    keys = KEYS.copy()
-    task = CONTENDERS[name].load(library, keys)
-    for _ in range(2):
-        np.testing.assert_array_equal(task.to_numpy(task.sort()), SORTED)
-        np.testing.assert_array_equal(keys, KEYS)
-    assert (task.threads, task.device) == (None, "cpu")
-
-
-def test_quill_is_asked_by_kind_and_bits_and_its_copy_is_timed() -> None:
-    class Keys:
-        """Stands in for an array that counts its copies."""
-
-        dtype = np.dtype("float64")
-        itemsize = 8
-        copies = 0
-
-        def copy(self) -> Array:
-            self.copies += 1
-            return KEYS.copy()
-
-    keys: Any = Keys()
-    quill = types.SimpleNamespace(parallel_sort_f64=lambda copy: copy.sort())
-    task = CONTENDERS["quill"].load(quill, keys)
-    assert keys.copies == 0
-    np.testing.assert_array_equal(task.sort(), SORTED)
-    assert keys.copies == 1
-
-
 @pytest.mark.parametrize(
     ("target", "threads", "device"), [("CPU", 6, "cpu"), ("OMP", None, "cpu"), ("GPU", None, "gpu")]
 )
-def test_cupynumeric_is_waited_for_and_says_what_it_sorts_on(
+def test_cupynumeric_is_synchronized_and_reports_its_device(
     monkeypatch: pytest.MonkeyPatch, target: str, threads: int | None, device: str
 ) -> None:
     pending: list[str] = []
@@ -635,7 +570,7 @@ def test_cupynumeric_is_waited_for_and_says_what_it_sorts_on(
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
-def test_what_a_library_reads_is_set_where_nobody_has(
+def test_unset_variables_are_set(
     monkeypatch: pytest.MonkeyPatch, stand_in: StandIn, on_gpu: bool
 ) -> None:
     monkeypatch.setattr(contenders, "usable_cpus", lambda: 6)
@@ -651,14 +586,12 @@ def test_what_a_library_reads_is_set_where_nobody_has(
 
 
 @pytest.mark.parametrize(("nbytes", "shown"), [(0, 256), (32 << 20, 256), (33 << 20, 264)])
-def test_cupynumeric_has_memory_for_the_keys_and_no_less_than_it_starts_with(
-    stand_in: StandIn, nbytes: int, shown: int
-) -> None:
+def test_cupynumeric_gets_memory_for_the_keys(stand_in: StandIn, nbytes: int, shown: int) -> None:
     contenders.set_variables([CONTENDERS["cupynumeric"]], nbytes, False)
     assert f" --sysmem {shown} " in os.environ["LEGATE_CONFIG"]
 
 
-def test_the_variables_of_a_library_that_is_not_asked_for_are_left_alone(
+def test_other_libraries_variables_are_left_alone(
     stand_in: StandIn, capfd: pytest.CaptureFixture[str]
 ) -> None:
     stand_in("parallel_sort", RIGHT)
@@ -667,7 +600,7 @@ def test_the_variables_of_a_library_that_is_not_asked_for_are_left_alone(
     assert dict(os.environ) == before
 
 
-def test_they_are_set_when_a_library_is_tried_and_when_it_is_measured(
+def test_variables_are_set_for_trial_and_measurement(
     stand_in: StandIn, capfd: pytest.CaptureFixture[str]
 ) -> None:
     stand_in(
@@ -689,7 +622,7 @@ def test_they_are_set_when_a_library_is_tried_and_when_it_is_measured(
 # Honesty
 
 
-def test_what_is_made_of_a_result_to_check_it_is_not_timed_and_not_kept(
+def test_converting_a_result_is_not_timed_and_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = types.SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
@@ -721,7 +654,7 @@ def test_what_is_made_of_a_result_to_check_it_is_not_timed_and_not_kept(
     assert len(made) == 8
 
 
-def test_the_keys_are_in_the_librarys_container_before_the_clock_starts(
+def test_converting_the_keys_is_not_timed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = types.SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)

@@ -71,7 +71,7 @@ def test_a_failure_reaches_the_caller_and_no_further_job_begins(
     assert sorted(begun) == [0, 1]
 
 
-def test_the_callers_error_goes_before_those_of_other_threads() -> None:
+def test_the_callers_error_takes_precedence() -> None:
     both = threading.Barrier(2)
     caller = threading.get_ident()
 
@@ -83,7 +83,7 @@ def test_the_callers_error_goes_before_those_of_other_threads() -> None:
         Crew(2).share(work, range(2))
 
 
-def test_an_error_does_not_keep_what_the_jobs_worked_on() -> None:
+def test_an_error_releases_the_arrays_of_the_jobs() -> None:
     both = threading.Barrier(2)
     caller = threading.get_ident()
 
@@ -109,7 +109,7 @@ def test_an_error_does_not_keep_what_the_jobs_worked_on() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError, MemoryError])
 @pytest.mark.parametrize("first", [0, 1])
-def test_where_no_more_threads_start_fewer_do_all_jobs(
+def test_fewer_threads_do_all_jobs_if_no_more_start(
     monkeypatch: pytest.MonkeyPatch, error: type[Exception], first: int
 ) -> None:
     start, started = _thread.start_new_thread, []
@@ -168,7 +168,7 @@ def test_jobs_are_done_while_python_shuts_down() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGALRM")
-def test_no_thread_outlives_a_call_that_ctrl_c_ends_however_often_it_is_pressed() -> None:
+def test_no_thread_outlives_repeated_ctrl_c() -> None:
     before = threads_of_the_system()
     presses = 0
 
@@ -190,7 +190,7 @@ def test_no_thread_outlives_a_call_that_ctrl_c_ends_however_often_it_is_pressed(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGALRM")
-def test_a_signal_handler_can_share_jobs_while_its_thread_does() -> None:
+def test_a_signal_handler_can_share_jobs() -> None:
     inner: list[int] = []
     kept = signal.signal(signal.SIGALRM, lambda *_: Crew(3).share(inner.append, range(10)))
     try:
@@ -218,12 +218,12 @@ print(len(done))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_jobs_are_done_where_the_system_starts_no_thread() -> None:
+def test_jobs_are_done_if_the_system_starts_no_thread() -> None:
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True)
     assert done.stdout == "50\n", done.stderr
 
 
-def test_what_jobs_count_in_is_zero_theirs_alone_and_128_bytes_from_the_next() -> None:
+def test_counters_of_jobs_are_zero_and_128_bytes_apart() -> None:
     counters = padded_zeros(np.uint32, 3, 2, 5)
     assert (counters.shape, counters.dtype) == ((3, 2, 5), np.uint32)
     assert not counters.any()

@@ -197,7 +197,7 @@ def test_a_bad_argument_is_one_line_and_exit_code_2(
     assert text in captured.err
 
 
-def test_a_gpu_asked_for_where_there_is_none_is_one_line_and_exit_code_1() -> None:
+def test_a_missing_gpu_is_one_line_and_exit_code_1() -> None:
     done = cudamark("--device", "gpu", *SMALL)
     assert (done.returncode, done.stdout) == (1, "")
     assert_one_line(done.stderr)
@@ -214,7 +214,7 @@ def test_a_size_beyond_memory_says_what_is_needed_and_free(size: str) -> None:
 
 @pytest.mark.parametrize("option", ["--csv", "--json", "--plot"])
 @pytest.mark.parametrize("place", ["absent/out.png", "file/out.png", "folder.png"])
-def test_an_unwritable_file_is_found_out_before_anything_is_measured(
+def test_an_unwritable_file_is_reported_before_measuring(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, place: str
 ) -> None:
     (tmp_path / "file").write_text("kept")
@@ -294,7 +294,7 @@ def test_a_missing_package_names_the_extra(package: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpu_sort", "threaded_sort", "free_pinned_buffers"])
-def test_importing_the_package_loads_nothing_and_its_names_say_what_they_need(name: str) -> None:
+def test_importing_the_package_loads_nothing(name: str) -> None:
     code = (
         "import sys, cupy_compat.cudamark, cupy_compat.cudamark.command\n"
         "heavy = {'cupy', 'matplotlib', 'numba', 'numpy', 'rich'} & set(sys.modules)\n"
@@ -356,7 +356,7 @@ def nowhere(reason: BaseException) -> types.SimpleNamespace:
 @pytest.mark.parametrize(
     "reason", [GpuUnavailable("none here"), MemoryError("not enough: 9 needed, 1 free")]
 )
-def test_where_no_gpu_can_be_used_the_reason_is_said(
+def test_the_reason_for_using_no_gpu_is_printed(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -379,7 +379,7 @@ def test_where_no_gpu_can_be_used_the_reason_is_said(
         (["--dtype", "clongdouble"], f"CuPy does not sort {np.dtype('clongdouble')}"),
     ],
 )
-def test_where_no_gpu_is_asked_for_none_is_looked_for(
+def test_no_gpu_is_probed_unless_wanted(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -393,7 +393,7 @@ def test_where_no_gpu_is_asked_for_none_is_looked_for(
 @pytest.mark.parametrize(
     ("arguments", "asked"), [([], []), (["--compare"], [80_000]), (["--plot", "a.png"], [80_000])]
 )
-def test_what_cupy_sorts_beside_gpu_sort_must_fit_into_the_gpus_memory(
+def test_comparisons_and_plots_require_gpu_memory_for_cupys_sorts(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], asked: list[int]
 ) -> None:
     seen: list[int] = []
@@ -411,7 +411,7 @@ def test_what_cupy_sorts_beside_gpu_sort_must_fit_into_the_gpus_memory(
     assert seen == asked
 
 
-def test_who_sorts_keys_beyond_the_gpus_memory_is_said(
+def test_the_sorter_of_keys_beyond_gpu_memory_is_printed(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     asked: list[object] = []
@@ -447,7 +447,7 @@ def test_who_sorts_keys_beyond_the_gpus_memory_is_said(
         (["--dtype", "int8"], 16),
     ],
 )
-def test_what_a_measurement_takes_of_main_memory_must_be_free(
+def test_a_measurement_requires_free_main_memory(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -468,7 +468,7 @@ def test_what_a_measurement_takes_of_main_memory_must_be_free(
 # The comparison
 
 
-def test_the_comparison_says_what_was_compiled_and_what_is_missing_from_it(
+def test_the_comparison_reports_compile_time_and_missing_rows(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     record = tmp_path / "out.json"
@@ -521,7 +521,7 @@ def test_the_gpu_is_chosen_where_there_is_one(
 
 
 @on_gpu
-def test_too_little_gpu_memory_is_one_line_with_both_figures_or_a_reason_for_the_cpu(
+def test_too_little_gpu_memory_is_reported_with_both_figures(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda: 1000)
@@ -561,7 +561,7 @@ def test_compare_has_eight_rows_on_a_gpu_machine(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such streams")
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-"])
-def test_a_closed_stream_takes_nothing_from_the_other(tmp_path: Path, redirection: str) -> None:
+def test_a_closed_stream_does_not_affect_the_other(tmp_path: Path, redirection: str) -> None:
     csv = tmp_path / "out.csv"
     line = shlex.join([*CUDAMARK, *CPU, "--csv", str(csv)])
     done = subprocess.run(f"{line} {redirection}", shell=True, capture_output=True, text=True)
@@ -572,7 +572,7 @@ def test_a_closed_stream_takes_nothing_from_the_other(tmp_path: Path, redirectio
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
-def test_a_file_that_is_a_stream_is_appended_to_and_a_pipe_is_opened_once(tmp_path: Path) -> None:
+def test_streams_are_appended_to_and_pipes_opened_once(tmp_path: Path) -> None:
     log, pipe = tmp_path / "log", tmp_path / "pipe"
     log.write_text("precious\n")
     line = shlex.join([*CUDAMARK, *CPU, "--quiet", "--csv", "/dev/stdout"])
@@ -596,7 +596,7 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
     assert target.read_text() == "precious\n"
 
 
-def test_names_are_no_markup_and_no_figure_is_cut_off(tmp_path: Path) -> None:
+def test_brackets_are_printed_and_no_figure_is_truncated(tmp_path: Path) -> None:
     (tmp_path / "cupy.py").write_text("raise ImportError('cannot open [/opt/cuda] x')")
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
     narrow = {"COLUMNS": "60", "FORCE_COLOR": "1", "PYTHONIOENCODING": "ascii"}
@@ -622,13 +622,13 @@ def test_names_are_no_markup_and_no_figure_is_cut_off(tmp_path: Path) -> None:
         ["--dtype", "m8[00ns]"],
     ],
 )
-def test_what_numpy_or_the_plot_would_stumble_over_is_refused(arguments: list[str]) -> None:
+def test_arguments_that_would_crash_numpy_are_refused(arguments: list[str]) -> None:
     done = cudamark(*CPU, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert_one_line(done.stderr)
 
 
-def test_a_plot_ends_where_more_threads_are_not_used() -> None:
+def test_a_plot_ends_at_the_threads_used() -> None:
     from cupy_compat.cudamark.plot import draw
 
     runs = [

@@ -14,7 +14,7 @@ import pytest
 
 import cupy_compat
 from cupy_compat.cudamark.dtypes import number_type
-from cupy_compat.cudamark.gpu import GpuUnavailable, device, memory, order, pinned
+from cupy_compat.cudamark.gpu import GpuUnavailable, device, memory, order
 
 
 class CUDARuntimeError(Exception):
@@ -73,7 +73,7 @@ def use(monkeypatch: pytest.MonkeyPatch, cupy: Any) -> None:
     monkeypatch.setitem(sys.modules, "cupy", cupy)
 
 
-def test_what_is_told_of_a_gpu_that_sorts(
+def test_a_working_gpu_is_described(
     monkeypatch: pytest.MonkeyPatch, fresh: list[bool], tmp_path: Path
 ) -> None:
     clock = iter([10.0, 12.5])
@@ -98,7 +98,7 @@ def test_what_is_told_of_a_gpu_that_sorts(
 
 
 @pytest.mark.parametrize("text", [None, "no number here"])
-def test_a_driver_that_is_not_told_is_none(
+def test_an_unknown_driver_version_is_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
 ) -> None:
     file = tmp_path / "version"
@@ -126,7 +126,7 @@ def test_cupy_is_imported_once(monkeypatch: pytest.MonkeyPatch, fresh: list[bool
         ("raise AttributeError", "CuPy cannot be imported: AttributeError$"),
     ],
 )
-def test_a_cupy_that_cannot_be_imported_is_told_in_a_line(
+def test_an_import_error_of_cupy_is_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, text: str
 ) -> None:
     (tmp_path / "cupy.py").write_text(code)
@@ -136,7 +136,7 @@ def test_a_cupy_that_cannot_be_imported_is_told_in_a_line(
         device.load_cupy()
 
 
-def test_where_cupy_is_not_installed_it_says_what_to_install(
+def test_a_missing_cupy_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     use(monkeypatch, None)
@@ -165,7 +165,7 @@ def test_where_cupy_is_not_installed_it_says_what_to_install(
         ),
     ],
 )
-def test_a_gpu_that_fails_is_not_usable_and_its_error_is_told(
+def test_a_failing_gpu_is_unusable_and_its_error_reported(
     monkeypatch: pytest.MonkeyPatch, step: str, said: str, told: str
 ) -> None:
     def fails(at: str) -> None:
@@ -178,7 +178,7 @@ def test_a_gpu_that_fails_is_not_usable_and_its_error_is_told(
     assert str(caught.value) == f"no usable GPU: {told}"
 
 
-def test_where_cuda_finds_no_device_it_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_device_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, made_up(devices=0))
     with pytest.raises(GpuUnavailable, match=r"CUDA finds none; check CUDA_VISIBLE_DEVICES$"):
         device.find_gpu()
@@ -201,7 +201,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     return held
 
 
-def test_free_is_what_the_gpu_and_the_pool_have_within_the_pools_limit(
+def test_free_memory_respects_the_pools_limit(
     pool: types.SimpleNamespace,
 ) -> None:
     assert memory.free_bytes() == 1100
@@ -222,30 +222,6 @@ def test_cupys_sorts_need_keys_result_and_work_space(pool: types.SimpleNamespace
     )
     pool.limit = 200 + 1099
     memory.require_memory(most)
-
-
-def test_others_find_the_gpu_memory_free_that_cupy_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    freed: list[int] = []
-    pool = types.SimpleNamespace(free_all_blocks=lambda: freed.append(1))
-    cupy = types.SimpleNamespace(get_default_memory_pool=lambda: pool)
-    monkeypatch.setattr(memory, "load_cupy", lambda: cupy)
-    memory.free_cached()
-    assert freed == [1]
-
-
-def test_page_locked_memory_holds_as_many_keys_as_are_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[object] = []
-
-    def empty_pinned(size: int, dtype: type) -> np.ndarray:
-        asked.append((size, dtype))
-        return np.empty(size, dtype)
-
-    monkeypatch.setitem(sys.modules, "cupyx", types.SimpleNamespace(empty_pinned=empty_pinned))
-    array = pinned.page_locked(5, np.dtype("M8[s]"))
-    assert (array.shape, array.dtype) == ((5,), np.dtype("M8[s]"))
-    assert asked == [(40, np.uint8)]
 
 
 # The order
@@ -313,7 +289,7 @@ def test_ranks_are_in_numpys_order(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_a_nan_whose_sign_is_set_is_sorted_to_the_end(dtype: str) -> None:
+def test_negative_nan_comes_last(dtype: str) -> None:
     keys = np.array([2, -np.nan, 1, np.nan, -np.inf], dtype)
     assert np.signbit(keys[1])
     on_device = keys.view(ByBits)
@@ -328,7 +304,7 @@ def test_a_nan_whose_sign_is_set_is_sorted_to_the_end(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["M8[s]", "m8[ns]"])
-def test_missing_dates_are_sorted_to_the_end_and_the_extremes_stay_apart(dtype: str) -> None:
+def test_nat_comes_last_and_extremes_stay_distinct(dtype: str) -> None:
     least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
     numbers = np.array([0, most, least, -1, least + 1, most - 1, 1, least], np.int64)
     keys = numbers.copy()
@@ -336,7 +312,7 @@ def test_missing_dates_are_sorted_to_the_end_and_the_extremes_stay_apart(dtype: 
     np.testing.assert_array_equal(keys.view(dtype), np.sort(numbers.view(dtype)))
 
 
-def test_integers_are_left_to_cupy_as_they_are() -> None:
+def test_integers_are_sorted_by_cupy_as_they_are() -> None:
     keys = np.array([3, np.iinfo(np.int64).min, 2], np.int64)
     order.sort_on_device(RIGHT, keys.view(ByBits), nat_last=False)
     assert keys.tolist() == [np.iinfo(np.int64).min, 2, 3]
@@ -349,14 +325,14 @@ def test_integers_are_left_to_cupy_as_they_are() -> None:
         *[(">i4", "i4"), (">f8", "f8"), ("M8[s]", "i8"), (">m8[ns]", "i8")],
     ],
 )
-def test_keys_have_on_the_gpu_the_dtype_that_cupy_sorts(dtype: str, there: str) -> None:
+def test_device_dtypes_are_native_and_sortable(dtype: str, there: str) -> None:
     assert order.sorts_dtype(np.dtype(dtype))
     assert order.device_dtype(np.dtype(dtype)) == np.dtype(there)
     assert order.device_dtype(np.dtype(dtype)).isnative
 
 
 @pytest.mark.parametrize("dtype", ["O", "S3", "U2", "V4", [("x", "i4")]])
-def test_what_cupy_does_not_sort_is_refused(dtype: str) -> None:
+def test_dtypes_that_cupy_does_not_sort_are_refused(dtype: str) -> None:
     assert not order.sorts_dtype(np.dtype(dtype))
     with pytest.raises(TypeError, match="gpu_sort cannot sort dtype"):
         order.device_dtype(np.dtype(dtype))

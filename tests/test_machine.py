@@ -31,14 +31,14 @@ def ask(**environment: str) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-def test_python_cpu_count_limits_what_is_used_and_not_what_the_machine_has() -> None:
+def test_python_cpu_count_limits_usable_cpus_only() -> None:
     usable, there = ask(PYTHON_CPU_COUNT="default")
     assert ask(PYTHON_CPU_COUNT="1") == [1, there]
     assert ask(PYTHON_CPU_COUNT="10000") == [usable, there]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="there is no affinity")
-def test_the_cpus_that_a_process_is_bound_to_are_those_it_may_use() -> None:
+def test_affinity_limits_usable_cpus() -> None:
     kept = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(kept)})
     try:
@@ -99,7 +99,7 @@ CGROUPS = {
 
 
 @pytest.mark.parametrize("which", CGROUPS)
-def test_the_least_limit_of_all_control_groups_counts(
+def test_the_tightest_control_group_counts(
     which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files as the kernel writes them, since a test may not make groups of its own."""
@@ -130,7 +130,7 @@ def test_without_control_groups_nothing_limits(
     assert cgroups.free_memory() is None
 
 
-def test_what_this_machine_says_can_be_read() -> None:
+def test_this_machines_control_groups_can_be_read() -> None:
     quota = cgroups.cpu_quota()
     assert quota is None or 0 < quota < math.inf
     free = cgroups.free_memory()

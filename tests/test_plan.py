@@ -32,14 +32,14 @@ def test_uniform_keys_are_worth_all_threads() -> None:
     assert choose(keys, RATES, 1) == 0, "NumPy does it as fast alone"
 
 
-def test_what_numpy_has_soon_done_is_left_to_it_unless_there_are_many_threads() -> None:
+def test_numpy_sorts_cheap_keys_unless_many_threads_help() -> None:
     equal = Keys(MANY, numpy=0.15e-9, finish=0.0)
     assert choose(equal, RATES, 16) == 0
     sixteen_values = Keys(MANY, numpy=0.9e-9, finish=0.0)
     assert [choose(sixteen_values, RATES, threads) for threads in (1, 2, 16)] == [0, 0, 16]
 
 
-def test_where_numpy_is_slow_even_one_thread_is_worth_it() -> None:
+def test_one_thread_helps_where_numpy_is_slow() -> None:
     for numpy, finish in ((50e-9, 36e-9), (8e-9, 0.0)):
         keys = Keys(600_000, numpy, finish)
         assert choose(keys, RATES, 1) == 1
@@ -54,13 +54,13 @@ def test_a_thread_is_started_only_if_its_start_pays() -> None:
     assert choose(Keys(1 << 19, 5e-9, 3.6e-9), RATES._replace(begin=1.0), 64) == 0
 
 
-def test_the_quicker_of_both_ways_to_sort_buckets_counts() -> None:
+def test_the_faster_bucket_sort_counts() -> None:
     slow_numpy = Keys(MANY, numpy=10e-9, finish=8e-9)
     assert choose(slow_numpy, RATES, 1) == 1
     assert choose(slow_numpy, RATES._replace(radix=float("inf")), 1) == 0
 
 
-def test_a_slower_machine_has_use_for_fewer_keys_on_threads() -> None:
+def test_a_slow_machine_leaves_keys_to_numpy() -> None:
     keys = Keys(MANY, numpy=3.5e-9, finish=2.6e-9)
     assert choose(keys, RATES._replace(move=4e-9), 2) == 0
     assert choose(keys, RATES._replace(serial=0.9), 16) == 0
@@ -85,31 +85,31 @@ def keys_of(dtype: str, kind: str, seed: int) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("dtype", ["i4", "f4", "i8", "f8", "M8[s]", "c16"])
-def test_a_sample_shows_that_recurring_values_take_numpy_less(dtype: str) -> None:
+def test_samples_show_that_numpy_sorts_few_values_faster(dtype: str) -> None:
     uniform, two, equal = (of_a_sample(dtype, kind) for kind in ("uniform", "two values", "equal"))
     assert uniform.numpy > 1.5 * two.numpy
     assert uniform.numpy > 2.5 * equal.numpy
 
 
 @pytest.mark.parametrize("dtype", ["M8[s]", "c16", "g"])
-def test_a_sample_shows_that_keys_in_order_take_numpy_less(dtype: str) -> None:
+def test_samples_show_that_numpy_sorts_ordered_keys_faster(dtype: str) -> None:
     assert of_a_sample(dtype, "uniform").numpy > 2 * of_a_sample(dtype, "sorted").numpy
 
 
-def test_complex_keys_in_order_are_not_in_order_once_they_are_cut() -> None:
+def test_cutting_complex_keys_destroys_their_order() -> None:
     ordered = of_a_sample("c16", "sorted")
     assert ordered.finish > 2 * ordered.numpy
     assert choose(ordered, Rates(0.0, 1e-4, 0.0, serial=0.2), 2) == 0
     assert choose(of_a_sample("c16", "uniform"), Rates(0.0, 1e-4, 0.0, serial=0.2), 2) == 2
 
 
-def test_values_that_have_a_bucket_or_a_counter_each_need_no_sorting() -> None:
+def test_values_with_a_bucket_or_counter_need_no_sorting() -> None:
     assert of_a_sample("i4", "two values").finish == 0
     assert of_a_sample("i2", "uniform").finish == 0
     assert of_a_sample("i4", "uniform").finish > 0
 
 
-def test_a_sample_is_as_the_array_is_ordered_and_from_all_of_it() -> None:
+def test_a_sample_keeps_the_order_and_spans_the_array() -> None:
     sample, other = sample_runs(np.arange(3_000_000)[::3])
     assert not set(sample.tolist()) & set(other.tolist())
     assert (np.diff(sample) > 0).all()
@@ -121,7 +121,7 @@ def test_a_sample_is_as_the_array_is_ordered_and_from_all_of_it() -> None:
 @pytest.mark.parametrize(
     ("size", "columns"), [(1 << 25, 2), (3 << 24, 3), (1 << 27, 8), (48000, 3)]
 )
-def test_places_are_in_all_columns_of_an_interleaved_array(size: int, columns: int) -> None:
+def test_sample_indices_hit_every_column_of_a_matrix(size: int, columns: int) -> None:
     found = sample_indices(size, 8192)
     assert found.min() >= 0
     assert found.max() < size
@@ -152,7 +152,7 @@ def test_each_dtype_has_its_method(dtype: str, method: object) -> None:
     ("dtype", "number"),
     [("M8[s]", "<i8"), (">m8[ns]", ">i8"), (">f4", ">f4"), ("u1", "|u1"), ("?", "|b1")],
 )
-def test_dates_and_durations_are_seen_as_whole_numbers(dtype: str, number: str) -> None:
+def test_dates_and_durations_are_sorted_as_integers(dtype: str, number: str) -> None:
     assert number_type(np.dtype(dtype)).str == number
 
 
@@ -174,7 +174,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return found
 
 
-def test_short_arrays_are_not_looked_at(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_arrays_are_not_sampled(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
     monkeypatch.setattr(plan, "is_soon_done", lambda a: False)
     monkeypatch.setattr(plan, "make", lambda a, threads: looked_at.append(a.size))
@@ -184,7 +184,7 @@ def test_short_arrays_are_not_looked_at(asked: Asked, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("glance", "look"), [(0.9e-6, 0.0), (1.1e-6, 0.9e-3), (1.1e-6, 3e-3)])
-def test_what_numpy_has_soon_done_is_left_to_it_as_early_as_that_shows(
+def test_numpy_sorts_cheap_keys_as_soon_as_that_shows(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, glance: float, look: float
 ) -> None:
     looked_at: list[int] = []
@@ -207,7 +207,7 @@ def test_no_more_threads_than_cpus_are_planned(
     assert asked.threads == [expected]
 
 
-def test_where_the_compiler_is_busy_numpy_sorts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_sorts_while_the_compiler_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(key: object) -> Rates:
         raise CompilerBusy
 
@@ -228,7 +228,7 @@ def test_the_rates_of_this_machine_are_measured_once(dtype: str) -> None:
     assert (found.radix < 1e-6) == (np.dtype(dtype).itemsize in (4, 8) and dtype != "c8")
 
 
-def test_numba_is_not_imported_for_what_numpy_has_soon_done() -> None:
+def test_numba_is_not_imported_for_cheap_keys() -> None:
     code = (
         "import sys, numpy; from cupy_compat.cudamark.cpu import threaded_sort; "
         "threaded_sort(numpy.arange(100000), 4); threaded_sort(numpy.zeros(600000), 4);"
@@ -238,7 +238,7 @@ def test_numba_is_not_imported_for_what_numpy_has_soon_done() -> None:
     assert done.stdout == "False\n"
 
 
-def test_the_serial_sort_is_numpys() -> None:
+def test_the_serial_sort_equals_numpys() -> None:
     keys = np.random.default_rng(0).normal(size=1000)
     keys[::9] = np.nan
     for dtype in ("f8", ">f4", "f2", "c8"):
