@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.dtypes import only_numpy_sorts
+from cupy_compat.cudamark.threads import usable_cpus
 from cupy_compat.cudamark.turns import compiling
 
 # The serial share of Amdahl's law: two threads were seen to sort 1.8 times as fast as one, sixteen
@@ -43,7 +44,8 @@ class Rates(NamedTuple):
 @functools.cache
 def measure(key: np.dtype[Any]) -> Rates:
     """Compile the loops that sort a number type, in native byte order, and time them."""
-    start = _LISTS * least_seconds(lambda: Crew(2).share(abs, (1, 2)), 5)
+    cpus = max(usable_cpus(), 2)
+    start = _LISTS * least_seconds(lambda: Crew(cpus).share(abs, range(cpus)), 5) / (cpus - 1)
     if only_numpy_sorts(key):
         return Rates(0.0, start, 0.0, serial=_SERIAL_CUTS)
     # In turn, since it takes seconds in which a signal or a fork may come.

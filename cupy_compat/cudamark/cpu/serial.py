@@ -21,14 +21,13 @@ def sort(a: NDArray[Any]) -> NDArray[Any]:
         result.sort()
         return result
     bits = a.astype(np.float16).view(np.int16)
-    if bits.min(initial=0) >= 0:  # in order as they are
-        bits.sort()
-        return bits.view(np.float16).astype(a.dtype, copy=False)
-    _exchange_floats_and_integers(bits)
+    negative = np.min(bits, initial=np.int16(0)) < 0  # else they are in order as integers
+    if negative:
+        _exchange_floats_and_integers(bits)
     bits.sort()
-    # NaN with the sign bit set come before minus infinity.
-    bits = np.roll(bits, -int(np.searchsorted(bits, _MINUS_INFINITY)))
-    _exchange_floats_and_integers(bits)
+    if negative:  # NaN with the sign bit set come before minus infinity
+        bits = np.roll(bits, -int(np.searchsorted(bits, _MINUS_INFINITY)))
+        _exchange_floats_and_integers(bits)
     return bits.view(np.float16).astype(a.dtype, copy=False)
 
 
