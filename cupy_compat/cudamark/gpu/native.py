@@ -1,7 +1,6 @@
 """Threads of the system that run a C function, and no Python.
 
-A Python thread waits for the GIL before it begins and before it ends, one thread after the other.
-That costs a sort of some milliseconds as much again.
+Python threads wait for the GIL, one after the other, before they begin and before they end.
 """
 
 from __future__ import annotations
