@@ -12,6 +12,7 @@ Each session writes what it measured to docs/_data. Run this afterwards::
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -45,66 +46,60 @@ def table(align: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 def cause() -> str:
     """Summarize which CuPys break, whatever the Python."""
-    columns = {"Cython 3.0": True, "Cython 3.1 and later": False}
-    alike: dict[tuple[str, ...], list[str]] = {}
     cells = [cell for cell in read("matrix")["cells"] if cell["cython"] != builds.WHEEL]
+    alike: dict[tuple[str, ...], list[str]] = {}
     for cupy in dict.fromkeys(cell["cupy"] for cell in cells):
-        row = []
-        for old in columns.values():
-            outcomes = {
+        row = [
+            _alternatives(
                 builds.outcome(cell).partition(",")[0]
                 for cell in cells
                 if cell["cupy"] == cupy and cell["cython"].startswith("3.0.") is old
-            }
-            row.append(" or ".join(sorted(outcomes)))
+            )
+            for old in (True, False)
+        ]
         alike.setdefault(tuple(row), []).append(cupy)
-    return table("lll", ["CuPy", *columns], [[", ".join(c), *row] for row, c in alike.items()])
+    head = ["CuPy", "Cython 3.0", "Cython 3.1 and later"]
+    return table("lll", head, [[", ".join(same), *row] for row, same in alike.items()])
+
+
+def _alternatives(outcomes: Iterable[str]) -> str:
+    return " or ".join(sorted(set(outcomes)))
 
 
 def matrix() -> str:
     """Show every build: healthy and untouched, or broken and repaired."""
     data = read("matrix")
     cells = data["cells"]
-    columns = list(dict.fromkeys(cell["cython"] for cell in cells))
-    pythons = list(dict.fromkeys(cell["python"] for cell in cells))
-    outcomes: dict[tuple[str, str], dict[str, list[str]]] = {}
-    left_out = {}
-    for cell in cells:
-        key = cell["cupy"], cell["cython"]
-        sound = "healthy" if builds.is_healthy(cell) else "**repaired**"
-        outcome = builds.complaint(cell) or sound
-        outcomes.setdefault(key, {}).setdefault(outcome, []).append(cell["python"])
-        if cell["left_out"]:
-            left_out[key] = " and ".join(f"`{name}`" for name in cell["left_out"])
-
-    def square(key: tuple[str, str]) -> str:
-        mark = " \\*" if key in left_out else ""
-        if len(outcomes[key]) == 1:
-            return next(iter(outcomes[key])) + mark
-        return "; ".join(f"{', '.join(on)}: {what}" for what, on in outcomes[key].items()) + mark
-
-    head = ["CuPy", *("wheel" if c == builds.WHEEL else f"Cython {c}" for c in columns)]
-    rows = [[cupy, *(square((cupy, c)) for c in columns)] for cupy in dict.fromkeys(cupys(cells))]
-    right = [cell for cell in cells if not builds.complaint(cell)]
-    healthy = sum(builds.is_healthy(cell) for cell in right)
-    notes = [
-        f"\\* Compiled without {names}, which Cython {cython} does not know.\n"
-        for (_, cython), names in left_out.items()
-    ]
-    return "\n".join(
-        [
-            table("l" * len(head), head, rows),
-            *notes,
-            f"{len(cells)} builds on Python {', '.join(pythons)}: {healthy} healthy and untouched, "
-            f"{len(right) - healthy} broken and repaired, {len(cells) - len(right)} neither. "
-            f"Made on {data['date']} by `{data['command']}`.\n",
-        ]
+    cupys, cythons, pythons = (
+        list(dict.fromkeys(cell[name] for cell in cells)) for name in ("cupy", "cython", "python")
     )
-
-
-def cupys(cells: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the version of CuPy of each cell."""
-    return (cell["cupy"] for cell in cells)
+    states = [
+        builds.complaint(cell) or ("healthy" if builds.is_healthy(cell) else "**repaired**")
+        for cell in cells
+    ]
+    left_out = {cell["cython"]: cell["left_out"] for cell in cells if cell["left_out"]}
+    rows = [[cupy] for cupy in cupys]
+    for row, cython in itertools.product(rows, cythons):
+        here = [
+            (state, cell["left_out"])
+            for state, cell in zip(states, cells, strict=True)
+            if (cell["cupy"], cell["cython"]) == (row[0], cython)
+        ]
+        mark = " \\*" if any(names for _, names in here) else ""
+        row.append(_alternatives(state for state, _ in here) + mark)
+    head = ["CuPy", *("wheel" if c == builds.WHEEL else f"Cython {c}" for c in cythons)]
+    notes = [
+        f"\\* Compiled without `{'` and `'.join(names)}`, which Cython {cython} does not know.\n\n"
+        for cython, names in left_out.items()
+    ]
+    count = Counter(states)
+    return (
+        table("l" * len(head), head, rows)
+        + "\n"
+        + "".join(notes)
+        + f"{len(cells)} builds on Python {', '.join(pythons)}: {count['healthy']} healthy, "
+        f"{count['**repaired**']} repaired. Made on {data['date']} by `{data['command']}`.\n"
+    )
 
 
 def dependents() -> str:
