@@ -133,7 +133,7 @@ def cost() -> str:
             row["python"],
             *(f"{row[side]:.3g} {row['unit']}" for side in ("with", "without")),
             f"{row['difference']:+.2g} {row['unit']}",
-            " to ".join(f"{bound:+.2g}" for bound in row.get("middle_half", ())),
+            " to ".join(f"{bound:+.2g}" for bound in row["middle_half"]),
         ]
         for row in data["rows"]
     ]
@@ -305,6 +305,12 @@ def compare() -> str:
     return _table_of_times(documents, rows)
 
 
+def libraries() -> str:
+    """Show other libraries on a CPU."""
+    documents = read("with-2-cores")
+    return _table_of_times(documents, _sorts(documents, SORTS))
+
+
 def cupynumeric() -> str:
     """Show cuPyNumeric on one and on two GPUs, beside the sorts of one."""
     runs = read("with-cupynumeric-2-h200")["runs"]
@@ -366,6 +372,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cost": cost,
     "evidence": evidence,
     "compare": compare,
+    "libraries": libraries,
     "cupynumeric": cupynumeric,
     "never-slower": never_slower,
 }
