@@ -24,7 +24,8 @@ class DoctorChecks(SphinxDirective):
         """Return the sections."""
         sections: list[Node] = []
         for check in CHECKS:
-            section = nodes.section("", nodes.title("", "", nodes.literal("", check.name)))
+            title = f"{check.about[0].upper()}{check.about[1:]}"
+            section = nodes.section("", nodes.title("", "", *inline(title)))
             section["names"] = [check.name]
             self.state.document.note_implicit_target(section, section)
             section += self.content_of(check)
@@ -34,10 +35,7 @@ class DoctorChecks(SphinxDirective):
     def content_of(self, check: Check) -> list[Node]:
         """Return the message, the cause, the cures and the source of a check."""
         finding = diagnosis.explain_check(check, Case())
-        about = nodes.paragraph(
-            "", "", nodes.strong("", f"{check.about[0].upper()}{check.about[1:]}.")
-        )
-        content: list[Node] = [about]
+        content: list[Node] = [paragraph(f"Check `{check.name}`:")]
         if check.example:
             content.append(nodes.literal_block(check.example, check.example, language="text"))
         content.append(paragraph(finding.cause))
@@ -51,11 +49,15 @@ class DoctorChecks(SphinxDirective):
 
 def paragraph(text: str) -> Node:
     """Return a paragraph, with text in backquotes as code."""
+    return nodes.paragraph("", "", *inline(text))
+
+
+def inline(text: str) -> list[Node]:
+    """Return text, with parts in backquotes as code."""
     pieces = re.split(r"`([^`]*)`", text)
-    inline = [
+    return [
         nodes.literal("", piece) if at % 2 else nodes.Text(piece) for at, piece in enumerate(pieces)
     ]
-    return nodes.paragraph("", "", *inline)
 
 
 def source(text: str) -> list[Node]:
