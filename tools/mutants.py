@@ -62,7 +62,14 @@ TESTS = [
     *("-k", "not 13.4.0 and not cython3.3.1 and not 13.6.0 and not public_submodule"),
 ]
 #: The tests that failed last come first, since neighbouring mutants often fail the same one.
-PYTEST = ["-m", "pytest", "-x", "-q", "--ff", "--tb=no", "--no-header"]
+PYTEST = ["-m", "pytest", "-x", "-q", "--ff", "--tb=no", "--no-header", "-p", "unshrunk"]
+#: That a test fails is enough: the shortest example of a failure takes minutes to find.
+UNSHRUNK = """
+def pytest_configure():
+    from hypothesis import Phase, settings
+    settings.register_profile("unshrunk", phases=[Phase.generate])
+    settings.load_profile("unshrunk")
+"""
 
 COMPARISONS = {
     **{"Eq": ("NotEq",), "NotEq": ("Eq",), "Is": ("IsNot",), "IsNot": ("Is",)},
@@ -199,12 +206,13 @@ def copy_tree(into: str) -> None:
     folder = Path(into) / str(os.getpid())
     ignored = shutil.ignore_patterns(".*", "__pycache__", "_build", "build", "dist", "results")
     shutil.copytree(ROOT, folder, ignore=ignored)
+    (folder / "unshrunk.py").write_text(UNSHRUNK)
     # So that no compiled file of one mutant is taken for the next one's.
     (folder / "cupy_compat" / "__pycache__").touch()
     os.chdir(folder)
     for name in [name for name in os.environ if name.startswith(("PYTHON", "NOX"))]:
         del os.environ[name]
-    os.environ |= {"PYTHONPATH": str(folder), "MODEL_SHRINKS": "0"}
+    os.environ["PYTHONPATH"] = str(folder)
 
 
 def baseline(command: str) -> float:
