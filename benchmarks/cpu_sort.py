@@ -9,7 +9,7 @@ from benchmarks.measuring import in_turns, measured, ratio, track, uniform_keys
 
 version = "2"
 
-SIZE = 10_000_000
+SIZE = 5_000_000
 DTYPES = ["int32", "float64"]
 THREADS = [1, 2, 4, 8, 16]
 
@@ -46,7 +46,7 @@ class ThreadedSort:
                 for threads in counts:
                     ways["ratio", threads, dtype] = partial(threaded_sort, keys, threads)
                     ways["yardstick", threads, dtype] = partial(sort_parts, keys, threads)
-                seconds = in_turns(ways, turns=11)
+                seconds = in_turns(ways, turns=21)
                 numpy = seconds.pop("numpy")
                 for way, samples in seconds.items():
                     figures[way] = ratio(numpy, samples)

@@ -88,7 +88,7 @@ class CuPy:
         ways = {"armed": (["numpy", "cupy_compat", "cupy"], "always")}
         if not REPAIRED:
             ways["bare"] = (["numpy", "empty1", "cupy"], "never")
-        times = import_times(ways, turns=11)
+        times = import_times(ways, turns=7)
         numpy, shim, cupy = times["armed"]
         both = [sum(each) for each in zip(shim, cupy, strict=True)]
         figures = {("ratio",): ratio(both, numpy), ("time",): median(both)}

@@ -102,7 +102,7 @@ def test_a_healthy_cupy_is_not_measured_as_a_repaired_one(
 
 def test_nothing_is_measured_that_nobody_labelled(reference: Interpreter, suite: str) -> None:
     done = reference.run("from benchmarks import memoize", shim=False, PYTHONPATH=suite)
-    assert "WrongLabels: nothing says what results are to be labelled with" in done.stderr
+    assert "WrongLabels: no labels for the results" in done.stderr
 
 
 def test_what_is_installed_is_measured_without_a_matrix() -> None:

@@ -5,13 +5,11 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
 # At the end, so that tests find the cupy_compat that is installed.
 sys.path.append(str(ROOT))
 
-page = pytest.importorskip("tools.history.page")
+from tools.history import page  # noqa: E402
 from tools.history.results import Figure, Key, Results  # noqa: E402
 
 OLD, NEW = "a" * 40, "b" * 40

@@ -84,7 +84,7 @@ class Page:
         places = self.machines(CPU)
         value, threads, dtype = self.against_threads("cpu", "times as fast as np.sort", CPU, places)
         title = f"{threads} threads sort {dtype} {value:.1f} times as fast as np.sort"
-        return self.section(title, "cpu", "`threaded_sort`, 10,000,000 uniform keys.", places)
+        return self.section(title, "cpu", "`threaded_sort`, 5,000,000 uniform keys.", places)
 
     def gpu(self) -> str:
         """Return how threads help the sort through the GPU."""
