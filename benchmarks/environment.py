@@ -29,16 +29,12 @@ def require_sorts():
     """Skip commits from before the sorts, and the environments that would repeat their figures."""
     if os.environ.get("ASV_ENV_TYPE") == "matrix" and LABELS["cupy"].startswith("13."):
         raise NotImplementedError("the matrix measures sorts beside its newest CuPy only")
-    try:
-        import cupy_compat.cudamark as sorts
-    except ModuleNotFoundError as error:
-        if error.name != "cupy_compat.cudamark":
-            raise NotImplementedError(f"{error.name} is not installed") from error
-        sorts = None
     # The kernels that a later commit compiled stay behind when pip uninstalls that commit, and
-    # their folder is enough for an import: of a package without a file.
-    if getattr(sorts, "__file__", None) is None:
-        raise NotImplementedError("this commit has no cupy_compat.cudamark")
+    # their folders are enough to import a package of that name, but nothing from it.
+    try:
+        from cupy_compat.cudamark.cpu import threaded_sort  # noqa: F401
+    except ImportError as error:
+        raise NotImplementedError(f"no sorts: {error}") from error
 
 
 def require_gpu():
