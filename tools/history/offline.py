@@ -56,7 +56,17 @@ def pack(folder: Path, python: str, commits: list[str]) -> None:
             call("git", "clone", "-q", "--no-checkout", root, source)
             call("git", "-C", source, "checkout", "-q", commit)
             call(*pip, "wheel", "--no-deps", "--wheel-dir", wheels / commit, source)
-    call("git", "-C", root, "bundle", "create", "-q", folder / "repository.bundle", "HEAD")
+    call(
+        "git",
+        "-C",
+        root,
+        "bundle",
+        "create",
+        "-q",
+        folder / "repository.bundle",
+        "HEAD",
+        "--branches",
+    )
     shutil.copy2(__file__, folder)
     (folder / "commits.json").write_text(json.dumps(hashes))
 
