@@ -87,7 +87,7 @@ def test_a_change_beyond_the_yardstick_is_named_as_people_name_it(made: Made) ->
         "",
         "                                                before  after  change  where",
         "threaded_sort, 2 threads, int32, times as fast    4.05   3.05    -25%  "
-        "Python 3.13, CuPy 14.2.0 published, small",
+        "small, Python 3.13, CuPy 14.2.0 published",
     ]
 
 

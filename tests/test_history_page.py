@@ -43,6 +43,7 @@ def made(slower: float = 1.0) -> Results:
             add(SMALL, labels, page.SHIM.format("ratio"), 3.0, "'off'")
         add(SMALL, NEWEST, page.CALL.format("ratio"), 1.0)
         add(SMALL, BROKEN, page.CALL.format("ratio"), 1.1)
+        add(SMALL, BROKEN, page.CALL.format("yardstick"), 1.05)
         add(SMALL, BROKEN, page.CALL.format("time"), 110e-9)
         factor = slower if commit == NEW else 1.0
         for machine, most in ((SMALL, 2), (LARGE, 16)):
@@ -81,7 +82,7 @@ def test_titles_say_the_answers(tmp_path: Path) -> None:
 def test_what_changed_stands_in_a_table(tmp_path: Path) -> None:
     text = written(made(slower=1.25), tmp_path)
     assert "Since aaaaaaa of 2026-11-01, 10 of " in text
-    assert "| -20% | Python 3.13, CuPy 14.2.0 published, large |" in text
+    assert "(large, Python 3.13, CuPy 14.2.0 published) | 8.04 | 6.43 | -20% |" in text
 
 
 def test_pictures_take_their_ink_from_the_reader(tmp_path: Path) -> None:

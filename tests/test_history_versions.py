@@ -11,8 +11,8 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 RECORDED: dict[str, tuple[str, str]] = {
     "cpu_sort": ("2", "37277a6c42db"),
     "gpu_sort": ("2", "670a3ad23424"),
-    "import_time": ("2", "24dd30d06915"),
-    "memoize": ("3", "a5dcbbaffa81"),
+    "import_time": ("2", "586b5e7d10e3"),
+    "memoize": ("3", "8d8e9e7a2dbd"),
 }
 
 

@@ -137,7 +137,7 @@ def table(results: Results, changes: Iterable[Change]) -> Iterator[tuple[str, ..
         unit = results.benchmarks[change.key.benchmark]["unit"]
         moved = "" if math.isnan(change.factor) else f"{change.factor - 1:+.0%}"
         python, cupy, build, _ = change.key.labels
-        where = f"Python {python}, CuPy {cupy} {build}, {change.key.machine}"
+        where = f"{change.key.machine}, Python {python}, CuPy {cupy} {build}"
         yield f"{results.subject(change.key)}, {unit}", before, after, moved, where
 
 
