@@ -26,10 +26,11 @@ BUNDLE = ROOT / "build" / "doctor.pyz"
 AUTO = ROOT / "auto"
 SITE = "docs/_build/html"
 PUBLISHED = ["cupy-compat", "cupy-compat-auto"]
-#: The tests of what differs from one Python to the next.
+#: The tests of the shim and of its start.
 SHIM = ["auto", "broken_cupy", "enable", "harmless", "healthy_cupy", "hook", "model"]
 SHIM += ["policy_and_bad_cases", "repair", "run", "status", "stress", "untouched"]
 SORTS = ["compiled", "crew", "plan", "threaded_sort"]
+REBUILT = "test_a_rebuilt_cupy_equals_a_fixed_one_and_undo_restores_every_byte"
 #: The tests that need no CuPy.
 ALONE = ["doctor_checks", "hook", "repair", "untouched", *SORTS]
 NEEDS_PYINSTALLER = "--deselect=tests/test_neighbours.py::test_it_works_in_a_packaged_program"
@@ -118,12 +119,15 @@ def docs(session: nox.Session) -> None:
 # The newest first, since it has the most to do.
 @nox.session(python=PYTHONS[::-1], allow_parallel=True)
 def tests(session: nox.Session) -> None:
-    """Run all tests on the newest Python, and on the others those of the shim and of the sorts.
+    """Run all tests on the newest Python, and on the others those that depend on the Python.
 
     The test bed makes broken and healthy CuPys when a test needs them, and keeps them.
     """
     install(session, ".[cudamark,cuda12x]", *groups("test"))
-    chosen = [] if session.python == PYTHONS[-1] else files(*SHIM, *SORTS)
+    chosen = []
+    if session.python != PYTHONS[-1]:
+        chosen = files(*SHIM, *SORTS, "cudamark", "doctor", "doctor_fix", "measuring")
+        chosen.append(f"{files('rebuild')[0]}::{REBUILT}")
     chosen.append("--deselect=tests/test_doctor_environments.py")
     session.run("pytest", "-n", workers(session), *chosen, *session.posargs)
 
@@ -367,14 +371,14 @@ def cupy_tests(session: nox.Session) -> None:
     tools = str(session.run("python", "-c", asked, silent=True)).strip()
     folder = Path(session.create_tmp())
     shim, work = folder / "shim", folder / "work"
-    session.install("--upgrade", "--no-deps", "--target", str(shim), ".")
+    session.install("--upgrade", "--target", str(shim), ".")
     shutil.rmtree(work, ignore_errors=True)
     # The figures of a part must not replace those of all tests.
     kept = (folder if session.posargs else ROOT / "docs" / "_data") / "cupy-tests.json"
     session.run(
-        *("python", "tools/cupy_suite.py", "run", "--source", source, "--shim", shim),
+        *("python", "tools/cupy_suite.py", "--source", source, "--shim", shim),
         *("--wheel", f"{wheel}:{tools}", "--broken", f"{broken}:{tools}"),
-        *("--work", work, "--json", kept, "--command", "nox -s cupy-tests", *session.posargs),
+        *("--work", work, "--json", kept, *session.posargs),
     )
 
 

@@ -187,7 +187,9 @@ def candidate(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Each CuPy, and each Cython, once.
-@pytest.mark.parametrize("build", [BUILDS[0], BUILDS[-1], *SNAPSHOTS], ids="-cython".join)
+@pytest.mark.parametrize(
+    "build", dict.fromkeys([BUILDS[0], BUILDS[-1], *SNAPSHOTS]), ids="-cython".join
+)
 def test_a_rebuilt_cupy_equals_a_fixed_one_and_undo_restores_every_byte(
     build: tuple[str, str], sites
 ) -> None:
