@@ -30,6 +30,8 @@ collect_ignore = [] if LATER else ["test_later.py"]
 #: Only 3.13 tries every CuPy: on earlier Pythons they behave alike, and for later ones the test bed
 #: has to build each of them whole.
 EVERY = sys.version_info[:2] == (3, 13)
+#: The CuPy that repaired ones are compared with.
+REFERENCE_CUPY = "14.2.0" if LATER else testbed.REFERENCE_CUPY
 BUILDS = [
     (cupy, cython)
     for cupy in (testbed.BROKEN_CUPYS if EVERY else TYPICAL[:1])
@@ -102,16 +104,12 @@ def any_broken(request: pytest.FixtureRequest, shim: Path) -> Interpreter:
 
 @pytest.fixture(scope="session")
 def reference(shim: Path) -> Interpreter:
-    """Return this Python with a CuPy whose source is fixed.
-
-    On later Pythons only Cython 3.2.9 and newer keep annotations, and the published wheels are
-    older.
-    """
-    if LATER:
-        python = testbed.compiled(sys.executable, "14.2.0", testbed.BREAKING_CYTHONS[-1])
-    else:
-        python = testbed.healthy(sys.executable, testbed.REFERENCE_CUPY)
-    return Interpreter(python, shim)
+    """Return this Python with a CuPy whose source is fixed."""
+    if not LATER:
+        return Interpreter(testbed.healthy(sys.executable, REFERENCE_CUPY), shim)
+    # There only Cython 3.2.9 and newer keep annotations, and the published wheels are older.
+    newest = testbed.BREAKING_CYTHONS[-1]
+    return Interpreter(testbed.compiled(sys.executable, REFERENCE_CUPY, newest), shim)
 
 
 @pytest.fixture(scope="session", params=testbed.HEALTHY_CUPYS[0 if EVERY else 1 :])

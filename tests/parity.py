@@ -55,8 +55,8 @@ CYTHON_ALONE = {
     *(f"func_{name}" for name in ("closure", "code", "defaults", "dict", "doc", "globals", "name")),
 }
 
-#: On Python 3.12, calling the function type of Cython 3.1 and later can crash.
-MAKES_ANEW = "cupy_compat" in sys.modules or _util.cython_build_ver.startswith("3.0.")
+#: Calling the function type of Cython 3.1 can crash Python 3.12.
+MAKES_ANEW = "cupy_compat" in sys.modules or not _util.cython_build_ver.startswith("3.1.")
 
 WRITTEN = ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__", "__wrapped__")
 MORE = ("__defaults__", "__kwdefaults__", "__closure__", "__type_params__", "__dict__")
