@@ -1,16 +1,16 @@
-r"""Run CuPy's own tests twice, under its wheel and under a broken build with the shim; compare.
+r"""Run CuPy's own tests under its wheel and under a broken build with the shim, and compare them.
 
-Every test must end alike: passed, failed or skipped, in the same phase, with the same type of
-exception. Each test file has a process of its own, since some tests poison theirs for all that
-follow, and one that hangs or crashes costs its file alone. Nothing is needed but two interpreters
-that have pytest and pytest-timeout, and CuPy's unpacked source distribution, which holds the
-tests::
+Every test must end alike on both sides: passed, failed or skipped, in the same phase, with the same
+type of exception. Each test file has a process of its own, since some tests spoil theirs for all
+that follow; a file that hangs or crashes costs only its own tests. ``nox -s cupy-tests`` runs this
+without a GPU. It needs two interpreters with pytest and pytest-timeout, and CuPy's unpacked source
+distribution::
 
-    python tools/cupy_suite.py run --source cupy-13.4.1 --shim FOLDER --json suite.json \
+    python tools/cupy_suite.py --source cupy-13.4.1 --shim FOLDER --work SCRATCH --json suite.json \
         --wheel ENV/bin/python --broken OTHER/bin/python cupy_tests/sorting_tests
 
-Folders that follow an interpreter, each after a colon, are put on its PYTHONPATH. ``nox -s
-cupy-tests`` makes all that is needed without a GPU, and runs this.
+Folders after an interpreter, each after a colon, go onto its PYTHONPATH. A run that was stopped
+continues with what it left in SCRATCH.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
-import shlex
 import shutil
 import signal
 import subprocess
@@ -33,109 +31,121 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+#: In seconds.
+TEST_LIMIT, FILE_LIMIT = 60, 1800
 
-#: How a test ended: phase, outcome and type of exception of each phase that says something.
+#: How a test ended: phase, outcome and type of exception of each phase that did not just pass.
 Outcome = list[tuple[str, str, str | None]]
+
+VERSIONS = """
+import json, platform, sys
+import cupy, numpy
+try:
+    gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+except Exception as error:
+    gpu = f"none ({type(error).__name__}: {error})"
+shim = sys.modules.get("cupy_compat")
+print(json.dumps({
+    "Python": platform.python_version(),
+    "CuPy": cupy.__version__,
+    "Cython of cupy._util": cupy._util.cython_build_ver,
+    "NumPy": numpy.__version__,
+    "shim": shim and shim.status().state,
+    "GPU": gpu,
+}))
+"""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared."""
+    """One of the two that are compared, with a scratch folder of its own."""
 
-    name: str
     python: str
     path: list[str]
-    #: What stands between the interpreter and pytest's arguments.
+    #: The arguments of the interpreter before those of the program.
     launch: list[str]
+    scratch: Path
 
     @classmethod
-    def parse(cls, name: str, given: str, shim: Path | None = None) -> Side:
-        """Read ``PYTHON[:FOLDER...]``; with a shim, it is armed."""
+    def prepare(cls, given: str, shim: Path | None, scratch: Path, source: Path) -> Side:
+        """Read ``PYTHON[:FOLDER...]``, arm the shim if there is one, and copy CuPy's tests."""
         python, *folders = given.split(os.pathsep)
         path = [str(Path(folder).absolute()) for folder in folders]
-        launch = ["-m", "pytest"]
         if shim is not None:
             path.insert(0, str(shim.absolute()))
-            launch = ["-m", "cupy_compat", "run", "-m", "pytest"]
-        return cls(name, python, path, launch)
+        if not scratch.exists():
+            # A copy, since some tests write beside themselves.
+            shutil.copytree(source / "tests", scratch / "tests")
+            shutil.copy(source / "setup.cfg", scratch)
+        return cls(python, path, [] if shim is None else ["-m", "cupy_compat", "run"], scratch)
 
-    def environment(self, scratch: Path) -> dict[str, str]:
-        """Return the environment of its processes, which share a cache of kernels."""
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start its interpreter among its tests."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CUPY"))}
-        return inherited | {
+        environment = inherited | {
             "PYTHONPATH": os.pathsep.join([*self.path, str(Path(__file__).parent)]),
-            # Bytecode is kept, but beside nobody's installation.
-            "PYTHONPYCACHEPREFIX": str(scratch / "bytecode"),
-            "CUPY_CACHE_DIR": str(scratch / "kernels"),
-            # Else the tests try a random part of all combinations of types, in the order of a set
-            # of types: what they fail over first is chance, under the same CuPy as well.
+            # Not beside anybody's installation.
+            "PYTHONPYCACHEPREFIX": str(self.scratch / "bytecode"),
+            "CUPY_CACHE_DIR": str(self.scratch / "kernels"),
+            # Otherwise each run tries a random part of all combinations of types.
             "CUPY_TEST_FULL_COMBINATION": "1",
             # So that files that run side by side do not take each other's cores.
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
+            **{"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         }
+        command = [self.python, *self.launch, *arguments]
+        environment |= options.pop("environment", {})
+        folder = self.scratch / "tests"
+        return subprocess.Popen(command, cwd=folder, env=environment, text=True, **options)
 
+    def versions(self) -> dict[str, Any]:
+        """Return the versions that this side consists of."""
+        process = self.start("-c", VERSIONS, stdout=subprocess.PIPE)
+        printed, _ = process.communicate()
+        if process.returncode != 0:
+            raise SystemExit(f"{self.python} cannot import CuPy")
+        return dict(json.loads(printed.splitlines()[-1]))
 
-def run_file(
-    side: Side, scratch: Path, file: str, test_limit: float, file_limit: float
-) -> dict[str, Outcome]:
-    """Run one file of tests and return how each of its tests ended, as far as it came."""
-    record = scratch / "records" / (file.replace("/", ".") + "l")
-    if not record.exists():
-        record.parent.mkdir(parents=True, exist_ok=True)
-        partial = record.with_suffix(".part")
-        partial.unlink(missing_ok=True)
-        partial.touch()
-        _run_pytest(side, scratch, file, partial, test_limit, file_limit)
-        # Its name is its own only when it is whole, so that a run that is stopped goes on there.
-        partial.rename(record)
-    outcomes: dict[str, Outcome] = {}
-    for line in record.read_text(encoding="utf-8").splitlines():
-        test, when, outcome, raised, _ = json.loads(line)
-        outcomes.setdefault(test, []).append((when, outcome, raised))
-    return outcomes
+    def outcomes(self, file: str) -> dict[str, Outcome]:
+        """Run one file of tests, and return how each of its tests ended, as far as it came."""
+        record = self.scratch / "records" / (file.replace("/", ".") + "l")
+        if not record.exists():
+            record.parent.mkdir(exist_ok=True)
+            partial = record.with_suffix(".part")
+            partial.write_text("")
+            self._run_pytest(file, partial)
+            partial.rename(record)
+        found: dict[str, Outcome] = {}
+        for line in record.read_text(encoding="utf-8").splitlines():
+            test, *outcome = json.loads(line)
+            found.setdefault(test, []).append(tuple(outcome))
+        return found
 
-
-def _run_pytest(
-    side: Side, scratch: Path, file: str, record: Path, test_limit: float, file_limit: float
-) -> None:
-    if file_limit <= 0:
-        _note_end(record, file, "cut off")
-        return
-    arguments = ["-q", "--tb=no", "--no-header", "-p", "no:cacheprovider", "-p", "record_outcomes"]
-    # What an assertion compared is not asked for, and costs half of a file's time. What CuPy marks
-    # as slow wants ten gigabytes and minutes.
-    arguments += ["--assert=plain", "-m", "not slow"]
-    arguments += [f"--timeout={test_limit:g}", "--continue-on-collection-errors", file]
-    with tempfile.TemporaryDirectory() as temporary, open(record.with_suffix(".log"), "wb") as log:
-        extra = {"RECORD_OUTCOMES": str(record), "TMPDIR": temporary}
-        # Tests draw what they try from here, and both sides must draw the same.
-        arguments += ["--hypothesis-seed=0"]
-        process = subprocess.Popen(
-            [side.python, *side.launch, *arguments],
-            cwd=scratch / "tests",
-            env=side.environment(scratch) | extra,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # A group of its own, so that what it started ends with it.
-            start_new_session=True,
-        )
-        try:
-            code: int | None = process.wait(timeout=file_limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            code = None
-    # 0, 1 and 5: all passed, some failed, there were none. All else ends a file before its time.
-    if code not in (0, 1, 5):
-        _note_end(record, file, "cut off" if code is None else f"exit status {code}")
-
-
-def _note_end(record: Path, file: str, end: str) -> None:
-    with open(record, "a", encoding="utf-8") as lines:
-        lines.write(json.dumps([file, "process", end, None, None]) + "\n")
+    def _run_pytest(self, file: str, record: Path) -> None:
+        arguments = ["-m", "pytest", "-q", "--tb=no", "--no-header", "-p", "no:cacheprovider"]
+        arguments += ["-p", "record_outcomes", "--continue-on-collection-errors"]
+        # Rewriting assertions would take half of a file's time. What CuPy marks as slow needs ten
+        # gigabytes and minutes. Both sides must draw the same examples.
+        arguments += ["--assert=plain", "-m", "not slow", "--hypothesis-seed=0"]
+        with tempfile.TemporaryDirectory() as folder, open(record.with_suffix(".log"), "w") as log:
+            process = self.start(
+                *(*arguments, f"--timeout={TEST_LIMIT}", file),
+                environment={"RECORD_OUTCOMES": str(record), "TMPDIR": folder},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A process group, so that what it started ends with it.
+                start_new_session=True,
+            )
+            try:
+                end = f"exit status {process.wait(timeout=FILE_LIMIT)}"
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                end = "cut off"
+        # All passed, some failed, there were none; anything else ended the file early.
+        if end not in ("exit status 0", "exit status 1", "exit status 5"):
+            with open(record, "a", encoding="utf-8") as lines:
+                lines.write(json.dumps([file, "process", end, None]) + "\n")
 
 
 def compare(
@@ -143,8 +153,8 @@ def compare(
 ) -> tuple[Counter[str], list[dict[str, Any]]]:
     """Count the tests of a file by how both sides ended, and list those that differ.
 
-    A test that one side did not come to, because its file was cut off there or its process died,
-    is ``not compared``; the process's end is itself compared.
+    A test is ``not compared`` if one side did not reach it, because its file was cut off or its
+    process died. The end of a process is compared like a test.
     """
     counts: Counter[str] = Counter()
     different = []
@@ -166,168 +176,73 @@ def compare(
 
 
 def _word(outcome: Outcome) -> str:
-    """Return one of passed, failed and skipped for a test; an expected failure counts as passed."""
+    """Return passed, failed or skipped; an expected failure counts as passed."""
     ends = {end for _, end, _ in outcome}
     if ends <= {"passed", "xskipped", "xpassed"}:
         return "passed"
     return "skipped" if ends <= {"skipped", "passed"} else "failed"
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run both sides, compare them, write the JSON; return whether any test differs."""
-    start = time.monotonic()
-    source, work = options.source.absolute(), options.work.absolute()
-    sides = (
-        Side.parse("wheel", options.wheel),
-        Side.parse("broken", options.broken, options.shim),
-    )
-    data = describe(sides)
-    for side in sides:
-        # Each side its own copy: some tests write beside themselves.
-        scratch = work / side.name
-        if not scratch.exists():
-            scratch.mkdir(parents=True)
-            shutil.copytree(source / "tests", scratch / "tests")
-            shutil.copy(source / "setup.cfg", scratch)
-    files = find_files(source / "tests", options.groups)
-    found: dict[str, dict[str, dict[str, Outcome]]] = {file: {} for file in files}
-
-    def task(file: str, side: Side) -> tuple[str, str, dict[str, Outcome]]:
-        left = options.stop_after - (time.monotonic() - start)
-        limit = min(options.file_timeout, left)
-        scratch = work / side.name
-        return file, side.name, run_file(side, scratch, file, options.timeout, limit)
-
-    counts: dict[str, Counter[str]] = {}
-    different: list[dict[str, Any]] = []
-    with ThreadPoolExecutor(options.workers) as pool:
-        futures = [pool.submit(task, file, side) for file in files for side in sides]
-        for future in as_completed(futures):
-            file, name, outcomes = future.result()
-            found[file][name] = outcomes
-            if len(found[file]) < len(sides):
-                continue
-            counts[file], differ = compare(found[file]["wheel"], found[file]["broken"])
-            different += differ
-            told = ", ".join(f"{n} {word}" for word, n in sorted(counts[file].items()))
-            print(f"[{len(counts):3}/{len(files)}] {file}: {told}", file=sys.stderr, flush=True)
-    data |= {
-        "command": options.command or shlex.join(["python", "tools/cupy_suite.py", *sys.argv[1:]]),
-        "seconds": round(time.monotonic() - start),
-        "limits": {"test": options.timeout, "file": options.file_timeout},
-        "files": {file: dict(counts[file]) for file in sorted(counts)},
-        "different": sorted(different, key=lambda item: str(item["test"])),
-    }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(data, indent=1) + "\n")
-    total = sum(counts.values(), Counter())
-    print(", ".join(f"{n} {word}" for word, n in sorted(total.items())))
-    return bool(total["different"])
-
-
 def find_files(tests: Path, groups: list[str]) -> list[str]:
-    """Return the test files named, then those in the folders named, or all, the largest first."""
-    chosen: dict[Path, bool] = {}
+    """Return the test files in those files or folders, or all, the largest first."""
+    found = set()
     for group in groups or ["."]:
         place = tests / group
         if not place.exists():
             raise SystemExit(f"{tests} has no {group}")
-        chosen |= (
-            {place: False} if place.is_file() else dict.fromkeys(place.rglob("test_*.py"), True)
-        )
-    # The largest first, so that none is begun when all others are done.
-    ordered = sorted(chosen, key=lambda file: (chosen[file], -file.stat().st_size, file))
+        found |= {place} if place.is_file() else set(place.rglob("test_*.py"))
+    ordered = sorted(found, key=lambda file: (-file.stat().st_size, file))
     return [file.relative_to(tests).as_posix() for file in ordered]
 
 
-LOOK = """
-import json, platform, sys
-import cupy, numpy
-found = {
-    "Python": platform.python_version(),
-    "CuPy": cupy.__version__,
-    "Cython of cupy._util": cupy._util.cython_build_ver,
-    "NumPy": numpy.__version__,
-}
-for name in ("scipy", "pytest"):
-    try:
-        found[name] = __import__(name).__version__
-    except ImportError:
-        found[name] = None
-if "cupy_compat" in sys.modules:
-    found["shim"] = sys.modules["cupy_compat"].status().state
-try:
-    found["GPU"] = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    found["CUDA that the driver supports"] = cupy.cuda.runtime.driverGetVersion()
-    found["CUDA runtime"] = cupy.cuda.runtime.runtimeGetVersion()
-    found["NVRTC"] = ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
-except Exception as error:
-    found.setdefault("GPU", f"none ({type(error).__name__}: {error})")
-print(json.dumps(found))
-"""
-
-
-def describe(sides: tuple[Side, ...]) -> dict[str, Any]:
-    """Return the date, the machine, and what each side consists of."""
-    seen = {}
-    for side in sides:
-        words = [side.python, *side.launch[:-2], "-c", LOOK]
-        with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(
-                words,
-                env=side.environment(Path(folder)),
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        if done.returncode != 0:
-            raise SystemExit(f"{side.name}: `{shlex.join(words[:-1])} ...` fails:\n{done.stderr}")
-        seen[side.name] = json.loads(done.stdout.splitlines()[-1])
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-        "machine": f"{os.cpu_count()} cores of {cpu}, {platform.system()} {platform.machine()}",
-        "driver": _driver(),
-        **seen,
-    }
-
-
-def _driver() -> str | None:
-    """Return the version of NVIDIA's driver, None where there is none."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or None
-
-
 def main() -> int:
-    """Do what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    commands = parser.add_subparsers(required=True)
-    running = commands.add_parser("run", help="run the tests, compare, write a JSON file")
-    running.set_defaults(action=run)
+    """Run both sides, compare them, write the JSON; return whether any test differs."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     for name in ("wheel", "broken"):
-        running.add_argument(f"--{name}", required=True, metavar="PYTHON[:FOLDER...]")
-    running.add_argument("--shim", type=Path, required=True, help="a folder with cupy_compat in it")
-    running.add_argument("--source", type=Path, required=True, help="CuPy's source distribution")
-    running.add_argument("--work", type=Path, required=True, help="goes on with what is done there")
-    running.add_argument("--json", type=Path, required=True, help="where the figures go")
-    running.add_argument("--workers", type=int, default=2, help="processes at a time")
-    running.add_argument("--timeout", type=float, default=60, help="seconds a test")
-    running.add_argument("--file-timeout", type=float, default=1800, help="seconds a file")
-    running.add_argument("--stop-after", type=float, default=1e6, help="seconds in all")
-    running.add_argument("--command", help="what is written down as the command")
-    running.add_argument("groups", nargs="*", help="files or folders below tests/; default: all")
+        parser.add_argument(f"--{name}", required=True, metavar="PYTHON[:FOLDER...]")
+    parser.add_argument("--shim", type=Path, required=True, help="a folder with cupy_compat in it")
+    parser.add_argument("--source", type=Path, required=True, help="CuPy's source distribution")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="the folder for copies and records"
+    )
+    parser.add_argument("--json", type=Path, required=True, help="the file for the figures")
+    parser.add_argument("--workers", type=int, default=2, help="processes at a time")
+    parser.add_argument("groups", nargs="*", help="files or folders below tests/; default: all")
     options = parser.parse_args()
-    return int(options.action(options))
+    begun = time.monotonic()
+    source, work = options.source.absolute(), options.work.absolute()
+    sides = (
+        Side.prepare(options.wheel, None, work / "wheel", source),
+        Side.prepare(options.broken, options.shim, work / "broken", source),
+    )
+    wheel, broken = (side.versions() for side in sides)
+    files = find_files(source / "tests", options.groups)
+    counts: dict[str, Counter[str]] = {}
+    different: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(options.workers) as pool:
+        futures = {
+            pool.submit(lambda file: compare(*(side.outcomes(file) for side in sides)), file): file
+            for file in files
+        }
+        for future in as_completed(futures):
+            file = futures[future]
+            counts[file], differ = future.result()
+            different += differ
+            summary = ", ".join(f"{n} {word}" for word, n in sorted(counts[file].items()))
+            print(f"[{len(counts):3}/{len(files)}] {file}: {summary}", file=sys.stderr, flush=True)
+    data = {
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "wheel": wheel,
+        "broken": broken,
+        "seconds": round(time.monotonic() - begun),
+        "limits": {"test": TEST_LIMIT, "file": FILE_LIMIT},
+        "files": {file: dict(counts[file]) for file in sorted(counts)},
+        "different": sorted(different, key=lambda item: str(item["test"])),
+    }
+    options.json.write_text(json.dumps(data, indent=1) + "\n")
+    total = sum(counts.values(), Counter())
+    print(", ".join(f"{n} {word}" for word, n in sorted(total.items())))
+    return bool(total["different"])
 
 
 if __name__ == "__main__":

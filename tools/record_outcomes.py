@@ -39,13 +39,13 @@ def pytest_make_collect_report(collector: Any) -> Generator[None, Any, Any]:
 
 
 def _record(test: str, when: str, outcome: str, raised: Any) -> None:
-    kind = said = None
+    kind = None
     if raised is not None:
-        kind, text = f"{raised.type.__module__}.{raised.type.__qualname__}", str(raised.value)
-        said = text.strip().partition("\n")[0][:200]
         # For a module that does not import, and in CuPy's comparisons with NumPy, the message holds
         # the traceback of another error.
-        inner = _INNER.findall(text)
-        kind += f" over {' and '.join(inner)}" if inner else ""
+        inner = " and ".join(_INNER.findall(str(raised.value)))
+        kind = f"{raised.type.__module__}.{raised.type.__qualname__}" + f" over {inner}" * bool(
+            inner
+        )
     with open(os.environ["RECORD_OUTCOMES"], "a", encoding="utf-8") as file:
-        file.write(json.dumps([test, when, outcome, kind, said]) + "\n")
+        file.write(json.dumps([test, when, outcome, kind]) + "\n")
