@@ -100,7 +100,7 @@ def arm() -> None:
         # A failed import of CuPy leaves some of its modules behind, without cupy._core, and the
         # next import fails because of them. Drop them only if this very call repaired the failure.
         failed = not {"cupy", "cupy._core"} & sys.modules.keys()
-        if util is not None and _examine(util, again=False) and failed:
+        if util is not None and _examine(util) and failed:
             _dropped = util
             for name in list(sys.modules):
                 if name.partition(".")[0] in _PACKAGES:
@@ -161,7 +161,7 @@ def _status_without_modules(error: Exception) -> "cupy_compat.Status":
     return answer  # type: ignore[return-value]
 
 
-def _examine(util: ModuleType, again: bool = True) -> bool:
+def _examine(util: ModuleType) -> bool:
     """Examine a ``cupy._util``, and return whether it was broken and has just been repaired.
 
     If the shim itself fails, it leaves CuPy alone, and the import of CuPy continues.
@@ -173,8 +173,7 @@ def _examine(util: ModuleType, again: bool = True) -> bool:
         try:
             from . import _repair
 
-            # Each trial leaves a trace in CuPy, so do not try a healthy one again.
-            repaired = (again or _repair.verdict(util) is None) and _repair.examine(util)
+            repaired = _repair.examine(util)
         except Exception as error:
             errors.append(error)
             continue

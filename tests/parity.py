@@ -287,7 +287,7 @@ def answers(subject):
         "__call__": [
             f.__call__.__self__ is f,
             f.__call__.__name__,
-            inspect.getdoc(f.__call__),
+            f.__call__.__doc__,
             str(inspect.signature(f.__call__)),
             tried(lambda: f.__call__([])),
             f.__call__ == f.__call__,

@@ -178,6 +178,31 @@ def test_an_error_from_outside_ends_the_import_and_repairs_nothing(
     assert printed.splitlines() == ["the job's time is up", "True healthy"]
 
 
+@pytest.mark.parametrize(
+    ("memoize", "trials", "state"),
+    [("lambda function: function", 1, "healthy"), ("[].pop()", 2, "inactive")],
+)
+def test_install_tries_a_cupy_as_often_as_it_must_and_keeps_its_modules(
+    bare: Interpreter, memoize: str, trials: int, state: str
+) -> None:
+    code = f"""
+        import sys, types
+        import cupy_compat
+
+        def memoize():
+            tried.append(True)
+            return {memoize}
+
+        tried = []
+        sys.modules["cupy._util"] = util = types.ModuleType("cupy._util")
+        util.memoize = memoize
+        print(cupy_compat.install(force=True).state, len(tried))
+        cupy_compat.install(force=True)
+        print("cupy._util" in sys.modules)
+    """
+    assert bare.output(code).split() == [state, str(trials), "True"]
+
+
 def test_the_hook_works_after_ctrl_c_at_any_moment_of_the_search(broken: Interpreter) -> None:
     code = """
         import functools, sys

@@ -103,6 +103,17 @@ def test_a_module_that_was_changed_after_undo_is_tried_unchanged() -> None:
     assert _repair.verdict(util) is None
 
 
+def test_a_failure_that_the_repair_does_not_cure_is_left_alone() -> None:
+    util = broken()
+    # It does not use the functools of its module.
+    util.memoize = lambda: lambda function: functools.wraps(function)(Cache(function).__getitem__)
+    assert _repair.examine(util) is False
+    verdict = _repair.verdict(util)
+    assert verdict is not None
+    assert verdict[1].startswith("CuPy is left alone: the repair does not cure it (AttributeError")
+    assert util.functools is functools
+
+
 def test_undo_without_a_repair_only_forgets_the_verdict() -> None:
     util = broken()
     util.memoize = lambda: lambda function: function

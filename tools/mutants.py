@@ -221,7 +221,7 @@ def baseline(command: str) -> float:
     outcome, output = run_tests(command, None)
     if outcome != TestOutcome.SURVIVED:
         raise RuntimeError(f"the tests fail without any mutant:\n{output}")
-    return 60 + 4 * (time.monotonic() - start)
+    return 20 + 3 * (time.monotonic() - start)
 
 
 def run(session: WorkDB, tests: list[str], jobs: int) -> None:
