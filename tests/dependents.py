@@ -1,13 +1,9 @@
-"""Libraries that use CuPy: what each does beside a broken CuPy, a repaired one and a healthy one.
+"""Libraries that use CuPy, each with a broken, a repaired and a healthy one.
 
-Every library is installed from the package index into a folder of its own, which three
-environments see in turn: with a genuinely broken CuPy, with the same and ``cupy-compat-auto``, and
-with CuPy's published wheel of that version. A short program brings each library to its first use of
-CuPy that needs no GPU.
-
-Usage::
-
-    nox -s dependents
+``nox -s dependents`` runs this. It installs each library from the package index into a folder of
+its own. Three environments use that folder in turn: with a genuinely broken CuPy, with the same and
+``cupy-compat-auto``, and with the published wheel of that version. A short program runs each
+library up to its first use of CuPy that needs no GPU.
 """
 
 from __future__ import annotations
@@ -39,7 +35,7 @@ class Library:
     name : str
         Its name there.
     program : str
-        What brings it to its first use of CuPy.
+        Runs it up to its first use of CuPy.
     via : str
         What to install to get it, if that is another one.
     """
@@ -102,9 +98,9 @@ def outcome(python: Path, library: Library, folder: Path) -> str:
 
 
 def examine(library: Library, pythons: dict[str, Path], folder: Path) -> dict[str, str]:
-    """Return what a library does on each side."""
+    """Return the outcome of a library on each side."""
     wanted = library.via or library.name
-    # uv, because pip resolves each of these for a minute.
+    # With uv, because pip takes a minute to resolve each of these.
     install = ["-m", "uv", "pip", "install", "-q", "--target", str(folder), wanted, "numpy<2.3"]
     subprocess.run([sys.executable, *install], check=True)
     (installed,) = {

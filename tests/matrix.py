@@ -1,19 +1,12 @@
-"""The cause matrix: every CuPy, compiled with every Cython, on every Python, with and without us.
+"""The cause matrix: every CuPy, compiled with every Cython, on every Python.
 
-Each cell is a genuine build (see ``testbed.py``) that two fresh interpreters look at, one without
-the shim and one with it. The builds are kept, and so is what was seen, under the versions and a
-hash of the shim, so that a run that was stopped goes on where it was, and a run after a change of
-the shim builds nothing anew.
-
-Usage::
-
-    nox -s matrix
+``nox -s matrix`` runs this. Two fresh interpreters import each genuine build, one without the shim
+and one with it. The test bed keeps the builds: the first run takes an hour, each later one minutes.
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
 import itertools
 import json
 import sys
@@ -34,9 +27,9 @@ CUPYS = (
     testbed.REFERENCE_CUPY,
     *testbed.HEALTHY_CUPYS,
 )
-#: The last 3.0, the first and the last 3.1, the faulty 3.2 and the last one, and the newest.
+#: The last 3.0, the first and the last 3.1, the faulty and the last 3.2, and the newest.
 CYTHONS = ("3.0.12", "3.1.1", "3.1.8", "3.2.6", "3.2.9", "3.3.1")
-#: Stands where a Cython stands, for a wheel as it is published.
+#: In place of a Cython: the published wheel.
 WHEEL = "wheel"
 
 Cell = dict[str, Any]
@@ -82,7 +75,7 @@ found = {"import": attempt(bring_cupy)}
 if found["import"] == "works":
     found["plain"] = attempt(lambda: memoize(plain))
     found["annotated"] = attempt(lambda: memoize(annotated))
-# A failed import of CuPy leaves this module behind, so that both outcomes can be compared.
+# A failed import of CuPy leaves this module behind.
 util = sys.modules.get("cupy._util")
 found["cython"] = getattr(util, "cython_build_ver", None)
 found["util"] = {
@@ -95,22 +88,22 @@ print(json.dumps(found))
 
 
 def examine(python: Path, cupy: str, cython: str, shim: Path) -> Cell:
-    """Make one build and look at it.
+    """Make one build and examine it.
 
     Parameters
     ----------
     python : path
-        The interpreter to make it for.
+        Its interpreter.
     cupy, cython : str
-        Their versions; instead of Cython's, ``WHEEL`` for the wheel as it is published.
+        Their versions; ``WHEEL`` in place of Cython's for the published wheel.
     shim : path
-        A folder that holds ``cupy_compat`` and what it depends on.
+        A folder with ``cupy_compat`` and its dependencies.
 
     Returns
     -------
     dict
-        What was seen ``without`` and ``with`` the shim, and which names of ``cupy._util`` the two
-        differ in, as ``touched``.
+        The results ``without`` and ``with`` the shim, and as ``touched`` the names of
+        ``cupy._util`` that differ.
     """
     if cython == WHEEL:
         built, left_out = testbed.healthy(python, cupy), []
@@ -137,12 +130,12 @@ def examine(python: Path, cupy: str, cython: str, shim: Path) -> Cell:
 
 
 def is_healthy(cell: Cell) -> bool:
-    """Tell whether the build needs no shim."""
+    """Return whether the build works without the shim."""
     return _works(cell.get("without", {}))
 
 
 def complaint(cell: Cell) -> str:
-    """Return what is not as it must be in a cell, or nothing."""
+    """Return what is wrong in a cell, or an empty string."""
     if "error" in cell:
         return str(cell["error"])
     seen = cell["with"]
@@ -167,7 +160,7 @@ def _works(seen: dict[str, Any]) -> bool:
 
 
 def outcome(cell: Cell) -> str:
-    """Return what a cell shows, in a few words."""
+    """Return the result of a cell in a few words."""
     if complaint(cell):
         return f"**{complaint(cell)}**"
     if is_healthy(cell):
@@ -179,62 +172,35 @@ def outcome(cell: Cell) -> str:
 
 
 def run(shims: dict[str, Path], workers: int = 2) -> list[Cell]:
-    """Fill the matrix, and say so cell by cell on standard error."""
-    digest = _digest(shims[PYTHONS[0]])
+    """Fill the matrix, and report each cell on standard error."""
     pythons = {version: testbed.interpreter(version) for version in PYTHONS}
     combinations = list(itertools.product(PYTHONS, CUPYS, (WHEEL, *CYTHONS)))
     cells: dict[tuple[str, str, str], Cell] = {}
     with ThreadPoolExecutor(workers) as pool:
-        # The wheels first and each once: all cells of a CuPy are linked to its wheel.
+        # The wheels first, since all cells of a CuPy link to its wheel.
         wheels = itertools.product(pythons.values(), CUPYS)
         list(pool.map(lambda wheel: testbed.healthy(*wheel), wheels))
         futures = {
-            pool.submit(_remembered, pythons[python], cupy, cython, shims[python], digest): (
-                python,
-                cupy,
-                cython,
-            )
-            for python, cupy, cython in combinations
+            pool.submit(_examined, pythons[key[0]], *key[1:], shims[key[0]]): key
+            for key in combinations
         }
         for future in as_completed(futures):
-            python, cupy, cython = key = futures[future]
-            cells[key] = cell = future.result()
-            print(
-                f"[{len(cells):3}/{len(combinations)}] Python {python}, CuPy {cupy}, "
-                f"Cython {cython}: {outcome(cell)}",
-                file=sys.stderr,
-                flush=True,
-            )
+            key = futures[future]
+            cells[key] = future.result()
+            words = f"Python {key[0]}, CuPy {key[1]}, Cython {key[2]}: {outcome(cells[key])}"
+            print(f"[{len(cells):3}/{len(combinations)}] {words}", file=sys.stderr, flush=True)
     return [cells[key] for key in combinations]
 
 
-def _remembered(python: Path, cupy: str, cython: str, shim: Path, digest: str) -> Cell:
-    kept = testbed.store() / "matrix"
-    kept.mkdir(parents=True, exist_ok=True)
-    file = kept / f"{testbed._tag(python)}-cupy{cupy}-cython{cython}-{digest}.json"
-    if file.exists():
-        return dict(json.loads(file.read_text()))
+def _examined(python: Path, cupy: str, cython: str, shim: Path) -> Cell:
     try:
-        cell = examine(python, cupy, cython, shim)
+        return examine(python, cupy, cython, shim)
     except testbed.TestBedError as error:
-        # Not kept: the next run tries again.
         return {"python": python.name, "cupy": cupy, "cython": cython, "error": str(error)}
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(cell))
-    fresh.replace(file)
-    return cell
-
-
-def _digest(shim: Path) -> str:
-    """Return a hash of all that a cell's outcome depends on, but for the versions."""
-    digest = hashlib.sha256(LOOK.encode())
-    for file in sorted((shim / "cupy_compat").glob("*.py")):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def main() -> int:
-    """Fill the matrix, write the data, and return how many cells are not as they must be."""
+    """Fill the matrix, write the data, and return whether a cell is wrong."""
     with tempfile.TemporaryDirectory() as folder:
         shims = {version: Path(folder) / version for version in PYTHONS}
         for version, shim in shims.items():
@@ -251,10 +217,10 @@ def main() -> int:
     for cell in wrong:
         print(f"{cell['python']} {cell['cupy']} {cell['cython']}: {complaint(cell)}")
     DATA.parent.mkdir(parents=True, exist_ok=True)
-    # A line for each cell, so that what becomes different can be seen.
+    # One line for each cell, so that a diff shows what changed.
     lines = ",\n".join(json.dumps(cell) for cell in data.pop("cells"))
     DATA.write_text(f'{json.dumps(data)[:-1]}, "cells": [\n{lines}\n]}}\n')
-    print(f"{len(cells)} cells, {len(wrong)} of them not as they must be; see {DATA.name}")
+    print(f"{len(cells)} cells, {len(wrong)} of them wrong; see {DATA.name}")
     return bool(wrong)
 
 
