@@ -182,9 +182,6 @@ def doctor(session: nox.Session) -> None:
 def engines(session: nox.Session) -> None:
     """Repair CuPy in the workers of Dask, Ray, joblib, multiprocessing and MPI."""
     install(session, ".", *groups("test"))
-    # Elsewhere the cases that need mpirun are skipped.
-    if os.environ.get("CI") and shutil.which("mpirun") is None:
-        install_debian(session, "openmpi-bin")
     session.run("pytest", "tests/engines.py", *session.posargs)
 
 
@@ -210,17 +207,6 @@ def with_(session: nox.Session) -> None:
     libraries += ["quill-fastsort-parallel==0.5.0", "nvidia-cupynumeric==26.6.1"]
     session.install(".[cudamark]", *groups("test"), *libraries)
     session.run("pytest", "tests/real_contenders.py", *session.posargs)
-
-
-def install_debian(session: nox.Session, package: str) -> None:
-    """Install a package of Debian and its like, as root or by sudo."""
-    apt = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if not all(map(shutil.which, [*apt[:1], "apt-get"])):
-        session.error(f"install {package}: it is missing, and neither root nor sudo has apt-get")
-    apt += ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
-    session.run(*apt, "update", external=True, silent=True)
-    install = ["install", "--yes", "--no-install-recommends", package]
-    session.run(*apt, *install, external=True, silent=True)
 
 
 @nox.session(python="3.13", allow_parallel=True)
