@@ -7,7 +7,6 @@ standard streams.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 import pytest
 from conftest import REFERENCE_CUPY, Interpreter
 from environments import Environment, clean, fails_import, run, start
+from test_enable import without_privilege
 
 import cupy_compat
 
@@ -310,12 +310,6 @@ def test_the_shim_works_with_the_options(place: Place, options: str) -> None:
 CLOSED = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "closed")
 
 
-def without_rights() -> None:
-    """Make file permissions apply to the process, even if it runs as root."""
-    # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE, which fails harmlessly for other users.
-    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
-
-
 @pytest.mark.parametrize("python", ["broken", "healthy"])
 def test_it_works_with_closed_streams(place: Place, python: str) -> None:
     run = place.assert_repairs if python == "broken" else place.assert_leaves_alone
@@ -351,7 +345,7 @@ def test_it_works_in_read_only_folders(place: Place) -> None:
         "with_shim": str(folder),
         "must": check,
         "cwd": folder,
-        "preexec_fn": without_rights,
+        "preexec_fn": without_privilege,
     }
     try:
         place.assert_repairs(**how)
