@@ -52,6 +52,7 @@ def _described(error: BaseException) -> "dict[str, str]":
     # Hide the frames of this module from the user.
     while trace is not None and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
+    # Do not load a traceback.py of the working folder.
     sys.path[:] = [each for each in sys.path if each != ""]
     import traceback
 
