@@ -57,7 +57,7 @@ def make(a: NDArray[Any], threads: int) -> Plan | None:
         return None
     rates = measure(number_type(a.dtype).newbyteorder("="))
     workers = choose(keys, rates, threads)
-    return (workers, method(a.dtype, rates.radix < keys.finish)) if workers else None
+    return (workers, method(a.dtype, _MARGIN * rates.radix < keys.finish)) if workers else None
 
 
 def method(dtype: np.dtype[Any], radix: bool) -> Sort:

@@ -66,7 +66,7 @@ def measure(key: np.dtype[Any]) -> Rates:
     whole = least_seconds(lambda: move(keys), 5)
     radix = math.inf
     if key.itemsize > 2:
-        bits = keys[: _MANY // _BUCKETS].view(f"u{key.itemsize}")
+        bits = keys.view(f"u{key.itemsize}")
         masks = kernels.masks(key)
         sort = lambda: kernels.radix_sort(bits.copy(), np.empty_like(bits), *masks)  # noqa: E731
         radix = least_seconds(sort, 5) / bits.size
