@@ -97,7 +97,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let cuFile, which cuPyNumeric brings, write its log where nobody keeps anything."""
+    """Let cuFile, which cuPyNumeric brings, write its log to a temporary folder."""
     monkeypatch.chdir(tmp_path)
 
 

@@ -120,7 +120,7 @@ def test_compiling_functions_take_turns_and_run_once() -> None:
     def compile_it(key: int) -> int:
         inside.append(key)
         time.sleep(0.02)
-        assert inside == [key], "nobody else has come in"
+        assert inside == [key], "another thread is inside"
         inside.clear()
         done.append(key)
         return 10 * key

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("away")
 Array = NDArray[Any]
 StandIn = Callable[[str, str], None]
 
-#: A few more keys than are tried beforehand, so that a stand-in can tell.
+#: A few more keys than are tried beforehand, so that a stand-in can distinguish them.
 TRIED, SIZE = 131_072, 140_000
 SMALL = ["--device", "cpu", "--size", str(SIZE), "--repeat", "2", "--compare"]
 COMPARED = [*SMALL, "--with", "parallel-sort"]

@@ -146,7 +146,7 @@ def test_a_missing_cupy_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    ("step", "said", "told"),
+    ("step", "said", "reported"),
     [
         (
             "count",
@@ -166,7 +166,7 @@ def test_a_missing_cupy_says_what_to_install(
     ],
 )
 def test_a_failing_gpu_is_unusable_and_its_error_reported(
-    monkeypatch: pytest.MonkeyPatch, step: str, said: str, told: str
+    monkeypatch: pytest.MonkeyPatch, step: str, said: str, reported: str
 ) -> None:
     def fails(at: str) -> None:
         if at == step:
@@ -175,7 +175,7 @@ def test_a_failing_gpu_is_unusable_and_its_error_reported(
     use(monkeypatch, made_up(fails))
     with pytest.raises(GpuUnavailable) as caught:
         device.find_gpu()
-    assert str(caught.value) == f"no usable GPU: {told}"
+    assert str(caught.value) == f"no usable GPU: {reported}"
 
 
 def test_no_device_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:

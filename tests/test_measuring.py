@@ -726,7 +726,7 @@ def test_a_pipe_is_written_to_and_not_replaced(
     monkeypatch.setattr(Path, "touch", lambda path: pytest.fail("a file was made beside it"))
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    # Open at both ends, so that nobody waits for the other.
+    # Open at both ends, so that neither end waits for the other.
     end = os.open(pipe, os.O_RDWR)
     try:
         require_writable(str(pipe))
