@@ -65,7 +65,7 @@ class Contender:
     `load` makes a `Task` of the module and keys of shape (n,). Beyond the keys and the result it
     was seen to take `copies` times the keys and `indices` bytes for each. It reads `variables` of
     the environment when imported; ``{cpus}`` is the number of usable CPUs, ``{memory}`` `copies`
-    times the keys in MiB. If it `takes_gpus`, they keep it from doing so.
+    times the keys in MiB. If it `takes_gpus` by itself, the variables prevent that.
     """
 
     name: str

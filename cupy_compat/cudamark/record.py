@@ -35,9 +35,9 @@ SCHEMA_VERSION = 1
 class Run:
     """One sort with one number of threads, measured on ``cpu`` or ``gpu``.
 
-    `threads` is None if there is no choice, `used`, those of them that worked, if unknown. `first`
-    has the seconds of the cold first call, None if it was not kept, `repeats` those of every timed
-    call.
+    `threads` is None if there is no choice; `used` counts those that worked, None if unknown.
+    `first` is the cold first call, None if it was not kept; `repeats` are the timed calls. Both are
+    in seconds.
     """
 
     name: str

@@ -25,9 +25,9 @@ def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], 
     """``functools.cache`` for a function that compiles: one thread at a time.
 
     Numba's compiler sometimes raises AttributeError where several threads wait for it
-    (https://github.com/numba/numba/issues/10564). What has been compiled waits for nobody. In a
-    signal handler that interrupted a compiling thread, and in a process that was forked while
-    another thread compiled, a call would wait for ever: it raises `CompilerBusy`.
+    (https://github.com/numba/numba/issues/10564). Calls for what has been compiled do not wait.
+    In a signal handler that interrupted a compiling thread, and in a process that was forked while
+    another thread compiled, a call would never return, so it raises `CompilerBusy`.
     """
     made: dict[Any, _R] = {}
 
