@@ -79,6 +79,16 @@ def test_titles_say_the_answers(tmp_path: Path) -> None:
     ]
 
 
+def test_a_section_without_figures_says_what_was_not_measured(tmp_path: Path) -> None:
+    results = made()
+    for figures in results.figures.values():
+        for key in [key for key in figures if key.suite.startswith("gpu_sort")]:
+            del figures[key]
+    text = written(results, tmp_path)
+    assert "## How threads help the sort through the GPU\n\nNot measured: gpu_sort." in text
+    assert "16 threads sort int32 8.0 times as fast as np.sort" in text
+
+
 def test_what_changed_stands_in_a_table(tmp_path: Path) -> None:
     text = written(made(slower=1.25), tmp_path)
     assert "Since aaaaaaa of 2026-11-01, 10 of " in text

@@ -21,8 +21,8 @@ SCHEMES = (
     "<style>:root{color:#1f2328}@media(prefers-color-scheme:dark){:root{color:#d8dee4}}</style>"
 )
 INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-COLORS = ("#2f81f7", "#d97706", "#2da44e", "#a855f7")
 GRAY = "#8b949e"
+COLORS = ("#2f81f7", "#d97706", "#2da44e", "#a855f7", "#e5534b", GRAY)
 
 SHIM = "import_time.Shim.track_{}"
 CALL = "memoize.Call.track_{}"
@@ -35,6 +35,7 @@ USUAL = "cp.asnumpy(cp.sort(cp.array(a)))"
 
 #: A machine, and the labels of an environment there.
 Place = tuple[str, tuple[str, ...]]
+Draw = Callable[[Any], None]
 
 
 class Page:
@@ -50,23 +51,24 @@ class Page:
         template = string.Template(Path(__file__).with_name("page.md").read_text())
         sections = {}
         for name in names:
+            section = getattr(self, name)
             try:
-                sections[name] = getattr(self, name)()
+                sections[name] = section()
             except LookupError as error:
-                sections[name] = f"*Not measured yet: {error}.*"
+                question = section.__doc__.removeprefix("Return ").rstrip(".")
+                sections[name] = f"## {question[0].upper()}{question[1:]}\n\nNot measured: {error}."
         (self.docs / "history.md").write_text(template.substitute(sections))
 
     def shim(self) -> str:
         """Return what the shim costs."""
         ratio, places = SHIM.format("ratio"), self.pythons(SHIM.format("ratio"), "published")
         lines = [(f"Python {place[1][0]}", place, ratio, ("armed",)) for place in places]
-        yardstick = "graphlib, a module of Python"
-        lines.append((yardstick, places[0], SHIM.format("yardstick"), ("armed",)))
+        lines.append(("graphlib, of Python", places[0], SHIM.format("yardstick"), ("armed",)))
         self.over_commits("shim", "times an empty package", lines, 0)
         armed, off = (self.value(places[0], ratio, way) for way in ("armed", "off"))
         ms = 1e3 * self.value(places[0], SHIM.format("time"), "armed")
         title = f"Importing cupy_compat takes {ms:.2g} ms, {armed:.1f} times an empty package"
-        return self.section(title, "shim", f"Switched off, it takes {off:.1f} times.", places)
+        return self.section(title, "shim", f"Switched off, it is {off:.1f} times.", places)
 
     def repair(self) -> str:
         """Return what a repair costs."""
@@ -81,38 +83,42 @@ class Page:
 
     def cpu(self) -> str:
         """Return how threads help the sort on the CPU."""
-        places = self.machines(CPU)
-        value, threads, dtype = self.against_threads("cpu", "times as fast as np.sort", CPU, places)
-        title = f"{threads} threads sort {dtype} {value:.1f} times as fast as np.sort"
-        return self.section(title, "cpu", "`threaded_sort`, 5,000,000 uniform keys.", places)
+        place, y = self.largest(CPU), "times as fast as np.sort"
+        value, threads, dtype, lines = self.by_threads(place, CPU)
+        words = (str(threads), dtype)
+        lines.append(("np.sort of parts", place, CPU.replace("ratio", "yardstick"), words))
+        self.over_commits("cpu", f"{y}, {dtype}", lines, 0)
+        title = f"{threads} threads sort {dtype} {value:.1f} {y}"
+        text = "5,000,000 uniform keys. For the gray line NumPy sorts one part on each thread."
+        return self.section(title, "cpu", text, [place])
 
     def gpu(self) -> str:
         """Return how threads help the sort through the GPU."""
-        places, y = self.machines(GPU), "times as fast as the usual script"
-        value, threads, dtype = self.against_threads("gpu", y, GPU, places)
-        one = self.by_threads(places[0], GPU, dtype)[1].value
-        title = f"With {threads} threads gpu_sort is {value:.1f} times as fast as the usual script"
-        text = f"With one it is {one:.1f} times as fast. The usual script is `{USUAL}`."
-        return self.section(title, "gpu", f"50,000,000 uniform keys. {text}", places)
+        place, y = self.largest(GPU), "times as fast as the usual script"
+        value, threads, dtype, lines = self.by_threads(place, GPU)
+        self.over_commits("gpu", f"{y}, {dtype}", lines, 0)
+        title = f"With {threads} threads gpu_sort is {value:.1f} {y}"
+        text = f"50,000,000 uniform keys. The usual script is `{USUAL}`."
+        return self.section(title, "gpu", text, [place])
 
     def ways(self) -> str:
         """Return how the GPU compares with the CPU."""
-        places, ways = self.machines(WAYS)[:1], ("threaded_sort", USUAL, "gpu_sort")
+        place, ways = self.largest(WAYS), ("threaded_sort", USUAL, "gpu_sort")
 
         def draw(axes: Any) -> None:
             for n, dtype in enumerate(DTYPES):
                 at = [k + 0.4 * n - 0.2 for k in range(len(ways))]
-                figures = [self.figure(places[0], WAYS, way, dtype) for way in ways]
+                figures = [self.figure(place, WAYS, way, dtype) for way in ways]
                 axes.bar(at, [f.value for f in figures], 0.36, color=COLORS[n], label=dtype)
                 for x, figure in zip(at, figures, strict=True):
                     axes.plot([x, x], [min(figure.samples), max(figure.samples)], color=INK)
             axes.set_xticks(range(3), ["threaded_sort", "the usual script", "gpu_sort"])
 
         self.picture("ways", "", "times as fast as np.sort", draw)
-        cpu, _, gpu = (self.value(places[0], WAYS, way, "int32") for way in ways)
+        cpu, _, gpu = (self.value(place, WAYS, way, "int32") for way in ways)
         title = f"gpu_sort is {gpu:.0f} times as fast as np.sort, threaded_sort {cpu:.1f} times"
         text = f"50,000,000 uniform keys, in the title int32. The usual script is `{USUAL}`."
-        return self.section(title, "ways", text, places)
+        return self.section(title, "ways", text, [place])
 
     def changes(self) -> str:
         """Return what the newest commit changed, as far as it is beyond noise."""
@@ -122,8 +128,8 @@ class Page:
         count = len(comparison.changes)
         title = f"{since}, {count or 'none'} of {comparison.compared} ratios changed beyond noise"
         rows = [("ratio", "before", "after", "change"), ("---",) * 4]
-        for subject, before, after, moved, where in table(self.results, comparison.changes):
-            rows.append((f"{subject} ({where})", before, after, moved))
+        changes = table(self.results, comparison.changes)
+        rows += [(f"{subject} ({where})", *moved) for subject, *moved, where in changes]
         moved = scatter(self.results).items()
         noise = ", ".join(f"{suite} on {place} {by - 1:.1%}" for (place, suite), by in moved)
         text = "\n".join(f"| {' | '.join(row)} |" for row in rows) if count else ""
@@ -167,16 +173,18 @@ class Page:
             machines.setdefault(place[0], {}).setdefault(place[1][0], place)
         return list(max(machines.values(), key=len).values())
 
-    def machines(self, name: str) -> list[Place]:
-        """Return a place for each machine; the one with most CPUs comes first."""
-        newest = {place[0]: place for place in self.places(name)[::-1]}
-        cpus = {name: int(about["num_cpu"]) for name, about in self.results.machines.items()}
-        return sorted(newest.values(), key=lambda place: -cpus[place[0]])
+    def largest(self, name: str) -> Place:
+        """Return the place with the most CPUs."""
+        about = self.results.machines
+        return max(self.places(name), key=lambda place: int(about[place[0]]["num_cpu"]))
 
-    def by_threads(self, where: Place, name: str, dtype: str, at: str = "") -> dict[int, Figure]:
-        """Return the figures of one dtype by the number of threads."""
-        found = {n: self.figure(where, name, str(n), dtype, commit=at) for n in THREADS}
-        return {n: figure for n, figure in found.items() if figure}
+    def by_threads(self, place: Place, name: str) -> tuple[float, int, str, list[Any]]:
+        """Return the best value, its threads and dtype, and that dtype's lines by threads."""
+        counts = [n for n in THREADS if self.figure(place, name, str(n), DTYPES[0])]
+        values = [(self.value(place, name, str(n), d), n, d) for n in counts for d in DTYPES]
+        value, threads, dtype = max(values)
+        lines = [(f"{n} thread{'s' * (n > 1)}", place, name, (str(n), dtype)) for n in counts]
+        return value, threads, dtype, lines
 
     def section(self, title: str, name: str, text: str, places: list[Place]) -> str:
         """Return a heading, the picture, a sentence, and where the figures were measured."""
@@ -186,9 +194,7 @@ class Page:
         where = f"{'; '.join(machines)}; Python {pythons}; CuPy {cupys}."
         return f"## {title}\n\n![{title}](history-{name}.svg)\n\n{text} Measured on {where}"
 
-    def picture(
-        self, name: str, x: str, y: str, draw: Callable[[Any], None], bottom: float = 0
-    ) -> None:
+    def picture(self, name: str, x: str, y: str, draw: Draw, bottom: float = 0) -> None:
         """Draw a picture into the documentation."""
         settings = {"font.size": 10, "svg.hashsalt": name, "legend.fontsize": 9}
         with matplotlib.rc_context(settings | dict.fromkeys(INKED, INK)):
@@ -206,39 +212,18 @@ class Page:
         path.write_text(re.sub(r"<svg[^>]*>", lambda tag: tag[0] + SCHEMES, text, count=1))
 
     def over_commits(self, picture: str, y: str, lines: list[Any], bottom: float) -> None:
-        """Draw lines across the commits: label, place, benchmark, parameters. The last is gray."""
+        """Draw lines across the commits: label, place, benchmark, parameters."""
         commits = self.results.commits
 
         def draw(axes: Any) -> None:
-            colors = [*COLORS[: len(lines) - 1], GRAY]
-            for (label, place, name, words), color in zip(lines, colors, strict=True):
+            for (label, place, name, words), color in zip(lines, COLORS, strict=False):
                 found = [self.figure(place, name, *words, commit=c) for c in commits]
+                color = GRAY if name.endswith("yardstick") else color
                 band(axes, {n: f for n, f in enumerate(found) if f}, label, color)
             days = [f"{c[:7]}\n{self.results.dates[c]:%d %b}" for c in commits]
             axes.set_xticks(range(len(commits)), days, fontsize=8)
 
         self.picture(picture, "commit", y, draw, bottom)
-
-    def against_threads(
-        self, picture: str, y: str, name: str, places: list[Place]
-    ) -> tuple[float, int, str]:
-        """Draw ratios against threads, and return the largest: value, threads and dtype."""
-        commits = self.results.commits
-        first = next(c for c in commits if self.by_threads(places[0], name, "int32", c))
-        curves = {(p, dtype): self.by_threads(p, name, dtype) for p in places for dtype in DTYPES}
-
-        def draw(axes: Any) -> None:
-            for ((place, dtype), curve), color in zip(curves.items(), COLORS, strict=False):
-                band(axes, curve, f"{dtype}, {place[0]}", color)
-            old = self.by_threads(places[0], name, "int32", first)
-            label = f"int32, first commit ({first[:7]})"
-            axes.plot(list(old), [f.value for f in old.values()], "--", color=GRAY, label=label)
-            axes.axhline(1, color=GRAY, linewidth=1)
-            axes.set_xscale("log", base=2)
-            axes.set_xticks(THREADS, THREADS)
-
-        self.picture(picture, "threads", y, draw)
-        return max((f.value, n, d) for d in DTYPES for n, f in curves[places[0], d].items())
 
 
 def band(axes: Any, figures: dict[int, Figure], label: str, color: str) -> None:
