@@ -87,7 +87,7 @@ def test_a_change_beyond_the_yardstick_is_named_as_people_name_it(made: Made) ->
         "",
         "                                                before  after  change  where",
         "threaded_sort, 2 threads, int32, times as fast    4.05   3.05    -25%  "
-        "small, Python 3.13, CuPy 14.2.0 published",
+        "1 of 1 environments, small",
     ]
 
 
@@ -116,13 +116,20 @@ def test_the_yardstick_of_another_machine_does_not_count(made: Made) -> None:
 
 
 def test_the_largest_change_comes_first_and_a_failure_before_it(made: Made) -> None:
-    for python, after in (("3.11", [3.0, 3.1]), ("3.12", [8.0, 8.1]), ("3.13", None)):
+    for machine, after in (("slower", [3.0, 3.1]), ("faster", [8.0, 8.1]), ("broken", None)):
+        made.add(BEFORE, [4.0, 4.1], machine=machine)
+        made.add(AFTER, after, machine=machine)
+    lines = made.report().splitlines()[3:]
+    assert [line.split()[-1] for line in lines] == ["broken", "faster", "slower"]
+    assert "fails" in lines[0]
+
+
+def test_environments_that_changed_alike_share_a_line(made: Made) -> None:
+    for python, after in (("3.11", 3.0), ("3.12", 3.2), ("3.13", 4.05)):
         made.add(BEFORE, [4.0, 4.1], python=python)
-        made.add(AFTER, after, python=python)
-    failed, faster, slower = made.report().splitlines()[3:]
-    assert "fails" in failed
-    assert "Python 3.12" in faster
-    assert "Python 3.11" in slower
+        made.add(AFTER, [after, after + 0.1], python=python)
+    line = made.report().splitlines()[-1]
+    assert "4.05   3.15    -22%  2 of 3 environments, small" in line
 
 
 @pytest.mark.parametrize(
@@ -143,3 +150,11 @@ def test_a_commit_without_results_is_named_beside_those_that_have_some(made: Mad
     made.add(BEFORE, [4.0, 4.1])
     with pytest.raises(compare.NothingToCompare, match=r"results of: aaaaaaaa\."):
         made.report()
+
+
+def test_no_commit_of_the_reference_results_differs_from_itself() -> None:
+    loaded = results.load()
+    for commit in loaded.commits:
+        told = compare.compare(loaded, commit, commit)
+        assert told.compared
+        assert not told.changes

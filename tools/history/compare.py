@@ -16,9 +16,10 @@ import argparse
 import math
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from tools.history.results import RESULTS, ROOT, Figure, Key, Results, load
 
@@ -45,26 +46,39 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The changes between two commits, and how many ratios were compared."""
+    """The changes between two commits, and the ratios that were compared."""
 
     before: str
     after: str
     changes: list[Change]
-    compared: int
+    compared: list[Key]
 
 
-def scatter(results: Results) -> dict[tuple[str, str], float]:
-    """Return the largest factor between two commits' yardsticks, by machine and suite."""
+def scatter(results: Results) -> dict[Key, float]:
+    """Return the largest factor between two commits, by yardstick and machine."""
     series: dict[Key, list[float]] = {}
     for figures in results.figures.values():
         for key, figure in figures.items():
             if key.method == YARDSTICK and len(figure.samples) > 1:
                 series.setdefault(key, []).append(figure.value)
-    largest: dict[tuple[str, str], float] = {}
+    largest: dict[Key, float] = {}
     for key, values in series.items():
-        where = key.machine, key.suite
-        largest[where] = max(largest.get(where, 1.0), max(values) / min(values))
+        anywhere = replace(key, labels=())
+        largest[anywhere] = max(largest.get(anywhere, 1.0), max(values) / min(values))
     return largest
+
+
+def allowed(key: Key, scattered: dict[Key, float]) -> float:
+    """Return what the yardsticks of a ratio, with the parameters that they share, scatter by."""
+    return max(
+        (
+            factor
+            for yardstick, factor in scattered.items()
+            if (yardstick.machine, yardstick.suite) == (key.machine, key.suite)
+            and set(yardstick.parameters) <= set(key.parameters)
+        ),
+        default=math.inf,
+    )
 
 
 def judged(results: Results, commit: str, machine: str | None = None) -> dict[Key, Figure]:
@@ -95,50 +109,61 @@ def compare(results: Results, before: str, after: str, machine: str | None = Non
             f"{before[:8]} and {after[:8]} have no ratio in common{where} that was measured in "
             f"two rounds or more. There are results of: {there}. See docs/history.md to measure."
         )
-    allowed = scatter(results)
+    scattered = scatter(results)
     changes = [
         Change(key, old[key], new[key])
         for key in common
-        if _differ(old[key], new[key], allowed.get((key.machine, key.suite), math.inf))
+        if _differ(old[key], new[key], allowed(key, scattered))
     ]
-    return Comparison(before, after, changes, len(common))
+    return Comparison(before, after, changes, common)
 
 
-def _differ(before: Figure, after: Figure, allowed: float) -> bool:
+def _differ(before: Figure, after: Figure, factor: float) -> bool:
     if not before.samples or not after.samples:
         return before.samples != after.samples
     low, high = sorted((before, after), key=lambda figure: figure.value)
-    return high.value > allowed * low.value and min(high.samples) > max(low.samples)
+    return high.value > factor * low.value and min(high.samples) > max(low.samples)
 
 
 def report(results: Results, comparison: Comparison) -> str:
     """Return a table of the changes for a terminal, or a sentence if there is none."""
     between = f"between {comparison.before[:8]} and {comparison.after[:8]}"
     if not comparison.changes:
-        return f"Nothing changed beyond noise {between}: {comparison.compared} ratios compared."
-    counts = f"{len(comparison.changes)} of {comparison.compared} ratios"
-    rows = [("", "before", "after", "change", "where"), *table(results, comparison.changes)]
+        return (
+            f"Nothing changed beyond noise {between}: {len(comparison.compared)} ratios compared."
+        )
+    counts = f"{len(comparison.changes)} of {len(comparison.compared)} ratios"
+    rows = [("", "before", "after", "change", "where"), *table(results, comparison)]
     lines = "\n".join(_aligned(rows))
     return f"{counts} changed beyond noise {between}:\n\n{lines}"
 
 
-def table(results: Results, changes: Iterable[Change]) -> Iterator[tuple[str, ...]]:
-    """Yield the five fields of each change, the largest first."""
+def table(results: Results, comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """Yield five fields for each ratio that changed, the largest change first.
 
-    def size(change: Change) -> float:
+    One line has all environments of a machine: the medians of those that changed, and how many.
+    """
+    groups: dict[Key, list[Change]] = {}
+    for change in comparison.changes:
+        groups.setdefault(replace(change.key, labels=()), []).append(change)
+
+    def size(key: Key) -> float:
         # What fails now, or no longer, comes first.
-        return -abs(math.log(change.factor)) if change.factor > 0 else -math.inf
+        factors = [abs(math.log(c.factor)) if c.factor > 0 else math.inf for c in groups[key]]
+        return -max(factors)
 
-    for change in sorted(changes, key=size):
+    for key in sorted(groups, key=size):
         before, after = (
-            f"{figure.value:.3g}" if figure.samples else "fails"
-            for figure in (change.before, change.after)
+            median(figure.value for figure in figures)
+            for figures in zip(*((c.before, c.after) for c in groups[key]), strict=True)
         )
-        unit = results.benchmarks[change.key.benchmark]["unit"]
-        moved = "" if math.isnan(change.factor) else f"{change.factor - 1:+.0%}"
-        python, cupy, build, _ = change.key.labels
-        where = f"{change.key.machine}, Python {python}, CuPy {cupy} {build}"
-        yield f"{results.subject(change.key)}, {unit}", before, after, moved, where
+        all_of_them = sum(replace(compared, labels=()) == key for compared in comparison.compared)
+        yield (
+            f"{results.subject(key)}, {results.benchmarks[key.benchmark]['unit']}",
+            *("fails" if math.isnan(value) else f"{value:.3g}" for value in (before, after)),
+            "" if math.isnan(after / before) else f"{after / before - 1:+.0%}",
+            f"{len(groups[key])} of {all_of_them} environments, {key.machine}",
+        )
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:

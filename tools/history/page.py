@@ -6,7 +6,9 @@ import math
 import re
 import string
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib
@@ -76,10 +78,15 @@ class Page:
         lines = [(f"Python {place[1][0]}, repaired", place, name, ()) for place in places]
         lines.append(("functools.partial", places[0], CALL.format("yardstick"), ()))
         self.over_commits("repair", "times a call of the bare function", lines, 0.95)
-        ratio = self.value(places[0], name)
-        ns = 1e9 * self.value(places[0], CALL.format("time")) * (1 - 1 / ratio)
+        ratio = median(self.value(place, name) for place in places)
+        ns = 1e9 * median(self.value(p, CALL.format("time")) for p in places) * (1 - 1 / ratio)
         title = f"A repair adds {ns:.0f} ns to a memoized call, {ratio - 1:.0%} more"
-        return self.section(title, "repair", "The call finds its result in the cache.", places)
+        return self.section(
+            title,
+            "repair",
+            "Medians of all Pythons; the call finds its result in the cache.",
+            places,
+        )
 
     def cpu(self) -> str:
         """Return how threads help the sort on the CPU."""
@@ -121,19 +128,18 @@ class Page:
         return self.section(title, "ways", text, [place])
 
     def changes(self) -> str:
-        """Return what the newest commit changed, as far as it is beyond noise."""
-        before = self.results.commits[-2]
-        since = f"Since {before[:7]} of {self.results.dates[before]:%Y-%m-%d}"
-        comparison = compare(self.results, before, self.newest)
-        count = len(comparison.changes)
-        title = f"{since}, {count or 'none'} of {comparison.compared} ratios changed beyond noise"
-        rows = [("ratio", "before", "after", "change"), ("---",) * 4]
-        changes = table(self.results, comparison.changes)
-        rows += [(f"{subject} ({where})", *moved) for subject, *moved, where in changes]
-        moved = scatter(self.results).items()
-        noise = ", ".join(f"{suite} on {place} {by - 1:.1%}" for (place, suite), by in moved)
-        text = "\n".join(f"| {' | '.join(row)} |" for row in rows) if count else ""
-        return f"## {title}\n\n{text}\n\nThe yardsticks moved by as much as: {noise}."
+        """Return what each commit changed, as far as it is beyond noise."""
+        rows = [("commit", "ratio", "before", "after", "change", "where"), ("---",) * 6]
+        for before, after in pairwise(self.results.commits):
+            comparison = compare(self.results, before, after)
+            changed = list(table(self.results, comparison))
+            rows += [(after[:7], *row) for row in changed]
+        since = f"{before[:7]} of {self.results.dates[before]:%Y-%m-%d}"
+        title = f"{len(changed) or 'No'} ratios changed beyond noise since {since}"
+        lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        noise = {f"{self.results.subject(k)} {f - 1:.0%}" for k, f in scatter(self.results).items()}
+        text = f"Each commit is compared with the one that was measured before it:\n\n{lines}"
+        return f"## {title}\n\n{text}\n\nYardsticks moved by up to: {'; '.join(sorted(noise))}."
 
     def provenance(self) -> str:
         """Return what was measured: machines, environments and commits."""
