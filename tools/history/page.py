@@ -70,7 +70,7 @@ class Page:
         armed, off = (self.value(places[0], ratio, way) for way in ("armed", "off"))
         ms = 1e3 * self.value(places[0], SHIM.format("time"), "armed")
         title = f"Importing cupy_compat takes {ms:.2g} ms, {armed:.1f} times an empty package"
-        return self.section(title, "shim", f"Switched off, it is {off:.1f} times.", places)
+        return self.section(title, "shim", f"With the shim off, it is {off:.1f} times.", places)
 
     def repair(self) -> str:
         """Return what a repair costs."""
@@ -96,7 +96,7 @@ class Page:
         lines.append(("np.sort of parts", place, CPU.replace("ratio", "yardstick"), words))
         self.over_commits("cpu", f"{y}, {dtype}", lines, 0)
         title = f"{threads} threads sort {dtype} {value:.1f} {y}"
-        text = "5,000,000 uniform keys. For the gray line NumPy sorts one part on each thread."
+        text = "5,000,000 uniform keys. The gray line sorts parts with NumPy, and merges none."
         return self.section(title, "cpu", text, [place])
 
     def gpu(self) -> str:
