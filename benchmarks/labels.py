@@ -1,4 +1,4 @@
-"""What an interpreter really holds, in the words that results are labelled with.
+"""The labels of an interpreter: its Python, CuPy, build and NumPy.
 
 ``python benchmarks/labels.py`` prints the labels of the interpreter that runs it, as JSON.
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from importlib import metadata
 
-#: The label of a CuPy that is as its maintainers built it.
+#: The label of a CuPy that its maintainers built.
 PUBLISHED = "published"
 
 REPAIR = """
@@ -25,11 +25,11 @@ print(f"Cython {status.cython}, {status.state}")
 
 
 class WrongLabels(RuntimeError):
-    """The environment is not what the results would be labelled with."""
+    """The interpreter does not match the labels of its results."""
 
 
 def found():
-    """Return the labels that are true of this interpreter: python, cupy, build and numpy."""
+    """Return the labels of this interpreter: python, cupy, build and numpy."""
     distribution = _cupy()
     return {
         "python": "{}.{}".format(*sys.version_info[:2]),
@@ -40,16 +40,16 @@ def found():
 
 
 def check(expected):
-    """Raise ``WrongLabels`` where an expected label differs from what is found."""
+    """Raise ``WrongLabels`` if an expected label differs from the interpreter's."""
     true = found()
     wrong = {name: value for name, value in expected.items() if true.get(name) != value}
     if wrong:
-        told = ", ".join(
+        differences = ", ".join(
             f"{name} {value!r} (found {true.get(name)!r})" for name, value in wrong.items()
         )
         raise WrongLabels(
-            f"{sys.executable} is not what its results would be labelled with: {told}. "
-            "Remove .asv/env and run again, or measure what is installed by "
+            f"{sys.executable} does not match the labels of its results: {differences}. "
+            "Remove .asv/env and run again, or measure the installed packages with "
             "`asv run --config asv.installed.conf.json`"
         )
 

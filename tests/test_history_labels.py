@@ -1,4 +1,4 @@
-"""Results of the benchmarks are labelled with what was measured, or are not made."""
+"""Benchmarks run only under labels that match the interpreter."""
 
 import json
 import os
@@ -31,20 +31,18 @@ def configuration(name: str) -> dict[str, object]:
     return dict(json.loads(re.sub(r"^\s*//.*$", "", (ROOT / name).read_text(), flags=re.M)))
 
 
-def test_a_broken_cupy_is_labelled_with_its_cython_and_as_repaired(
-    broken: Interpreter, suite: str
-) -> None:
+def test_a_repaired_cupy_is_labelled_with_its_cython(broken: Interpreter, suite: str) -> None:
     labels = found(broken, suite)
     assert labels["cupy"] == TYPICAL[0]
     assert labels["build"] == f"Cython {TYPICAL[1]}, repaired"
     assert labels["python"] == PYTHON
 
 
-def test_a_cupy_from_the_index_is_labelled_as_published(reference: Interpreter, suite: str) -> None:
+def test_a_published_wheel_gets_the_label_published(reference: Interpreter, suite: str) -> None:
     assert found(reference, suite)["build"] == "published"
 
 
-def test_an_interpreter_without_cupy_is_labelled_so(bare: Interpreter, suite: str) -> None:
+def test_an_interpreter_without_cupy_gets_the_label_none(bare: Interpreter, suite: str) -> None:
     # -I and -S: the interpreter itself may have packages installed.
     labels = json.loads(
         bare.output(
@@ -90,9 +88,7 @@ def test_a_run_under_a_false_label_ends_with_an_error(
     assert f"{label} {false!r} (found " in done.stderr
 
 
-def test_a_healthy_cupy_is_not_measured_as_a_repaired_one(
-    reference: Interpreter, suite: str
-) -> None:
+def test_a_healthy_cupy_cannot_pass_for_a_repaired_one(reference: Interpreter, suite: str) -> None:
     labels = json.dumps(found(reference, suite) | {"build": "Cython 3.1.1, repaired"})
     done = reference.run(
         "from benchmarks import memoize", shim=False, PYTHONPATH=suite, ASV_LABELS=labels
@@ -100,12 +96,12 @@ def test_a_healthy_cupy_is_not_measured_as_a_repaired_one(
     assert "build 'Cython 3.1.1, repaired' (found 'published')" in done.stderr
 
 
-def test_nothing_is_measured_that_nobody_labelled(reference: Interpreter, suite: str) -> None:
+def test_a_run_without_labels_ends_with_an_error(reference: Interpreter, suite: str) -> None:
     done = reference.run("from benchmarks import memoize", shim=False, PYTHONPATH=suite)
     assert "WrongLabels: no labels for the results" in done.stderr
 
 
-def test_what_is_installed_is_measured_without_a_matrix() -> None:
+def test_the_configuration_for_installed_packages_has_no_matrix() -> None:
     installed = configuration("asv.installed.conf.json")
     assert installed["environment_type"] == "installed"
     assert not {"matrix", "include", "requirements"} & set(installed)

@@ -1,1 +1,1 @@
-"""What airspeed velocity lacks: labels that are true, a report, a page, a run without network."""
+"""Labels, a report, a page and an offline run for airspeed velocity's results."""

@@ -1,10 +1,9 @@
-"""A plugin of airspeed velocity: environments whose results say what was measured.
+"""A plugin of airspeed velocity: environments whose results carry checked labels.
 
-asv labels a result with what its configuration asked for. Here what is asked for reads as people
-say it (``cupy: 13.4.1``, ``build: Cython 3.1.1, repaired``), and each benchmark process is told it
-in ``ASV_LABELS``, so that ``benchmarks/environment.py`` can refuse an environment that is another.
-The environment type ``installed`` measures the interpreter that is there, with nothing asked for,
-and is labelled with what is found in it.
+The environment type ``matrix`` installs what its labels say (``cupy: 13.4.1``, ``build: Cython
+3.1.1, repaired``). The type ``installed`` takes an interpreter as it is and finds its labels out.
+Both pass the labels to each benchmark process in ``ASV_LABELS``, and ``benchmarks/environment.py``
+refuses an interpreter that does not match.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import testbed  # noqa: E402
 
 from benchmarks.labels import PUBLISHED  # noqa: E402
 
-#: What some commit imports, the same versions for all of them.
+#: What the commits import, in the same versions for all.
 COMMON = {"numba": "0.68.0", "rich": "15.0.0", "wrapt": "2.5.2"}
 
 
@@ -39,7 +38,7 @@ def _name(tool: str, labels: dict[str, str]) -> str:
 
 
 class Matrix(Virtualenv):  # type: ignore[misc]
-    """A virtualenv that holds the CuPy of its labels, broken by the Cython that they name."""
+    """A virtualenv with the CuPy of its labels, broken by the Cython that they name."""
 
     tool_name = "matrix"
 
@@ -66,14 +65,14 @@ class Matrix(Virtualenv):  # type: ignore[misc]
 
 
 class Installed(ExistingEnvironment):  # type: ignore[misc]
-    """The interpreter that is there, labelled with what it holds."""
+    """An existing interpreter, labelled with what it holds."""
 
     tool_name = "installed"
 
     def __init__(self, conf: Any, executable: str, requirements: Any, tagged_env_vars: Any) -> None:
         if requirements or tagged_env_vars:
             raise util.UserError(
-                "what is installed has no matrix: add --config asv.installed.conf.json"
+                "an installed interpreter has no matrix: add --config asv.installed.conf.json"
             )
         executable = sys.executable if executable == "same" else executable
         self._labels = self._found(executable)
@@ -98,14 +97,14 @@ class Installed(ExistingEnvironment):  # type: ignore[misc]
         return _name(self.tool_name, self._labels)
 
     def run(self, args: list[str], **kwargs: Any) -> Any:
-        """Run the interpreter, and tell it its labels."""
-        told = {"ASV_LABELS": json.dumps(self._labels), "ASV_ENV_TYPE": self.tool_name}
-        kwargs["env"] = {**kwargs.get("env", os.environ), **told}
+        """Run the interpreter with its labels in the environment."""
+        labels = {"ASV_LABELS": json.dumps(self._labels), "ASV_ENV_TYPE": self.tool_name}
+        kwargs["env"] = {**kwargs.get("env", os.environ), **labels}
         return super().run(args, **kwargs)
 
 
 def setup() -> None:
-    """Have ``asv run --quick`` keep nothing, since one look is no result; asv calls this."""
+    """Make ``asv run --quick`` save nothing: a single sample is no result. asv calls this."""
     run = asv_run.Run.run.__func__
 
     def run_and_keep(cls: Any, *args: Any, quick: bool = False, **options: Any) -> Any:
