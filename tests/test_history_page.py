@@ -92,7 +92,7 @@ def test_a_section_without_figures_says_what_was_not_measured(tmp_path: Path) ->
 def test_what_changed_stands_in_a_table(tmp_path: Path) -> None:
     text = written(made(slower=1.25), tmp_path)
     assert "## 10 ratios changed beyond noise since aaaaaaa of 2026-11-01" in text
-    row = "16 parameter0, int32, times | 8.04 | 6.43 | -20% | 1 of 1 environments, large |"
+    row = "16 parameter0, int32, times (1 of 1 environments, large) | 8.04 → 6.43, -20% |"
     assert row in text
 
 

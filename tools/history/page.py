@@ -129,11 +129,12 @@ class Page:
 
     def changes(self) -> str:
         """Return what each commit changed, as far as it is beyond noise."""
-        rows = [("commit", "ratio", "before", "after", "change", "where"), ("---",) * 6]
+        rows = [("commit", "ratio", "change"), ("---",) * 3]
         for before, after in pairwise(self.results.commits):
             comparison = compare(self.results, before, after)
             changed = list(table(self.results, comparison))
-            rows += [(after[:7], *row) for row in changed]
+            for ratio, old, new, moved, where in changed:
+                rows.append((after[:7], f"{ratio} ({where})", f"{old} → {new}, {moved}"))
         since = f"{before[:7]} of {self.results.dates[before]:%Y-%m-%d}"
         title = f"{len(changed) or 'No'} ratios changed beyond noise since {since}"
         lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
