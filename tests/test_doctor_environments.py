@@ -323,7 +323,8 @@ def test_pip_with_a_wrong_requirement_is_explained(requirement: str, expected: s
 
 def test_pip_without_a_network_is_explained() -> None:
     nowhere = ("--index-url", "http://127.0.0.1:9/simple", "--retries", "1")
-    assert pip("install", "--dry-run", *nowhere, "cupy-cuda12x") == {"network"}
+    dry = ("install", "--dry-run", "--ignore-installed")
+    assert pip(*dry, *nowhere, "cupy-cuda12x") == {"network"}
 
 
 def test_conflicting_requirements_are_explained() -> None:
