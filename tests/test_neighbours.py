@@ -442,8 +442,10 @@ Command = tuple[dict[str, str], list[str | Path]]
 
 
 def easybuild(venv: Environment, home: Path) -> Command:
-    (venv.site / "sitecustomize.py").write_text(EASYBUILD)
-    return {"EBPYTHONPREFIXES": str(home.parents[2])}, ["-m", "cupy_compat"]
+    # Not in site-packages: Debian's Pythons have a sitecustomize of their own before that.
+    (venv.folder / "sitecustomize.py").write_text(EASYBUILD)
+    variables = {"EBPYTHONPREFIXES": str(home.parents[2]), "PYTHONPATH": str(venv.folder)}
+    return variables, ["-m", "cupy_compat"]
 
 
 def appended(venv: Environment, home: Path) -> Command:

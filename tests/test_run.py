@@ -353,14 +353,15 @@ def test_a_python_of_another_environment_is_not_affected(
 
 
 def test_a_python_that_extends_its_own_path_is_armed_after_that(
-    installed: Environment, venv: Environment
+    installed: Environment, venv: Environment, tmp_path: Path
 ) -> None:
-    (venv.site / "sitecustomize.py").write_text(
-        f"import sys; sys.path.append({str(installed.site)!r})"
-    )
+    # Not in site-packages: Debian's Pythons have a sitecustomize of their own before that.
+    extend = f"import sys; sys.path.append({str(installed.site)!r})"
+    (tmp_path / "sitecustomize.py").write_text(extend)
     ask = "import sys, cupy; print(sys.modules['cupy_compat'].status().state)"
     child = f"import subprocess; subprocess.run([{str(venv.python)!r}, '-c', {ask!r}])"
-    assert installed.do("run", "-c", child) == "repaired\n"
+    variables = {"PYTHONPATH": str(tmp_path)}
+    assert installed.do("run", "-c", child, environment=variables) == "repaired\n"
 
 
 #: Removes a module of the package, then runs its arguments.
