@@ -1,8 +1,7 @@
 """Whether threads sort an array sooner than NumPy does, how many of them, and how.
 
 A sample of the keys, in their order, is sorted by NumPy and timed. That answers for the dtype, the
-distribution and the processor at once. What threads take follows from `rates`, which are measured
-once on each machine.
+distribution and the processor at once. What threads take follows from `rates`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import quicksort, serial
-from cupy_compat.cudamark.cpu.rates import Rates, least_seconds, measure
+from cupy_compat.cudamark.cpu.rates import BUCKETS, Rates, least_seconds, measure
 from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.dtypes import number_type, only_numpy_sorts
 from cupy_compat.cudamark.sampling import RUN, sample_runs
@@ -27,7 +26,6 @@ _WORTH_SECONDS = 2e-3
 _MARGIN = 1.2
 # NumPy's time for a key of a long array over that in a sample, if values recur in the sample.
 _RECURRING = 1 / 2
-_BUCKETS = 64
 
 Sort = Callable[[NDArray[Any], Crew], NDArray[Any]]
 Plan = tuple[int, Sort]
@@ -85,6 +83,8 @@ def look(a: NDArray[Any]) -> Keys:
     """Measure what NumPy takes for keys, of shape (n,), on samples of them."""
     found = sample_runs(a)
     numpy = finish = _seconds_a_key(found)
+    if a.dtype.kind in "mM":  # threads sort them as integers
+        finish = _seconds_a_key([one.view(number_type(a.dtype)) for one in found])
     ordered = serial.sort(found[0])
     values = 1 + np.count_nonzero(ordered[:-1] < ordered[1:])
     # A sort distinguishes more keys in the array than in the sample, unless values recur.
@@ -95,10 +95,10 @@ def look(a: NDArray[Any]) -> Keys:
         # Keys that were in order are no longer, once they have been cut at a median.
         shuffled = [one.reshape(8, -1).T.reshape(-1) for one in found]
         finish = scale * _seconds_a_key(shuffled)
-    elif values <= _BUCKETS or a.itemsize <= 2:
+    elif values <= BUCKETS or a.itemsize <= 2:
         finish = 0.0  # each value has a bucket, or a counter
     else:
-        finish *= deeper - math.log(_BUCKETS) / math.log(ordered.size)
+        finish *= deeper - math.log(BUCKETS) / math.log(ordered.size)
     return Keys(a.size, numpy, finish)
 
 

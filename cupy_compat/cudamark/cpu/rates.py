@@ -22,7 +22,7 @@ from cupy_compat.cudamark.turns import compiling
 _SERIAL, _SERIAL_CUTS = 1 / 16, 1 / 5
 # A samplesort starts its threads for three lists of jobs.
 _LISTS = 3
-_BUCKETS = 64
+BUCKETS = 64
 _FEW, _MANY = 1 << 8, 1 << 18
 
 
@@ -60,7 +60,7 @@ def measure(key: np.dtype[Any]) -> Rates:
             counting.sort(keys, Crew(1))
         else:
             out = np.empty_like(keys)
-            split.scatter_by_value(keys, out, Crew(1), _BUCKETS, samplesort.SAMPLE, nat_last=False)
+            split.scatter_by_value(keys, out, Crew(1), BUCKETS, samplesort.SAMPLE, nat_last=False)
 
     begin = least_seconds(lambda: move(keys[:_FEW]), 5)
     whole = least_seconds(lambda: move(keys), 5)
