@@ -140,3 +140,9 @@ def test_a_repaired_module_has_a_proxy_of_functools(monkeypatch: pytest.MonkeyPa
     assert functools.wraps is another
     del given.wraps
     assert not hasattr(functools, "wraps")
+
+
+def test_the_type_of_a_repaired_function_names_its_module() -> None:
+    util = broken()
+    _repair.examine(util)
+    assert type(util.memoize()(abs)).__module__ == "cupy_compat._memoized"
