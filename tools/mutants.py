@@ -227,7 +227,8 @@ def baseline(command: str) -> float:
 def run(session: WorkDB, tests: list[str], jobs: int) -> None:
     """Test every mutant that has no outcome, and write the outcomes into the session."""
     command = shlex.join([sys.executable, *PYTEST, *tests])
-    pending = session.pending_work_items
+    # cosmic-ray shuffles them; neighbours come one after the other here.
+    pending = sorted(session.pending_work_items, key=_position)
     with (
         tempfile.TemporaryDirectory() as folder,
         concurrent.futures.ProcessPoolExecutor(jobs, None, copy_tree, (folder,)) as pool,
@@ -242,6 +243,10 @@ def run(session: WorkDB, tests: list[str], jobs: int) -> None:
                 raise RuntimeError(result.output)
             session.set_result(futures[future].job_id, result)
             print(f"{count} of {len(pending)}: {result.test_outcome.value}", flush=True)
+
+
+def _position(item: WorkItem) -> tuple[str, tuple[int, int]]:
+    return str(item.mutations[0].module_path), item.mutations[0].start_pos
 
 
 def difference(result: WorkResult) -> tuple[str, str]:
