@@ -160,7 +160,7 @@ def _shim_rows() -> Iterator[Sequence[str]]:
     yield (
         "[The cause](why.md#the-cause-matrix)",
         f"{len(cells)} builds of CuPy, {len(broken)} of them broken",
-        f"{wrong} broken with the shim, {touched} healthy ones changed",
+        f"{wrong} failed to import with the shim; {touched} healthy ones changed",
         data["date"],
         f"`{data['command']}`",
     )
@@ -192,7 +192,7 @@ def _shim_rows() -> Iterator[Sequence[str]]:
     yield (
         "Mutation tests of the shim",
         f"{mutants['mutants']} changes of {len(mutants['modules'])} modules",
-        f"{mutants['killed']} noticed by a test; of {mutants['survived']} others, "
+        f"a test fails for {mutants['killed']}; of {mutants['survived']} others, "
         f"{mutants['survivors_named_with_a_reason']} change no behaviour",
         mutants["date"],
         f"`{mutants['command']}`",
