@@ -8,8 +8,8 @@ Each step writes two lines to standard output, each after a token: ``{"begin": n
 step, and ``{"step": name, "error": None or {...}, "value": ...}`` after it.
 """
 
-# Import anything else only after CuPy: if a file of the user's shadows a standard module, CuPy must
-# meet it in the same way as without the doctor.
+# Import anything else only after CuPy: if a user's file shadows a standard module, CuPy must import
+# that file as it would without the doctor.
 import faulthandler
 import os
 import sys
@@ -71,7 +71,7 @@ def shim() -> "dict[str, str] | None":
 
 
 def arm(folder: str) -> None:
-    """Arm the shim of the environment, or else the one in that folder."""
+    """Arm the shim of the environment; if it has none, the one in that folder."""
     try:
         import cupy_compat
     except ImportError:
@@ -192,18 +192,18 @@ def run(token: str, mode: str, limit: float, path: str) -> None:
     Parameters
     ----------
     token : str
-        What precedes each record.
+        The text that begins the line of each record.
     mode : {'as it is', 'with', 'without', 'util'}
         Whether to leave the shim as it is, to arm it, or to disarm it. ``'util'`` disarms it, too,
         and tries only ``cupy._util``.
     limit : float
         Seconds after which to exit.
     path : str
-        With ``'with'`` the folder of the shim, with ``'util'`` the file to load in place of the
-        installed ``cupy._util``, if not empty.
+        For ``'with'``, the folder of the shim. For ``'util'``, the file to load in place of the
+        installed ``cupy._util``, or an empty string to keep that. Otherwise not used.
     """
     attempt = Attempt(token)
-    # Prints the line of a crash or a hang, even if sys.stderr is closed.
+    # Print the line of a crash or a hang, even if sys.stderr is closed.
     faulthandler.enable(2)
     faulthandler.dump_traceback_later(limit, exit=True, file=2)
     attempt.step("start", shim)
@@ -225,7 +225,7 @@ def run(token: str, mode: str, limit: float, path: str) -> None:
     attempt.step("memoize", lambda: memoize("cupy"))
     attempt.step("accelerators", accelerators)
     attempt.step("compiler", compiler)
-    # One step each, because one missing library says nothing about the others.
+    # A step for each library, because the others may load if one is missing.
     for name in LIBRARIES:
         attempt.step(name, lambda name=name: library(name))  # type: ignore[misc]
     if attempt.step("device", device):

@@ -13,9 +13,9 @@ from .attempt import LIBRARIES
 from .case import Case
 from .checks import CHECKS, Check
 from .machine import Machine
-from .origin import failed_build, other_library, raising_package, worded
+from .origin import failed_build, library_by_wording, other_library, raising_package
 from .reading import Match, Part, Reading, read
-from .trial import SHIM, Attempt, Failure, Interpreter, gather_facts, try_cupy
+from .trial import OLDEST_FOR_SHIM, Attempt, Failure, Interpreter, gather_facts, try_cupy
 from .wheels import release
 
 Severity = Literal["problem", "remark"]
@@ -23,7 +23,7 @@ RepairState = Literal["off", "armed", "would repair", "repairs"]
 
 #: The checks whose failures the shim repairs.
 REPAIRABLE = frozenset({"memoize", "memoize-annotated"})
-#: The steps that every CuPy must pass, also without a GPU.
+#: The steps that every CuPy must pass, even without a GPU.
 _EVERYWHERE = frozenset({"start", "import", "memoize"})
 _WORDINGS = tuple({wording: None for check in CHECKS for wording in check.says})
 _TOPIC = "cupy"
@@ -38,8 +38,8 @@ class Finding:
     check, about : str
         The check's name, and the failure in one line.
     severity : {'problem', 'remark'}
-        A problem prevents the import or the requested use of CuPy. In a text, a problem ended the
-        program, and a remark came before.
+        A problem prevents the import or the requested use of CuPy. In a text, a problem is what
+        ended the program, and a remark is about an earlier message.
     step : str or None
         The failed step of the attempt, None if the failure was found in another way.
     said : str or None
@@ -131,6 +131,11 @@ def examine(interpreter: Interpreter, gpu: bool, limit: float) -> Diagnosis:
         Whether it is a problem if CuPy cannot use a GPU.
     limit : float
         The time limit of each interpreter, in seconds.
+
+    Raises
+    ------
+    TrialError
+        If the interpreter cannot be started, or is too old.
     """
     machine = machines.of_facts(gather_facts(interpreter, limit))
     # A file named cupy that is not CuPy may be a program of the user's. Do not run it.
@@ -153,7 +158,7 @@ def diagnose(case: Case, gpu: bool) -> Diagnosis:
     attempt = case.attempt
     use = gpu or (attempt is not None and "device" in attempt.values)
     findings: dict[Check, Finding] = {}
-    shown = dict(_shown(case))
+    shown = dict(_without_message(case))
     known = {"import" for check in shown if check.breaks}
     for failure in attempt.failures if attempt is not None else ():
         if failure.type in ("crashed", "timed out"):
@@ -186,7 +191,13 @@ def diagnose(case: Case, gpu: bool) -> Diagnosis:
 
 
 def explain(file: BinaryIO) -> Explanation:
-    """Apply the checks to a text: a traceback, or the output of a job or of pip."""
+    """Apply the checks to a text: a traceback, or the output of a job or of pip.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
     reading = read(file, _WORDINGS, _TOPIC)
     machine = machines.of_text(reading.text)
     problems, remarks, ending = _sorted(reading, machine)
@@ -200,7 +211,7 @@ def explain(file: BinaryIO) -> Explanation:
 
 
 def explain_check(check: Check, case: Case) -> Finding:
-    """Return the result that a check would have for a case, whether or not it applies."""
+    """Return the finding of a check for a case, even if the check does not apply."""
     return _finding(check, case, "remark" if check.remark else "problem", None, None)
 
 
@@ -215,7 +226,10 @@ def _owner(reading: Reading) -> str | None:
     ]
     found = (other_library(line, text) for line, text in lines)
     ending = reading.chains[-1][-1].exception if reading.chains else None
-    more = [worded(ending or ""), failed_build(reading.text) if reading.printed else None]
+    more = [
+        library_by_wording(ending or ""),
+        failed_build(reading.text) if reading.printed else None,
+    ]
     return next(filter(None, (*found, *more)), None)
 
 
@@ -227,7 +241,7 @@ def _sorted(reading: Reading, machine: Machine) -> tuple[Found, Found, str | Non
     problems, on_the_way = _recognized(reading, machine)
     ending = reading.chains[-1][-1].exception if reading.chains else None
     warnings = [(check, match) for check, match in on_the_way if check.remark or match.warned]
-    # Beside an unknown failure, a warning would look like its explanation.
+    # Next to an unknown failure, a warning would be mistaken for its cause.
     if ending is not None:
         on_the_way = [each for each in on_the_way if each not in warnings]
     return problems, on_the_way, ending
@@ -342,7 +356,7 @@ def _read(text: str) -> Reading:
     return read(BytesIO(text.encode("utf-8", "backslashreplace")), _WORDINGS, _TOPIC)
 
 
-def _shown(case: Case) -> Iterator[tuple[Check, Finding]]:
+def _without_message(case: Case) -> Iterator[tuple[Check, Finding]]:
     """Yield the results of the checks that need no message."""
     failures = case.attempt.failures if case.attempt is not None else []
     ended = next((each for each in failures if each.type in ("crashed", "timed out")), None)
@@ -392,7 +406,7 @@ def _with_second_attempt(case: Case, interpreter: Interpreter, limit: float) -> 
         return Case(case.machine, attempt, try_cupy(interpreter, "without", limit))
     names = {finding.check for finding in diagnose(case, False).findings}
     version = case.machine.python
-    if names & REPAIRABLE and (version is None or release(version, 2) >= (*SHIM, 0)):
+    if names & REPAIRABLE and (version is None or release(version, 2) >= (*OLDEST_FOR_SHIM, 0)):
         return Case(case.machine, attempt, try_cupy(interpreter, "with", limit))
     return case
 

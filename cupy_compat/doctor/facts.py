@@ -30,14 +30,14 @@ CUPY = re.compile(r"cupy(-cuda\d+x?|-rocm-\d+-\d+)?")
 NEIGHBOURS = re.compile(
     r"numpy|scipy|fastrlock|cython|cupy-compat.*|cuda-.*|cutensor-.*|nvidia-.*|torch"
 )
-#: The environment variables that affect CuPy and CUDA. People paste them into public reports, so
-#: the pattern must not match secrets such as NVIDIA_API_KEY.
+#: The environment variables that affect CuPy and CUDA. Users paste them into public reports, so the
+#: pattern must not match secrets such as NVIDIA_API_KEY.
 VARIABLES = re.compile(
     r"CUPY_[A-Z_]+|CUDA_(HOME|PATH\w*|VISIBLE_DEVICES|DEVICE_ORDER|LAUNCH_BLOCKING)|NVCC|ROCM_HOME|"
     r"(HIP|ROCR|NVIDIA)_VISIBLE_DEVICES|NVIDIA_DRIVER_CAPABILITIES|LD_LIBRARY_PATH|LD_PRELOAD|"
     r"PYTHON[A-Z]+"
 )
-#: A folder that CuPy has and another package named cupy does not have.
+#: The folder that distinguishes CuPy from another package named cupy.
 MARK = "_core"
 
 
@@ -102,7 +102,7 @@ def _try(read: "Callable[[], Any]", otherwise: "Any") -> "Any":
 
 
 def _path(mode: str, environment: bool, user: bool) -> "list[str]":
-    """Return the search path of a user's program, which differs from that of this interpreter."""
+    """Return the search path of a user's program. This interpreter, being isolated, has another."""
     if mode == "isolated":
         return list(sys.path)
     path = list(sys.path)
@@ -143,10 +143,10 @@ def _distributions(path: "list[str]") -> "list[dict[str, Any]]":
 def _required(requirements: "list[str]") -> "list[str]":
     """Return the requirements that apply to this environment, without their markers."""
     split = [each.partition(";") for each in requirements]
-    return [name.strip() for name, _, marker in split if _holds(marker.strip())]
+    return [name.strip() for name, _, marker in split if _applies(marker.strip())]
 
 
-def _holds(marker: str) -> bool:
+def _applies(marker: str) -> bool:
     """Return whether an environment marker is true here, or cannot be read."""
     if not marker:
         return True
@@ -243,7 +243,7 @@ def _of_conda(start: str) -> bool:
 
 
 def _managed() -> "str | None":
-    """Return why pip must not change this environment, None if it may."""
+    """Return why pip must not or cannot change this environment, None if it can."""
     if os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
         return "conda"
     base = sys.prefix == sys.base_prefix
@@ -255,7 +255,7 @@ def _managed() -> "str | None":
 
 
 def _driver() -> "dict[str, Any]":
-    """Return the driver's library and the newest CUDA that it supports: 12080 is 12.8."""
+    """Return the driver's library, and the newest CUDA that it supports, as 12080 for 12.8."""
     name = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
     try:
         library = ctypes.CDLL(name)

@@ -12,9 +12,10 @@ from .diagnosis import Diagnosis, examine
 from .report import as_text, printable
 from .trial import Interpreter
 
-#: How a cure begins that needs a decision by the user, or is an alternative to a better one.
+#: The first words of cures that need a decision by the user, or are second-best.
 _CONDITION = re.compile(r"(If|Where|Or|For|With|To|Else|Keep)\b")
-_INSTEAD = {
+#: Why pip must not change an environment, by the fact ``managed``.
+_REASONS = {
     "conda": "conda manages this environment, and pip would make it inconsistent",
     "externally managed": "the system manages this Python (PEP 668); use a virtual environment",
     "not writable": "you cannot write to this environment; use a virtual environment",
@@ -41,7 +42,7 @@ def commands(diagnosis: Diagnosis, interpreter: Interpreter) -> list[list[str]]:
             quoted = re.findall(r"`([^`]+)`", cure)
             start = f"{interpreter.pip} "
             steps = [shlex.split(each[len(start) :]) for each in quoted if each.startswith(start)]
-            # Two installations are alternatives. The user must replace a name in capitals.
+            # Two installations in a cure are alternatives. A name in capitals is a placeholder.
             one = [step[0] for step in steps] in (["install"], ["uninstall", "install"])
             if one and not _CONDITION.match(cure) and not re.search(r"\b[A-Z]{4,}\b", str(steps)):
                 return steps
@@ -63,18 +64,23 @@ def run(
     diagnosis : Diagnosis
         The result of the examination.
     interpreter, gpu, limit
-        See `cupy_compat.doctor.diagnosis.examine`.
+        As for `cupy_compat.doctor.diagnosis.examine`.
     confirmed : bool
         Whether to run the cure without asking.
     write : callable
-        Prints a text.
+        A function that prints a text.
 
     Returns
     -------
     int
-        0: CuPy now imports and, with ``gpu``, works; 1: it does not.
+        The exit status. 0: CuPy now imports and, with ``gpu``, works; 1: it does not.
+
+    Raises
+    ------
+    TrialError
+        If the interpreter cannot be started to examine CuPy again.
     """
-    if _well(diagnosis, gpu):
+    if _is_usable(diagnosis, gpu):
         write("\nThere is nothing to fix.")
         return 0
     steps = commands(diagnosis, interpreter)
@@ -83,40 +89,40 @@ def run(
         return 1
     managed = diagnosis.case.machine.facts.get("managed")
     if managed is not None:
-        write(f"\nNothing was changed: {_INSTEAD[managed]}. Carry out the cure there by hand.")
+        write(f"\nNothing was changed: {_REASONS[managed]}. Carry out the cure there by hand.")
         return 1
     pip = [interpreter.command[0], "-I", "-m", "pip"]
     write("\nThe cure:\n" + "\n".join(f"  {interpreter.pip} {shlex.join(step)}" for step in steps))
-    if not confirmed and not _asked():
+    if not confirmed and not _confirm():
         write("Nothing was changed.")
         return 1
     before = _installed(pip)
-    failed = _carry_out(pip, steps)
+    failed = _run_steps(pip, steps)
     after = _installed(pip)
     back = [each for each in before if each not in after]
     if back:
-        # Also after a failed step, which may have removed something.
+        # Print it even if a step failed, because an earlier one may have removed something.
         write(f"\nTo undo this: {interpreter.pip} install {shlex.join(back)}")
     if failed:
         write(f"\nThis step failed: {interpreter.pip} {shlex.join(failed)}")
     again = examine(interpreter, gpu, limit)
     write("\nAfter the cure:\n" + as_text(again))
-    return 0 if _well(again, gpu) and not failed else 1
+    return 0 if _is_usable(again, gpu) and not failed else 1
 
 
-def _well(diagnosis: Diagnosis, gpu: bool) -> bool:
+def _is_usable(diagnosis: Diagnosis, gpu: bool) -> bool:
     return diagnosis.imports and diagnosis.works is not False and bool(diagnosis.works or not gpu)
 
 
-def _asked() -> bool:
+def _confirm() -> bool:
     """Ask on standard error, because standard output may be a pipe. No answer means no."""
     print("Run it? [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline() if sys.stdin is not None else ""
     return answer.strip().lower() in ("y", "yes")
 
 
-def _carry_out(pip: list[str], steps: list[list[str]]) -> list[str] | None:
-    """Run the steps, and return the one that failed. Test all installations first."""
+def _run_steps(pip: list[str], steps: list[list[str]]) -> list[str] | None:
+    """Run the steps after a dry run of the installations; return the step that failed."""
     dry = [[step[0], "--dry-run", *step[1:]] for step in steps if step[0] == "install"]
     for step in [*dry, *steps]:
         # Print pip's output to standard error; standard output is the doctor's.

@@ -72,7 +72,12 @@ class Machine:
 
     @property
     def found(self) -> str:
-        """What ``import cupy`` loads: cupy, source, stranger, folder, remains or nothing."""
+        """What ``import cupy`` loads.
+
+        ``cupy``: a built CuPy; ``source``: CuPy's source tree; ``stranger``: another module of that
+        name; ``folder``: a namespace package; ``remains``: the folder of an uninstalled CuPy;
+        ``nothing``: there is none.
+        """
         return str(self._cupy.get("found", {}).get("kind", "cupy"))
 
     @property
@@ -161,7 +166,7 @@ _PYTHON = (
         r"\bcpython-(\d)(\d+)m?-|\.cp(\d)(\d+)-win|\bcp(\d)(\d+)-cp\d|[/\\]Python(\d)(\d+)[/\\]"
     ),
 )
-# The names of these libraries contain CUDA's major version; those of cuFFT and others do not.
+# The file names of these libraries contain CUDA's major version. Those of cuFFT and others do not.
 _CUDA = (
     re.compile(r"CUDA Build Version\s{0,40}: (1\d)\d{3}"),
     re.compile(r"\blib(?:cudart|cublas|cublasLt|nvrtc)\.so\.(\d{1,2})"),
@@ -264,7 +269,7 @@ _COMPARISONS = {
 
 
 def _meets(version: str, requirement: str) -> bool:
-    """Return whether a version of NumPy meets a requirement; one on another package is met."""
+    """Return whether a NumPy meets a requirement. A requirement on another package is met."""
     named = re.match(r"numpy(?![\w.-])\s*\(?([^;)]*)", requirement, re.IGNORECASE)
     bounds = re.findall(r"(<=|>=|==|!=|<|>)\s*([\d.]+)", named.group(1)) if named else []
     return all(

@@ -22,9 +22,10 @@ _STANDARD = re.compile(
     r"[/\\][\w.-]{0,40}(?:python|conda)[\w.-]{0,40}[/\\](?:envs[/\\][\w.-]{1,80}[/\\])?lib[/\\]",
     re.I,
 )
-#: Packages that fail because of their caller, or run the code that fails.
+#: Packages that fail on behalf of their caller, or only run the failing code.
 _NEUTRAL = {"cuda", "conda", "distutils", "fastrlock", "numpy", "pip", "setuptools", "Cython"}
-#: Python 3.9 has no such list. These two have exceptions that are printed with a module name.
+#: Python 3.9 has no such list. Of its standard modules, these two print exceptions as `_DOTTED`
+#: expects them.
 _STANDARD_MODULES = getattr(sys, "stdlib_module_names", frozenset(("json", "subprocess")))
 _DOTTED = re.compile(r"(?:^|[\s:\]])(\w+)(?:\.\w+){0,7}\.\w*(?:[Ee]rror|Exception)(?=:|$)")
 #: Messages that only other libraries print.
@@ -92,7 +93,7 @@ def other_library(line: str, text: str) -> str | None:
     """
     if "cupy" in line.lower():
         return None
-    words = worded(line)
+    words = library_by_wording(line)
     if words:
         return words
     dotted = _DOTTED.search(line)
@@ -109,8 +110,8 @@ def other_library(line: str, text: str) -> str | None:
     return raising_package(stack) or None
 
 
-def worded(line: str) -> str | None:
-    """Return the library that alone prints such a line, None if there is none."""
+def library_by_wording(line: str) -> str | None:
+    """Return the library that a line's wording identifies, None if it identifies none."""
     return next((name for wording, name in _WORDS if wording.search(line)), None)
 
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import BinaryIO
 
-#: The size of a block, and of what is kept of the beginning and the end of a part, in bytes.
+#: Bytes: the size of a block, and how much of the beginning and of the end of a part is kept.
 PIECE, KEPT = 1 << 20, 1 << 15
 #: How many bytes around its fixed part a pattern can match.
 REACH = 1200
 #: The maximal number of occurrences of one fixed part that are examined per block.
 _TRIES = 500
-#: The same, after all its patterns have matched.
+#: The same, once all patterns with that fixed part have matched.
 _REPEATS = 10
 
 #: The lines that begin a traceback, or link one to the next.
@@ -116,7 +116,7 @@ class Part:
         self._head += raw[:room]
         self._tail = (self._tail + raw[max(room, 0) :])[-KEPT:]
 
-    def matters(self, topic: bytes) -> bool:
+    def is_relevant(self, topic: bytes) -> bool:
         """Return whether a pattern matches, or the text contains the topic."""
         return bool(self.matches) or topic in self._head.lower() or topic in self._tail.lower()
 
@@ -189,9 +189,9 @@ def read(file: BinaryIO, wordings: Iterable[str], topic: str = "cupy") -> Readin
         for end, kind in [*_markers(low), (len(raw), "")]:
             current.add(raw[at:end])
             for anchor, patterns in present.items():
-                # Check first, because this is rarely true, and a call takes longer.
+                # Check before calling: this is rarely true.
                 if low.find(anchor, at, end) >= 0:
-                    _look(raw, low, at, end, anchor, patterns, current, reading.printed)
+                    _match_anchor(raw, low, at, end, anchor, patterns, current, reading.printed)
             at = end
             if kind != "start":
                 link = kind or link
@@ -204,7 +204,7 @@ def read(file: BinaryIO, wordings: Iterable[str], topic: str = "cupy") -> Readin
                 del chains[-1][8:-8]
             else:
                 # Of the previous chains, keep the last relevant one.
-                keep = chains and any(part.matters(word) for part in chains[-1])
+                keep = chains and any(part.is_relevant(word) for part in chains[-1])
                 chains[:] = chains[-1:] if keep else chains[:-1]
                 chains.append([current])
             link = "start"
@@ -258,7 +258,7 @@ def _stems(anchors: set[bytes], length: int = 7) -> dict[bytes, set[bytes]]:
     return chosen
 
 
-def _look(
+def _match_anchor(
     raw: bytes,
     low: bytes,
     start: int,
@@ -286,7 +286,7 @@ def _look(
                 lines = part.matches.setdefault(each.wording, [])
                 if len(lines) < 3 and found not in lines:
                     lines.append(found)
-        # Continue for a few more, because a check may accept a later line.
+        # Try a few more lines, because a check may reject this one and accept a later one.
         repeated += all(each.wording in part.matches for each in patterns)
         if repeated > _REPEATS:
             return

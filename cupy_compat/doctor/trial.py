@@ -24,14 +24,14 @@ End = Literal["finished", "ended", "crashed", "timed out"]
 #: The oldest Python whose CuPy the doctor can examine.
 OLDEST = (3, 9)
 #: The oldest Python on which the shim runs.
-SHIM = (3, 11)
-#: Seconds after its limit that an interpreter has to print where it hangs, or to end when killed.
+OLDEST_FOR_SHIM = (3, 11)
+#: Seconds that an interpreter gets after its limit to print where it hangs, or to end when killed.
 _GRACE = 2.0
-#: Seconds after which to announce a wait.
-_LONG = 10.0
-#: The limit of the output of an interpreter, in bytes; more of it is cut out of the middle.
+#: Seconds after which a message announces the wait.
+_ANNOUNCED = 10.0
+#: How many bytes of an interpreter's output are kept; the middle of longer output is dropped.
 _KEPT = 1 << 22
-#: The line of CuPy's banner after which the error follows.
+#: The line of CuPy's banner that precedes the error.
 _BANNER = "Original error:"
 
 
@@ -90,7 +90,7 @@ class Failure:
 
     @property
     def said(self) -> str:
-        """The line that people search for."""
+        """The line of the error that people search the web for."""
         lines = [line.strip() for line in self.message.splitlines() if line.strip()]
         if _BANNER in lines[:-1]:
             return lines[lines.index(_BANNER) + 1]
@@ -108,7 +108,7 @@ class Attempt:
     end : {'finished', 'ended', 'crashed', 'timed out'}
         How the interpreter ended. ``'ended'``: the user's code ended it before the last step.
     values : dict
-        The results of the successful steps, by name.
+        The results of the successful steps, by step.
     failures : list of Failure
         The failures of the other steps.
     stderr : str
@@ -161,7 +161,7 @@ def gather_facts(interpreter: Interpreter, limit: float) -> dict[str, Any]:
         )
     if records:
         return records[0]
-    reason = "it took too long" if code is None else f"it ended with {_meaning(code)}"
+    reason = "it took too long" if code is None else f"it ended with {_exit_reason(code)}"
     last = stderr.strip().splitlines()[-1:] or ["no message"]
     if interpreter.path is not None and code is not None:
         oldest = ".".join(map(str, OLDEST))
@@ -212,7 +212,7 @@ def try_cupy(
     """
     command = interpreter.command
     if shim == "util":
-        # Like an installed program, which does not have the working folder on its path.
+        # Leave out the working folder, as an installed program does.
         command = [*command, "-P"]
         path = str(util or "")
     else:
@@ -235,7 +235,7 @@ def try_cupy(
     if code == 0:
         return Attempt(shim, "finished", values, failures, stderr)
     hung = code is None or "Timeout (" in stderr
-    how = f"after {limit:g} seconds" if hung else _meaning(code or 0)
+    how = f"after {limit:g} seconds" if hung else _exit_reason(code or 0)
     # Python's own exit statuses are small; Windows reports a crash with a large number.
     end: End = "timed out" if hung else "ended" if 0 < (code or 0) < 256 else "crashed"
     failures.append(Failure(begun or "end", end, how, stderr))
@@ -273,7 +273,7 @@ def _interpret(
     records = [
         ast.literal_eval(line[len(token) :])
         for line in out.splitlines()
-        # A killed interpreter may leave an incomplete line.
+        # Skip an incomplete line of a killed interpreter.
         if line.startswith(token) and line.endswith("}")
     ]
     return records, code, err
@@ -308,8 +308,8 @@ def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
     """Wait for the end of a process, and announce a long wait; None if the limit is reached."""
     until = time.monotonic() + limit
     with suppress(subprocess.TimeoutExpired):
-        return process.wait(min(limit, _LONG))
-    if limit > _LONG and sys.stderr is not None:
+        return process.wait(min(limit, _ANNOUNCED))
+    if limit > _ANNOUNCED and sys.stderr is not None:
         print(
             f"waiting for CuPy, up to {limit - _GRACE:g} seconds ...", file=sys.stderr, flush=True
         )
@@ -330,7 +330,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(_GRACE)
 
 
-def _meaning(code: int) -> str:
+def _exit_reason(code: int) -> str:
     if code >= 0:
         return f"exit status {code}"
     try:

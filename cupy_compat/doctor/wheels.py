@@ -33,7 +33,7 @@ class Wheel:
     newest: str
     cupy: str = NEWEST
 
-    def serves(self, python: str | None) -> bool:
+    def supports(self, python: str | None) -> bool:
         """Return whether there is a wheel for a Python, or the Python is unknown."""
         return python is None or release(self.oldest) <= release(python, 2) <= release(self.newest)
 
@@ -52,7 +52,7 @@ WHEELS = {
 #: The Pythons for which the newest CuPy has wheels.
 PYTHONS = "3.10 to 3.14"
 
-#: Distributions for one minor version of CUDA, which no longer get releases.
+#: Distributions for a single minor version of CUDA. They no longer get releases.
 _RETIRED = re.compile(r"cupy-cuda(80|9[012]|10[012]|11[0-7])")
 
 

@@ -1,7 +1,7 @@
 """The values for the names in braces in the texts of the checks.
 
-If the properties of a machine determine a command, the cure contains that command. Otherwise it
-lists the alternatives. Only this module decides which wheel suits a machine.
+If the properties of a machine determine one command, the cure contains it; otherwise the cure lists
+the alternatives. No other module decides which wheel suits a machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from shutil import which
 from .machine import Machine
 from .wheels import CHECKED, NEWEST, PYTHONS, WHEELS, Wheel, cuda_of, release, retired
 
-#: Values for the placeholders of the patterns, for checks that apply without a message.
+#: Stand-ins for the parts of a message, for checks that apply without one.
 NEUTRAL = {
     "attribute": "the name",
     "digit": "",
@@ -38,7 +38,7 @@ NEUTRAL = {
 
 _PYTHON = f"use a Python with CuPy wheels ({PYTHONS} for CuPy {NEWEST}, as of {CHECKED})"
 
-#: The oldest Python whose CuPy has the extra ctk, which installs CUDA's libraries.
+#: The oldest Python of CuPy 14, whose extra ctk installs CUDA's libraries.
 _CTK = (3, 10)
 _ROCM = (
     "`{pip} install cupy-rocm-7-0` for ROCm 7.0; for another ROCm, build CuPy: "
@@ -79,7 +79,7 @@ def of(machine: Machine) -> dict[str, str]:
             else "install the CUDA toolkit, set CUDA_PATH to its folder"
         ),
         "compiler": _compiler(machine),
-        "choose": _choose(machine),
+        "choose": _install_for_machine(machine),
         "other_cuda": _other_cuda(machine),
         "newer_python": _newer_python(machine),
         "repair": _repair(machine),
@@ -88,7 +88,7 @@ def of(machine: Machine) -> dict[str, str]:
 
 
 def wheel(machine: Machine) -> Wheel | None:
-    """Return the wheel that suits a machine, None if none does or it is unknown."""
+    """Return the wheel that suits a machine, None if none does or too little is known."""
     names = [name for name in machine.distributions if name in WHEELS]
     if not names and machine.rocm:
         return None
@@ -99,7 +99,7 @@ def wheel(machine: Machine) -> Wheel | None:
     suiting = [WHEELS[name] for name in names if name in WHEELS]
     if machine.driver:
         suiting = [each for each in suiting if not each.name.startswith("cupy-rocm")] or suiting
-    return next((each for each in suiting if each.serves(machine.python)), None)
+    return next((each for each in suiting if each.supports(machine.python)), None)
 
 
 def _install(machine: Machine) -> str:
@@ -107,45 +107,46 @@ def _install(machine: Machine) -> str:
         return "`conda install -c conda-forge cupy`"
     if machine.system == "macOS":
         return "use a machine with an NVIDIA or AMD GPU: CuPy has no wheels for macOS"
-    if not _served(machine):
-        return _choose(machine)
+    if not _has_wheel(machine):
+        return _install_for_machine(machine)
     if machine.cuda and machine.cuda < 11 and not machine.driver:
         return (
             f"upgrade the NVIDIA driver (no current CuPy supports CUDA {machine.cuda}), then "
-            + _choose(machine)
+            + _install_for_machine(machine)
         )
     suiting = wheel(machine)
     if suiting is not None:
         return f"`{machine.pip} install {suiting.name}`"
-    return _ROCM.format(pip=machine.pip) if machine.rocm else _choose(machine)
+    return _ROCM.format(pip=machine.pip) if machine.rocm else _install_for_machine(machine)
 
 
-def _choose(machine: Machine) -> str:
+def _install_for_machine(machine: Machine) -> str:
     """Return how to install the wheel for the CUDA of the machine, not of the installed CuPy."""
     if machine.driver:
         return f"`{machine.pip} install cupy-cuda{min(max(machine.driver // 1000, 11), 13)}x`"
-    served = _served(machine)
+    served = _has_wheel(machine)
     pip, python = (machine.pip, machine.python) if served else ("python -m pip", None)
-    names = [name for name in ("cupy-cuda12x", "cupy-cuda13x") if WHEELS[name].serves(python)]
+    names = [name for name in ("cupy-cuda12x", "cupy-cuda13x") if WHEELS[name].supports(python)]
     choice = ", ".join(f"`{pip} install {name}` for {WHEELS[name].platform}" for name in names)
     choice += " (`nvidia-smi` shows the newest CUDA that the driver supports)"
     return choice if served else f"{_PYTHON}, and there {choice}"
 
 
-def _served(machine: Machine) -> bool:
+def _has_wheel(machine: Machine) -> bool:
     """Return whether a wheel exists for the machine's Python."""
-    return any(each.serves(machine.python) for each in WHEELS.values())
+    return any(each.supports(machine.python) for each in WHEELS.values())
 
 
 def _other_cuda(machine: Machine) -> str:
     """Return what to do if another CUDA is installed; empty if there is no wheel."""
-    if not _served(machine):
+    if not _has_wheel(machine):
         return ""
-    return f"If the machine has another CUDA version: uninstall this CuPy, then {_choose(machine)}."
+    install = _install_for_machine(machine)
+    return f"If the machine has another CUDA version: uninstall this CuPy, then {install}."
 
 
 def _newer_python(machine: Machine) -> str:
-    return "" if _served(machine) else f"Or {_choose(machine)}."
+    return "" if _has_wheel(machine) else f"Or {_install_for_machine(machine)}."
 
 
 #: The oldest compute capability that each CUDA version supports, for CUDAs with a current CuPy.
@@ -183,7 +184,7 @@ def _gpu(machine: Machine) -> dict[str, str]:
         return {"new_gpu": "", "old_gpu": old}
     if cuda is not None and cuda > int(first.partition(".")[0]):
         return either
-    upgrade = _newer(machine) if _served(machine) else _choose(machine)
+    upgrade = _newer(machine) if _has_wheel(machine) else _install_for_machine(machine)
     return {"new_gpu": f"{gpu}, which needs CUDA {first} or later: {upgrade}.", "old_gpu": ""}
 
 
@@ -199,7 +200,7 @@ def _compiler(machine: Machine) -> str:
 
 
 def _own_toolkit(machine: Machine) -> str:
-    name = _one(machine)
+    name = _only_distribution(machine)
     cuda = cuda_of(name) if name and retired(name) else machine.cuda
     return f"CUDA {cuda} toolkit" if cuda else "CUDA toolkit"
 
@@ -207,15 +208,15 @@ def _own_toolkit(machine: Machine) -> str:
 def _upgrade(machine: Machine) -> str:
     if machine.conda:
         return "`conda update -c conda-forge cupy`"
-    own = _one(machine)
-    if not _served(machine):
+    own = _only_distribution(machine)
+    if not _has_wheel(machine):
         return _install(machine)
     if own == "cupy":
         return f"`{machine.pip} install --upgrade cupy` (which builds it from source again)"
     if own is not None:
         if own not in WHEELS:
             return f"remove `{own}` (`{machine.pip} uninstall {own}`) and {_install(machine)}"
-        if not WHEELS[own].serves(machine.python):
+        if not WHEELS[own].supports(machine.python):
             return _install(machine)
         return f"`{machine.pip} install --upgrade {own}`"
     return (
@@ -233,7 +234,7 @@ def _reinstall(machine: Machine) -> str:
             f"uninstall every CuPy in `{machine.pip} list` (`cupy`, `cupy-cuda...`, "
             f"`cupy-rocm-...`), then {_install(machine)}"
         )
-    own = _one(machine)
+    own = _only_distribution(machine)
     if own is not None and (own == "cupy" or (suiting is not None and suiting.name == own)):
         return f"`{machine.pip} install --force-reinstall --no-deps {own}`"
     names = " ".join(machine.distributions)
@@ -244,7 +245,7 @@ def _toolkit(machine: Machine) -> str:
     if machine.conda:
         major = machine.cuda or 12
         return f"`conda install -c conda-forge cupy cuda-version={major}`"
-    own = _one(machine)
+    own = _only_distribution(machine)
     if own is not None and retired(own):
         return f"install the {_own_toolkit(machine)}, and set CUDA_PATH to its folder"
     if machine.python and release(machine.python) < _CTK:
@@ -274,7 +275,7 @@ def _newer(machine: Machine) -> str:
 
 
 def _older(machine: Machine) -> str:
-    own = _one(machine)
+    own = _only_distribution(machine)
     if own in WHEELS:
         return f'install a CuPy before 14: `{machine.pip} install "{own}<14"`'
     return f'install a CuPy before 14: for CUDA 12, `{machine.pip} install "cupy-cuda12x<14"`'
@@ -284,7 +285,7 @@ def _repair(machine: Machine) -> str:
     always = ""
     if machine.python is None or release(machine.python, 2) < (3, 13, 0):
         always = " Before Python 3.13, also set CUPY_COMPAT=always in the environment."
-    first = "Keep" if _own(machine) else f"Or `{machine.pip} install cupy-compat`, keep"
+    first = "Keep" if _has_shim(machine) else f"Or `{machine.pip} install cupy-compat`, keep"
     return (
         f"{first} this CuPy, and write `import cupy_compat` before `import cupy`.{always} "
         "Alternatively, `cupy-compat enable` repairs CuPy at every start of this Python, and "
@@ -294,19 +295,19 @@ def _repair(machine: Machine) -> str:
 
 def _rebuild(machine: Machine) -> str:
     writable = machine.facts.get("cupy", {}).get("writable")
-    if not (_own(machine) and writable and find_spec("cupy_compat.rebuild")):
+    if not (_has_shim(machine) and writable and find_spec("cupy_compat.rebuild")):
         return ""
     if not any(map(which, ("g++", "c++", "clang++"))):
         return ""
     return "`cupy-compat rebuild` recompiles the broken module, and can undo that."
 
 
-def _own(machine: Machine) -> bool:
+def _has_shim(machine: Machine) -> bool:
     """Return whether cupy-compat is installed in the examined environment."""
     return machine.here and machine.pip == Machine.pip and __package__ == "cupy_compat.doctor"
 
 
-def _one(machine: Machine) -> str | None:
+def _only_distribution(machine: Machine) -> str | None:
     """Return the only distribution of CuPy, None if there is none or several."""
     return machine.distributions[0] if len(machine.distributions) == 1 else None
 

@@ -30,7 +30,7 @@ def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | No
         return None
     wheel = WHEELS[name]
     span = f"`{name}` has wheels for Python {wheel.oldest} to {wheel.newest} (as of {CHECKED})"
-    if machine.python and wheel.serves(machine.python):
+    if machine.python and wheel.supports(machine.python):
         return {
             "span": f"{span}, which includes {machine.python}. Either pip uses an index or a "
             "mirror without the newest releases",
@@ -80,7 +80,7 @@ def _instead(name: str, machine: Machine) -> str:
             f"Jetson, the JetPack), then install {choose}"
         )
     wheel = WHEELS[f"cupy-cuda{major}x"]
-    if not wheel.serves(machine.python):
+    if not wheel.supports(machine.python):
         return f"With Python {PYTHONS}: `python -m pip install {wheel.name}`"
     return f"`{machine.pip} install {wheel.name}`" + (
         ", which is for CUDA 11.2 and later" if major == 11 else ""
