@@ -26,9 +26,9 @@ from cupy_compat.rebuild.source import version_of
 
 State = Literal["as installed", "rebuilt", "interrupted", "replaced since"]
 
-#: In the file name of the original, between the module's name and the hash.
+#: The part of the original's file name between the module's name and the hash.
 _KEPT = ".original-"
-#: The suffix of a new file that is about to replace another one.
+#: The suffix of a new file before it replaces another one.
 _NEW = ".cupy-compat-new"
 
 
@@ -79,13 +79,15 @@ class Installation:
         module = next(filter(Path.exists, paths), None)
         if module is None:
             raise RebuildError(f"{folder} has no module _util that this Python can load")
-        # Files may be links into the real installation, as in a view of Spack.
+        # The files may be links to the real installation, as in a Spack view.
         module = module.resolve()
         for distribution in importlib.metadata.distributions():
             if "cupy" not in str(distribution.metadata["Name"]).lower():
                 continue
             files = distribution.files or []
-            listed = [f for f in files if f.name == module.name and _is_file(f.locate(), module)]
+            listed = [
+                f for f in files if f.name == module.name and _is_same_file(f.locate(), module)
+            ]
             records = [Path(str(f.locate())).resolve() for f in files if f.name == "RECORD"]
             if listed and records:
                 installer = (distribution.read_text("INSTALLER") or "unknown").strip()
@@ -95,16 +97,16 @@ class Installation:
     @property
     def original(self) -> Path:
         """The path of the original, if the module is rebuilt."""
-        return self._kept_for(self.module.read_bytes())
+        return self._original_for(self.module.read_bytes())
 
     def state(self) -> State:
         """Return what was done to the module, according to the files."""
         if self.original.exists():
             return "rebuilt"
-        if any(not _is_same(each, self.module) for each in self._kept()):
+        if any(not _has_content_of(each, self.module) for each in self._originals()):
             return "replaced since"
-        entered = self.record is not None and self._entries() != self.record.read_bytes()
-        return "interrupted" if self._leftovers() or entered else "as installed"
+        entered = self.record is not None and self._updated_record() != self.record.read_bytes()
+        return "interrupted" if self._leftover_files() or entered else "as installed"
 
     def check_writable(self) -> None:
         """Raise an error if a folder with files to change is not writable.
@@ -130,7 +132,7 @@ class Installation:
         candidate : bytes
             The content of the new module.
         broken : str
-            The hash of the installed module when it was tried, see `digest`.
+            The `digest` of the installed module when it was tried.
 
         Raises
         ------
@@ -140,7 +142,7 @@ class Installation:
         content = self.module.read_bytes()
         if digest(content) != broken:
             raise RebuildError(f"{self.module} has just changed; run the command again")
-        original = self._kept_for(candidate)
+        original = self._original_for(candidate)
         # Clean up only files of this process, because another rebuild may be running.
         new: list[Path] = []
         try:
@@ -150,7 +152,7 @@ class Installation:
             new[1].replace(original)
             # The record before the module: it may safely list a file that does not exist yet.
             if self.record is not None:
-                new.append(_write_new(self.record, self._entries(candidate)))
+                new.append(_write_new(self.record, self._updated_record(candidate)))
                 new[2].replace(self.record)
             new[0].replace(self.module)
         except BaseException as error:
@@ -170,7 +172,7 @@ class Installation:
             If a file cannot be written, or if something else has replaced the module since.
         """
         if self.state() == "replaced since":
-            kept = ", ".join(map(str, self._kept()))
+            kept = ", ".join(map(str, self._originals()))
             raise RebuildError(
                 f"something else has replaced {self.module} since the rebuild. The original of "
                 f"that time is {kept}; delete it if you do not need it"
@@ -178,37 +180,42 @@ class Installation:
         try:
             if self.original.exists():
                 self.original.replace(self.module)
-            self._clean_up(self._leftovers())
+            self._clean_up(self._leftover_files())
         except OSError as error:
             raise _unwritable(error) from None
 
     def _clean_up(self, left: list[Path]) -> None:
-        """Remove those files and superfluous originals, and update the record."""
-        for each in [*left, *(kept for kept in self._kept() if _is_same(kept, self.module))]:
+        """Remove those files and originals that equal the module, and update the record."""
+        for each in [
+            *left,
+            *(kept for kept in self._originals() if _has_content_of(kept, self.module)),
+        ]:
             each.unlink(missing_ok=True)
         if self.record is not None:
-            entries = self._entries(self.module.read_bytes() if self.original.exists() else None)
+            entries = self._updated_record(
+                self.module.read_bytes() if self.original.exists() else None
+            )
             if entries != self.record.read_bytes():
                 _write_new(self.record, entries).replace(self.record)
 
-    def _leftovers(self) -> list[Path]:
+    def _leftover_files(self) -> list[Path]:
         """Return the files that an interrupted run has left behind."""
-        left = [each for each in self._kept() if _is_same(each, self.module)]
+        left = [each for each in self._originals() if _has_content_of(each, self.module)]
         for file in filter(None, [self.module, self.record]):
             left += file.parent.glob(f".{file.name}.*{_NEW}")
         return left
 
-    def _kept(self) -> list[Path]:
+    def _originals(self) -> list[Path]:
         return sorted(self.module.parent.glob(f"{self.module.name}{_KEPT}*"))
 
-    def _kept_for(self, module: bytes) -> Path:
+    def _original_for(self, module: bytes) -> Path:
         return self.module.with_name(f"{self.module.name}{_KEPT}{digest(module)[:16]}")
 
-    def _entries(self, candidate: bytes | None = None) -> bytes:
+    def _updated_record(self, candidate: bytes | None = None) -> bytes:
         """Return the record as the installer wrote it, or updated for that new module.
 
-        The entry of the kept original is the installer's entry of the module under another name, so
-        undoing restores the record byte for byte.
+        The original keeps the installer's entry of the module, under another name. So undoing
+        restores the record byte for byte.
         """
         assert self.record is not None
         lines = self.record.read_bytes().splitlines(keepends=True)
@@ -223,7 +230,7 @@ class Installation:
                 hashed = base64.urlsafe_b64encode(digested).rstrip(b"=").decode()
                 end = "\r\n" if line.endswith(b"\r\n") else "\n"
                 entry = f"{self.entry},sha256={hashed},{len(candidate)}{end}"
-                original = self.entry + self._kept_for(candidate).name[len(self.module.name) :]
+                original = self.entry + self._original_for(candidate).name[len(self.module.name) :]
                 lines[index] = entry.encode() + original.encode() + line[len(module) - 1 :]
         return b"".join(lines)
 
@@ -233,13 +240,13 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _is_file(path: object, file: Path) -> bool:
+def _is_same_file(path: object, file: Path) -> bool:
     with suppress(OSError):
         return os.path.samefile(str(path), file)
     return False
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _has_content_of(one: Path, other: Path) -> bool:
     return one.read_bytes() == other.read_bytes()
 
 

@@ -37,10 +37,10 @@ def start():
 _FIRST_WITHOUT_PTH = (3, 18)
 _PTH = "import _cupy_compat_enabled; _cupy_compat_enabled.start()\n"
 _START = "_cupy_compat_enabled:start\n"
-# Python reads .pth files in alphabetical order. That of an editable cupy_compat begins with an
-# underscore and must come first.
+# Python reads .pth files in alphabetical order. The one of an editable cupy_compat begins with an
+# underscore, and must come first.
 _NAMES = ("_cupy_compat_enabled.py", "cupy_compat_enabled.pth", "cupy_compat_enabled.start")
-# The bytecode that Python writes, as paths in the RECORD. uv removes only recorded files.
+# The bytecode that Python may write. The RECORD lists it, because uv removes only recorded files.
 _BYTECODE = tuple(
     f"__pycache__/_cupy_compat_enabled.{sys.implementation.cache_tag}{level}.pyc"
     for level in ("", ".opt-1", ".opt-2")
@@ -108,25 +108,37 @@ class Startup:
     def is_enabled(self) -> bool:
         """Return whether the files exist unchanged and are recorded."""
         files = self.files()
-        return self._record(files) == self.record.read_bytes() and all(
+        return self._updated_record(files) == self.record.read_bytes() and all(
             path.is_file() and path.read_bytes() == content for path, content in files.items()
         )
 
     def enable(self) -> list[Path]:
-        """Write the files, all or none, and return their paths."""
+        """Write the files, all or none, and return the paths of those written.
+
+        Raises
+        ------
+        StartupError
+            If a file cannot be written.
+        """
         if self.is_enabled():
             return []
         files = self.files()
         # The record first: it may safely list a file that does not exist yet.
-        _write({self.record: self._record(files), **files}, mode_of=self.record)
+        _write({self.record: self._updated_record(files), **files}, mode_of=self.record)
         return [*files, self.record]
 
     def disable(self) -> list[Path]:
-        """Remove the files, restore the record, and return the paths of all of them."""
+        """Remove the files, restore the record, and return the paths of all that changed.
+
+        Raises
+        ------
+        StartupError
+            If a file cannot be removed, or the record cannot be written.
+        """
         module, pth, start = (self.folder / name for name in _NAMES)
-        # Remove the file that calls before the module that it calls.
+        # Remove the file that calls the module before the module itself.
         there = [path for path in (pth, start, module) if path.exists()]
-        restored = self._record({})
+        restored = self._updated_record({})
         if not there and restored == self.record.read_bytes():
             return []
         try:
@@ -137,8 +149,8 @@ class Startup:
         _write({self.record: restored}, mode_of=self.record)
         return [*there, self.record]
 
-    def _record(self, files: Mapping[Path, bytes]) -> bytes:
-        """Return the record with lines for these files, and without other lines of ours."""
+    def _updated_record(self, files: Mapping[Path, bytes]) -> bytes:
+        """Return the record with lines for these files, and no other line of start-up files."""
         lines = self.record.read_bytes().splitlines(keepends=True)
         ours = tuple(f"{name},".encode() for name in (*_NAMES, *_BYTECODE))
         kept = [line for line in lines if not line.startswith(ours)]
