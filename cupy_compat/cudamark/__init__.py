@@ -2,8 +2,8 @@
 
 ``threaded_sort(a, threads=None)`` sorts on CPU threads; ``warm_up(dtype)`` compiles its loops for a
 dtype beforehand. ``gpu_sort(a, threads=None)`` sorts on the GPU, with threads that stage the array
-in pinned memory; ``free_pinned_buffers()`` gives that memory back. Importing this package loads
-none of them and needs nothing. Using one needs the extra ``cupy-compat[cudamark]``.
+in pinned memory; ``free_pinned_buffers()`` frees that memory. Using one of them loads it, and needs
+the extra ``cupy-compat[cudamark]``. Importing this package does neither.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EXTRA = frozenset({"matplotlib", "numba", "numpy", "rich"})
 
 
 def explain_missing(error: ImportError) -> ImportError:
-    """Return an error that says how to install a missing package of the extra, or `error`."""
+    """Return an error that names the extra if one of its packages is missing, else `error`."""
     package = (error.name or "").partition(".")[0]
     if package not in _EXTRA or not isinstance(error, ModuleNotFoundError):
         return error
@@ -30,7 +30,7 @@ def explain_missing(error: ImportError) -> ImportError:
     )
 
 
-# A type checker would accept any name from this function, so it reads the imports above instead.
+# Hidden from type checkers, which would accept any name; they read the imports above instead.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
-"""Limits of the control groups that this process is in, of Linux's version 1 and 2.
+"""The limits that Linux control groups, of version 1 and 2, set for this process.
 
-Each group up to the root sets a limit of its own. What cannot be read sets none.
+The process is in a group and in all groups around it. The tightest limit counts. A file that
+cannot be read sets none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ _PROC = Path("/proc/self")
 
 
 def cpu_quota() -> float | None:
-    """Return how many CPUs' time this process may take, or None if nothing limits it."""
+    """Return the limit of CPU time, in CPUs (1.5 is one and a half), or None if there is none."""
     quotas = []
     for group in _groups("cpu"):
         quota, _, period = _read(group / "cpu.max").partition(" ")
@@ -24,7 +25,7 @@ def cpu_quota() -> float | None:
 
 
 def free_memory() -> int | None:
-    """Return how many bytes more this process may take, or None if nothing limits it."""
+    """Return how many more bytes this process may allocate, or None if nothing limits it."""
     free = []
     for group in _groups("memory"):
         for limit_file, used_file, cache in (
@@ -42,7 +43,7 @@ def free_memory() -> int | None:
 
 
 def _groups(controller: str) -> Iterator[Path]:
-    """Yield the folders of the groups that this process is in, each before the one around it."""
+    """Yield the folders of this process's groups, from the innermost to the root."""
     paths = {}
     for line in _read(_PROC / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -58,7 +59,7 @@ def _groups(controller: str) -> Iterator[Path]:
             path = paths.get(controller, "/")
         else:
             continue
-        # A container may see its own group as the root, by a path that it cannot see.
+        # In a container, the path may lead outside of what is mounted. Use the mounted root then.
         inside = path.removeprefix(root.rstrip("/")).strip("/")
         group = Path(folder, inside)
         if ".." in group.parts or not group.is_dir():

@@ -1,4 +1,4 @@
-"""The command ``cupy-compat cudamark``: its arguments, its exit codes, its one-line errors."""
+"""The command ``cupy-compat cudamark``: its arguments, its exit status and its errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_THREADS = 1 << 20
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Exit with one line, and no usage before it."""
+        """Exit with one line, without the usage."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
@@ -88,9 +88,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str]) -> int:
     """Run the command with the arguments after ``cudamark``, and return its exit status.
 
-    0; 1 if it cannot be done (no GPU, too little memory, an unwritable file, a library that is
-    missing or fails, a wrong result); 2 for bad arguments; 130 after Ctrl-C. All but 0 come with
-    one line on standard error.
+    The status is 0 on success; 1 if the command fails (no GPU, too little memory, an unwritable
+    file, a library that is missing or fails, a wrong result); 2 for bad arguments; 130 after
+    Ctrl-C. Every failure prints one line on standard error.
     """
     _open_streams()
     parser = _Parser(
@@ -107,19 +107,19 @@ def main(argv: Sequence[str]) -> int:
         run(options, [*_PROG.split(), *argv])
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _complain("interrupted", 130)
+        return _report_error("interrupted", 130)
     except BadArgument as error:
-        return _complain(str(error), 2)
+        return _report_error(str(error), 2)
     except ImportError as error:
         from cupy_compat.cudamark import explain_missing
 
-        return _complain(str(explain_missing(error)), 1)
+        return _report_error(str(explain_missing(error)), 1)
     except BrokenPipeError:
-        # Python would flush standard output once more at exit, and complain.
+        # At exit Python flushes standard output again, which would fail and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _complain("standard output was closed", 1)
+        return _report_error("standard output was closed", 1)
     except (MemoryError, OSError, RuntimeError) as error:
-        return _complain(str(error) or type(error).__name__, 1)
+        return _report_error(str(error) or type(error).__name__, 1)
     return 0
 
 
@@ -127,13 +127,13 @@ def _open_streams() -> None:
     """Make both streams accept any text, even if they are closed or ASCII."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed: the next file to be opened must not get its number
+        if stream is None:  # closed: the next file to be opened must not get its descriptor
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _complain(text: str, code: int) -> int:
+def _report_error(text: str, code: int) -> int:
     print(f"{_PROG}: error: {' '.join(text.split())}", file=sys.stderr)
     return code
 

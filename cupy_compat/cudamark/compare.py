@@ -1,8 +1,8 @@
 """``--compare``: every way to sort the array, side by side, each against its limit.
 
-The limit is the time that moving the data takes at least: in main memory or GPU memory, to read and
-write every key once; from host to host through the GPU, the bus up and then the bus down. The
-speeds are measured in the same run.
+The limit is the least time in which the data can be moved. In main memory or GPU memory, every key
+is read and written once. From host to host through the GPU, the keys cross the bus twice. The same
+run measures the speeds of memory and bus.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from cupy_compat.cudamark.record import Run, readable_time
 from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
-_SPOILT = 0xA5
-# Fewer bytes are sorted within the processor's caches, and memory's speed is no limit then.
+_FILL_BYTE = 0xA5
+# Smaller arrays fit into the processor's caches, so the speed of main memory does not limit them.
 _LEAST_NBYTES = 64 << 20
 
 
 class Row(NamedTuple):
-    """A row of the table: a sort's times, and its limit in seconds (None if unknown) and words."""
+    """A row of the table: a sort's times, and its limit, in seconds (None if unknown) and words."""
 
     run: Run
     limit_seconds: float | None
@@ -39,7 +39,10 @@ class Row(NamedTuple):
 
 
 def compare_cpu(keys: _Array, repeat: int, timed: Callable[..., Timing]) -> list[Row]:
-    """Measure ``np.sort`` and, on all usable CPUs, `threaded_sort`; `timed` calls `time_sort`."""
+    """Measure ``np.sort``, and `threaded_sort` on all usable CPUs.
+
+    `keys` have the shape (n,). `timed` is `time_sort` with most of its arguments filled in.
+    """
     rows = []
     cpus = usable_cpus()
     sorts: tuple[tuple[str, int, Callable[[], _Array], int], ...] = (
@@ -60,13 +63,13 @@ def compare_cpu(keys: _Array, repeat: int, timed: Callable[..., Timing]) -> list
 def compare_gpu(
     keys: _Array, repeat: int, timed: Callable[..., Timing]
 ) -> tuple[list[Row], Limits]:
-    """Measure CuPy's sorts by GPU time, the usual script and `gpu_sort` from host to host.
+    """Measure CuPy's sorts in GPU memory, then the usual script and `gpu_sort` from host to host.
 
-    `gpu_sort` has two rows: from ordinary to fresh memory, and between page-locked arrays. The last
-    row is the sum of three steps that a plain script takes one after the other. Returns the rows,
-    and the limits measured.
+    `keys` have the shape (n,). `gpu_sort` has two rows: from pageable to newly allocated memory,
+    and between page-locked arrays. The last row adds up the three steps of a plain script. Returns
+    the rows and the measured limits.
     """
-    # CuPy knows no dates. These have no NaT, so their bits sort alike.
+    # CuPy does not sort dates. These contain no NaT, so their integers have the same order.
     bits = keys.view(number_type(keys.dtype))
     times = {
         "cp.sort": gpu_device.sort_times(bits, repeat, in_place=False),
@@ -83,9 +86,9 @@ def compare_gpu(
     np.copyto(source, keys)
 
     def taken(result: _Array) -> _Array:
-        # Else a call that did nothing would leave the last result where it was.
+        # Overwrite the result, or a call that did nothing would pass with the previous one.
         copy = result.copy()
-        result.view(np.uint8).fill(_SPOILT)
+        result.view(np.uint8).fill(_FILL_BYTE)
         return copy
 
     locked = timed(lambda: gpu_sort(source, out=out), to_numpy=taken)
@@ -106,10 +109,12 @@ def compare_contender(
     threaded: Row,
     limits: Limits | None,
 ) -> Row:
-    """Measure another library on keys of shape (n,), which are in its own container already.
+    """Measure another library on keys of shape (n,), converted to its own container beforehand.
 
-    On the CPU its limit is that of `threaded`, the row of `threaded_sort`; on the GPU it is that of
-    the GPU's memory, if measured. If it fails or sorts wrongly, the error names it.
+    On the CPU its limit is that of `threaded`, the row of `threaded_sort`. On the GPU it is that of
+    GPU memory, if that was measured.
+
+    Raises `ContenderError` if the library fails, `WrongResult` if it sorts wrongly.
     """
     with naming(contender):
         task = load(contender, keys)

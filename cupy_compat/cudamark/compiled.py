@@ -1,4 +1,4 @@
-"""How loops are compiled: with Numba, to run without the GIL, and kept on disk."""
+"""Compile loops with Numba, to run without the GIL, and cache them on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ except ImportError as error:
         name=error.name,
     ) from error
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-# Numba has types for some of its functions only.
+# Numba is only partly typed.
 _config: Any = numba.config
 _CFunc: Any = ccallback.CFunc
 _FunctionCache: Any = caching.FunctionCache
@@ -37,10 +37,10 @@ if _config.DISABLE_JIT:
 
 
 class _Cache:
-    """Numba's cache on disk; if it fails, this process compiles for itself.
+    """Numba's cache on disk, except that its failures are only logged.
 
-    Numba checks only the file that defines a function. The function may inline others, so here all
-    files of this package have to be unchanged.
+    Numba invalidates a cached function if the file that defines it has changed. The function may
+    inline others, so here a change of any file of this package invalidates it.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -50,7 +50,7 @@ class _Cache:
         self.flush = self._kept.flush
 
     def load_overload(self, *arguments: Any) -> Any:
-        """Return what was compiled, or None if it cannot be read."""
+        """Return the cached code, or None if there is none or it cannot be read."""
         try:
             return self._kept.load_overload(*arguments)
         except Exception as error:
@@ -62,7 +62,7 @@ class _Cache:
             return None
 
     def save_overload(self, *arguments: Any) -> None:
-        """Keep what was compiled, if possible."""
+        """Cache compiled code, if possible."""
         try:
             self._kept.save_overload(*arguments)
         except Exception as error:
@@ -70,26 +70,26 @@ class _Cache:
 
 
 def compiled(function: _Function) -> _Function:
-    """``numba.njit`` without the GIL, kept on disk if possible."""
+    """Compile like ``numba.njit``, without the GIL and cached on disk if possible."""
     made = numba.njit(nogil=True)(function)
-    _keep(made, function)
+    _cache_on_disk(made, function)
     return cast(_Function, made)
 
 
 def c_function(signature: Any, function: Callable[..., Any]) -> int:
-    """Compile a function that C can call, kept on disk likewise, and return its lasting address."""
+    """Compile a function that C can call, cached likewise, and return its permanent address."""
     made = _CFunc(function, _normalize_signature(signature), locals={}, options={})
-    _keep(made, function)
+    _cache_on_disk(made, function)
     made.compile()
     _c_functions.append(made)
     return int(made.address)
 
 
-def _keep(made: Any, function: Callable[..., Any]) -> None:
+def _cache_on_disk(made: Any, function: Callable[..., Any]) -> None:
     try:
         made._cache = _Cache(function)
     except RuntimeError as error:
-        # Numba refuses a cache when neither the package's folder nor the user's is writable.
+        # Numba finds no writable folder for its cache.
         _report_no_cache(str(error))
 
 
@@ -102,7 +102,7 @@ def _digest_of_sources() -> str:
 
 
 def _report_no_cache(reason: str) -> None:
-    """Log it once. A warning could be turned into an error, and fail the sort."""
+    """Log once that there is no cache. A warning could become an error and fail the sort."""
     global _reported
     if not _reported:
         _reported = True

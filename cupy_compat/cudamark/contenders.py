@@ -1,10 +1,12 @@
-"""Other libraries that sort: how each gets the same keys, and what it needs.
+"""Other libraries that sort the same keys: how to call each, and what it needs.
 
-Each makes a sorted copy of keys that are in its own container already. A library that sorts in
-place sorts a copy, which is timed too. ``torch.sort`` always returns the indices as well.
+The keys are converted to the library's own container beforehand. The timed call makes a sorted
+copy. If the library sorts in place, copying is timed, too. ``torch.sort`` always computes indices,
+too.
 
-Before anything is measured, each library is tried in a process of its own: what it loads, starts or
-reserves must not disturb other measurements, and some end the process if they cannot start.
+Before anything is measured, each library is tried in a process of its own. What it loads, starts or
+reserves must not disturb other measurements, and some libraries end the process if they cannot
+start.
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ from cupy_compat.cudamark.threads import usable_cpus
 
 _Array = NDArray[Any]
 _KEYS_TRIED = 1 << 17
-_LEAST_MEMORY = 256
+_MIN_MEMORY_MIB = 256
 _UNUSABLE, _REFUSED = 3, 4
-_LONGEST = 300
+_MAX_MESSAGE = 300
 
 
 class ContenderError(RuntimeError):
@@ -47,9 +49,9 @@ class ContenderError(RuntimeError):
 class Task:
     """Keys in a library's own container, ready to be sorted.
 
-    `to_numpy` makes an ndarray of what `sort` returns, outside the timed region. `threads` is the
-    most CPU threads that the library says it uses, None if it does not say. `device`, ``cpu`` or
-    ``gpu``, is where it sorts.
+    `to_numpy` converts the result of `sort` to an ndarray, outside the timed region. `threads` is
+    the maximum number of CPU threads according to the library, None if it does not say. `device`,
+    ``cpu`` or ``gpu``, is where it sorts.
     """
 
     sort: Callable[[], Any]
@@ -62,10 +64,11 @@ class Task:
 class Contender:
     """A library that sorts, by its names for ``--with``, pip and Python.
 
-    `load` makes a `Task` of the module and keys of shape (n,). Beyond the keys and the result it
-    was seen to take `copies` times the keys and `indices` bytes for each. It reads `variables` of
-    the environment when imported; ``{cpus}`` is the number of usable CPUs, ``{memory}`` `copies`
-    times the keys in MiB. If it `takes_gpus` by itself, the variables prevent that.
+    `load` takes the module and keys of shape (n,), and returns a `Task`. Beside the keys and the
+    result, a sort was seen to allocate `copies` times the keys, and `indices` bytes a key. The
+    library reads the environment `variables` when it is imported. In their values, ``{cpus}`` is
+    the number of usable CPUs and ``{memory}`` `copies` times the keys, in MiB. If it `takes_gpus`
+    by itself, the variables prevent that.
     """
 
     name: str
@@ -80,7 +83,7 @@ class Contender:
 
 def _load_polars(polars: Any, keys: _Array) -> Task:
     series = polars.Series(keys)
-    # It keeps days in 32 bits, for example, and does not say so if they do not fit.
+    # It stores days in 32 bits, for example, and reports no error if they do not fit.
     if not np.array_equal(series.to_numpy(), keys):
         raise TypeError("a Series does not keep these keys")
     return Task(series.sort, lambda result: result.to_numpy(), polars.thread_pool_size())
@@ -126,8 +129,8 @@ def _load_cupynumeric(cupynumeric: Any, keys: _Array) -> Task:
     )
 
 
-# It needs "--gpus 0" to start without a GPU, and frees nothing before its memory is full. The last
-# option suppresses warnings about the first ones.
+# Legate needs "--gpus 0" to start without a GPU, and frees nothing before its memory is full. The
+# last option suppresses warnings about the others.
 _LEGATE = "--gpus 0 --cpus {cpus} --sysmem {memory} --logging gpu=none,threads=error"
 
 CONTENDERS = {
@@ -172,11 +175,14 @@ def chosen(names: Iterable[str]) -> list[Contender]:
 
 
 def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) -> None:
-    """Set variables that the user has not set, for `nbytes` of keys; `on_gpu` GPUs may be taken."""
+    """Set the libraries' environment variables for `nbytes` of keys, unless the user has set them.
+
+    With `on_gpu` the libraries may use GPUs.
+    """
     for contender in contenders:
         if on_gpu and contender.takes_gpus:
             continue
-        memory = max(contender.copies * nbytes >> 20, _LEAST_MEMORY)
+        memory = max(contender.copies * nbytes >> 20, _MIN_MEMORY_MIB)
         for variable, value in contender.variables.items():
             os.environ.setdefault(variable, value.format(cpus=usable_cpus(), memory=memory))
 
@@ -184,8 +190,8 @@ def set_variables(contenders: Iterable[Contender], nbytes: int, on_gpu: bool) ->
 def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None:
     """Return in one line why a contender does not sort keys of a dtype, or None if it does.
 
-    A process of its own tries it with up to 131,072 keys. If that cannot import it, this raises
-    `ContenderError`.
+    A new process tries it with up to 131,072 keys. If that process cannot import the library, this
+    raises `ContenderError`.
     """
     # The process has to import the same library as this one, and the same copy of this module.
     code = (
@@ -193,7 +199,7 @@ def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None
         f"from {__name__} import try_out; del sys.path[0]; try_out(name, int(size), dtype)"
     )
     here = str(Path(__file__).parents[len(__name__.split(".")) - 1])
-    # Many keys: torch was seen to sort a few unsigned ones, and to refuse more.
+    # Not just a few: torch was seen to sort few unsigned keys, and to refuse more.
     keys = [str(min(size, _KEYS_TRIED)), str(dtype)]
     command = [sys.executable, "-c", code, contender.name, *keys, here, *sys.path]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -202,8 +208,8 @@ def refusal(contender: Contender, size: int, dtype: np.dtype[Any]) -> str | None
     if done.returncode in (_UNUSABLE, _REFUSED):
         reason = done.stdout.splitlines()[-1]
     else:
-        # It ended the process itself. All there is is the beginning of what it said.
-        reason = textwrap.shorten(done.stderr, _LONGEST) or f"exit code {done.returncode}"
+        # The library ended the process. Its error output is the only hint.
+        reason = textwrap.shorten(done.stderr, _MAX_MESSAGE) or f"exit code {done.returncode}"
     if done.returncode == _REFUSED:
         return reason
     raise ContenderError(f"{contender.name} cannot be used: {reason}")
@@ -223,7 +229,7 @@ def try_out(name: str, size: int, dtype: str) -> None:
             raise TypeError(f"it returns {result.dtype}")
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a panic of polars is no Exception
+    except BaseException as error:  # polars raises panics as BaseException
         print(f"\n{_one_line(error)}", flush=True)
         sys.exit(failed)
 
@@ -232,7 +238,7 @@ def load(contender: Contender, keys: _Array) -> Task:
     """Import a contender and give it the keys, of shape (n,); call this in the main thread."""
     handler = signal.getsignal(signal.SIGINT)
     task = contender.load(importlib.import_module(contender.module), keys)
-    # Legate replaces Python's handler by one that ends the process.
+    # Legate replaces Python's handler of Ctrl-C by one that ends the process.
     signal.signal(signal.SIGINT, handler)
     return task
 
@@ -245,7 +251,7 @@ def version(contender: Contender) -> str | None:
 
 @contextmanager
 def output_to_stderr() -> Iterator[None]:
-    """Send what libraries print in the block to standard error, and keep it out of the table."""
+    """Redirect what libraries print within the block to standard error, away from the table."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -259,21 +265,21 @@ def output_to_stderr() -> Iterator[None]:
 
 @contextmanager
 def naming(contender: Contender) -> Iterator[None]:
-    """Name the contender in errors of the block: `WrongResult`, or `ContenderError` for others."""
+    """Name the contender in the block's errors: `WrongResult`, or `ContenderError` for others."""
     try:
         yield
     except WrongResult as error:
         raise WrongResult(f"{contender.name}: {error}") from error
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a panic of polars is no Exception
+    except BaseException as error:  # polars raises panics as BaseException
         raise ContenderError(f"{contender.name} failed: {_one_line(error)}") from error
 
 
 def _one_line(error: BaseException) -> str:
-    """Return in one line what a library raised."""
+    """Return a library's error in one line."""
     text = str(error)
-    # Legate writes a page; its line "#0" says what went wrong.
+    # Legate's message is a page long. Its line "#0" states the error.
     reason = re.search(r"#0 (.+)", text)
     lines = [reason[1]] if reason else [line for line in text.splitlines() if line.strip()]
-    return textwrap.shorten(": ".join([type(error).__name__, *lines[:1]]), _LONGEST)
+    return textwrap.shorten(": ".join([type(error).__name__, *lines[:1]]), _MAX_MESSAGE)

@@ -1,4 +1,4 @@
-"""Threads that share a list of jobs, and have all ended when the call returns."""
+"""Threads that work through a list of jobs, and have all ended when the call returns."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Job = TypeVar("Job")
-# Processors fetch cache lines of 64 bytes, often in pairs.
+# Against false sharing: processors fetch cache lines of 64 bytes, often in pairs.
 _PADDING_BYTES = 128
-# How long to wait for the end of a thread before checking whether its callback was lost.
-_SECONDS = 0.1
+# How often to check for ended threads whose callback was lost, in seconds.
+_POLL_SECONDS = 0.1
 
 
 class Crew:
-    """`workers` threads, the caller's among them, that work through jobs together.
+    """A pool of `workers` threads, including the caller's.
 
-    Jobs run in parallel as far as they release the GIL, as NumPy's sorts and copies and the
-    compiled kernels do. If the system starts no more threads, fewer of them do all jobs.
+    Jobs run in parallel while they release the GIL, as NumPy's sorts and copies and the compiled
+    kernels do. If the system refuses to start a thread, the others do all jobs.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
     def share(self, work: Callable[[Job], object], jobs: Iterable[Job]) -> None:
-        """Run ``work(job)`` for every job and wait for the last; put the longest jobs first.
+        """Run ``work(job)`` for every job, and wait for the last. Put the longest jobs first.
 
-        No other thread is left when this returns or raises, not even after Ctrl-C. It raises what
-        ``work`` raised first in the caller's thread, else in another, and drops the jobs that had
-        not started then. If a thread ended in a job for want of memory, it raises MemoryError.
+        When this returns or raises, even after Ctrl-C, all other threads have ended. After an error
+        no further job starts. An error in the caller's thread takes precedence over one in another.
+        If a thread dies within a job because memory ran out, this raises MemoryError.
         """
         waiting = deque(jobs)
         unfinished = [None] * len(waiting)
         errors: list[BaseException] = []
         ends: queue.SimpleQueue[object] = queue.SimpleQueue()
-        # A thread drops its task last, even if it never ran it, and so does an interrupted start.
-        # So the end of the task is the one reliable sign that a thread has ended.
+        # A thread releases its task last, even if it never ran it, and so does an interrupted
+        # start. So only the deletion of the task shows reliably that a thread has ended.
         tasks: list[weakref.ref[Any]] = []
         task = None
         try:
             for _ in range(min(self.workers, len(waiting)) - 1):
-                task = functools.partial(_help, work, waiting, unfinished, errors)
+                task = functools.partial(_run_worker, work, waiting, unfinished, errors)
                 tasks.append(weakref.ref(task, ends.put))
                 try:
-                    # threading.Thread.start would hang if the thread had no memory to begin with.
+                    # threading.Thread.start would hang if the thread got no memory to start.
                     _thread.start_new_thread(task, ())
                 except (RuntimeError, MemoryError):
                     break
-            _drain(work, waiting, unfinished)
+            _run_jobs(work, waiting, unfinished)
         except BaseException:
             waiting.clear()
             raise
@@ -66,20 +66,20 @@ class Crew:
             try:
                 raise errors[0]
             finally:
-                errors.clear()  # else the error would keep itself, and the arrays, alive
+                errors.clear()  # break the reference cycle that would keep the arrays alive
         if unfinished:
             raise MemoryError("a thread had no memory left for its job")
 
 
 def _wait(tasks: list[weakref.ref[Any]], ends: queue.SimpleQueue[object]) -> None:
-    """Wait until no task is left, however often Ctrl-C is pressed meanwhile."""
+    """Wait until all tasks are deleted. Raise a Ctrl-C only after that."""
     interrupts: list[BaseException] = []
     left = True
     while left:
         try:
             while any(task() is not None for task in tasks):
                 with contextlib.suppress(queue.Empty):
-                    ends.get(timeout=_SECONDS)
+                    ends.get(timeout=_POLL_SECONDS)
             left = False
         except BaseException as error:
             interrupts.append(error)
@@ -87,20 +87,20 @@ def _wait(tasks: list[weakref.ref[Any]], ends: queue.SimpleQueue[object]) -> Non
         raise interrupts.pop()
 
 
-def _help(
+def _run_worker(
     work: Callable[[Job], object],
     waiting: deque[Job],
     unfinished: list[None],
     errors: list[BaseException],
 ) -> None:
     try:
-        _drain(work, waiting, unfinished)
+        _run_jobs(work, waiting, unfinished)
     except BaseException as error:
         waiting.clear()
         errors.append(error)
 
 
-def _drain(work: Callable[[Job], object], waiting: deque[Job], unfinished: list[None]) -> None:
+def _run_jobs(work: Callable[[Job], object], waiting: deque[Job], unfinished: list[None]) -> None:
     """Do jobs until none is waiting."""
     while True:
         try:
@@ -112,7 +112,7 @@ def _drain(work: Callable[[Job], object], waiting: deque[Job], unfinished: list[
 
 
 def padded_zeros(dtype: DTypeLike, jobs: int, *shape: int) -> NDArray[Any]:
-    """Return zeros of shape (jobs, *shape), padded between jobs against false sharing."""
+    """Return zeros of shape (jobs, *shape), with padding between jobs against false sharing."""
     each = int(np.prod(shape))
     padding = _PADDING_BYTES // np.dtype(dtype).itemsize
     return np.zeros((jobs, each + padding), dtype)[:, :each].reshape(jobs, *shape)

@@ -1,4 +1,4 @@
-"""What the dtypes of keys are to the sorts."""
+"""Which arrays and dtypes the sorts accept, and what they sort them as."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 
 def as_keys(a: object, function: str) -> NDArray[Any]:
-    """Return a plain array of one dimension, or raise what a function of that name should raise."""
+    """Return `a` as a plain array of shape (n,).
+
+    Raises TypeError for a masked array, ValueError for another number of dimensions. The messages
+    name `function`.
+    """
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError(f"{function} cannot sort masked arrays; pass a.compressed() instead")
     keys = np.asarray(a)
@@ -22,10 +26,10 @@ def as_keys(a: object, function: str) -> NDArray[Any]:
 
 
 def number_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the type that keys are sorted as: int64 for dates and durations, else their own."""
+    """Return the dtype that keys are sorted as: int64 for dates and durations, else their own."""
     return np.dtype(f"{dtype.byteorder}i8") if dtype.kind in "mM" else dtype
 
 
 def only_numpy_sorts(dtype: np.dtype[Any]) -> bool:
-    """Whether no kernel takes such keys: Numba neither orders complex nor knows wider numbers."""
+    """Return whether no kernel takes such keys: complex ones, or wider than 8 bytes."""
     return dtype.kind == "c" or dtype.itemsize > 8

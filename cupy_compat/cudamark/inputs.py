@@ -16,7 +16,7 @@ _Draw = Callable[[np.random.Generator, int, "np.dtype[Any]"], _Array]
 def parse_dtype(name: str) -> np.dtype[Any]:
     """Return the native numeric dtype of a NumPy name; raise ValueError if there is none."""
     if re.search(r"\[0+[a-zA-Z]|/0+\]", name):
-        # NumPy fails later on 0 seconds, and ends the process on a division by 0.
+        # NumPy accepts such a unit. It fails later, or crashes with a division by zero.
         raise ValueError(f"dtype {name!r} has a unit of 0")
     try:
         dtype = np.dtype(name)
@@ -28,16 +28,16 @@ def parse_dtype(name: str) -> np.dtype[Any]:
 
 
 def make_input(distribution: str, size: int, dtype: np.dtype[Any], seed: int) -> _Array:
-    """Return keys of shape (size,), always the same for one of `DISTRIBUTIONS`, dtype and seed."""
+    """Return keys of shape (size,) from one of `DISTRIBUTIONS`, reproducible by the seed."""
     return DISTRIBUTIONS[distribution](np.random.default_rng(seed), size, dtype)
 
 
 def _uniform(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
-    """Over all values of an integer type; over [0, 1) for floating and complex ones."""
+    """Uniform over all values of an integer type, over [0, 1) for real and complex ones."""
     if dtype.kind == "b":
         return rng.integers(0, 2, size, dtype=np.uint8).view(np.bool_)
     if dtype.kind in "mM":
-        least = np.iinfo(np.int64).min + 1  # the very least is NaT
+        least = np.iinfo(np.int64).min + 1  # below it is NaT
         return rng.integers(least, -least, size, dtype=np.int64, endpoint=True).view(dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -59,7 +59,7 @@ def _sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array
 
 
 def _nearly_sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
-    """Sorted, but for one key in a hundred, which is anywhere."""
+    """Sorted, except that one key in a hundred is somewhere else."""
     keys = _sorted(rng, size, dtype)
     moved = rng.integers(0, size, size // 100)
     keys[moved] = keys[rng.permutation(moved)]
@@ -71,7 +71,7 @@ def _few_values(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _A
 
 
 def _skewed(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
-    """Like Zipf's law: half of the keys are 1, a sixth 2, a twelfth 3, up to a thousand."""
+    """Zipf-like: half of the keys are 1, a sixth 2, a twelfth 3, and so on up to 1000."""
     ranks = np.minimum(rng.pareto(1.0, size), 999.0)
     np.floor(ranks, out=ranks)
     ranks += 1

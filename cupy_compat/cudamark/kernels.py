@@ -1,7 +1,7 @@
-"""The loops of the CPU sort for which NumPy has no call; none of them holds the GIL.
+"""The loops of the CPU sort that NumPy lacks. None of them holds the GIL.
 
-Keys are read-only, contiguous and in native byte order, so each kernel is compiled once for each
-type. Unsigned indices spare the loops Numba's check for negative ones.
+Keys are read-only, contiguous and in native byte order, so Numba compiles each kernel once for each
+dtype. Indices are unsigned, so that Numba adds no check for negative ones.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ _U8 = np.uint8
 
 
 class Cells(NamedTuple):
-    """The range of the splitters in cells of equal width, each with one splitter at most.
+    """The range of the splitters, cut into cells of equal width with at most one splitter each.
 
-    Key k is in cell (k - least) * scale, rounded down and clipped. That never falls while k rises,
-    so a splitter in a lower cell is below k, however it is rounded.
+    Key k is in cell (k - least) * scale, rounded down and clipped. This number never decreases as k
+    increases, whatever the rounding. So a splitter in a lower cell is below k.
     """
 
     least: np.float64
     scale: np.float64
     below: NDArray[np.uint8]
-    """Shape (cells,): how many splitters are in lower cells."""
+    """How many splitters are in lower cells, of shape (cells,)."""
     splitter: NDArray[Any]
-    """Shape (cells,): the first splitter in this cell or a higher one."""
+    """The first splitter in this cell or a higher one, of shape (cells,)."""
 
 
 @compiled
 def count_values(values: NDArray[Any], counts: NDArray[Any]) -> None:
-    """Add to `counts`, of shape (2, values), how often each unsigned value, of shape (n,), occurs.
+    """Add to `counts` how often each value occurs.
 
-    The two rows take turns, since equal neighbours would wait for each other in one.
+    `values` are unsigned, of shape (n,), `counts` has the shape (2, m). Values at even and at odd
+    indices are counted in separate rows: in a single one, equal neighbours would wait for each
+    other's increment.
     """
     even = counts[0]
     odd = counts[1]
@@ -58,11 +60,12 @@ def classify(
     ids: NDArray[np.uint8],
     counts: NDArray[np.uint64],
 ) -> None:
-    """Write to `ids` how many splitters are not above each key, and add to `counts` of each number.
+    """Write each key's bucket to `ids`, and add the number of keys in each bucket to `counts`.
 
-    Keys and ids have the shape (n,), splitters, ascending, (m,), m < 256, counts (2, m + 1). LLVM
-    vectorizes these plain comparisons, four splitters at a time. NaN is not below any splitter and
-    gets the highest number.
+    The bucket of a key is the number of splitters that are not above it. NaN is not below any
+    splitter, and belongs to the last bucket. Keys and ids have the shape (n,); splitters, in
+    ascending order, (m,), m < 256; counts (2, m + 1), see `count_values`. LLVM vectorizes these
+    plain comparisons, four splitters at a time.
     """
     for start in range(0, len(keys), _BLOCK):
         block = keys[start : start + _BLOCK]
@@ -93,7 +96,7 @@ def classify(
 def classify_by_cell(
     keys: NDArray[Any], cells: Cells, ids: NDArray[np.uint8], counts: NDArray[np.uint64]
 ) -> None:
-    """Do what `classify` does, with one table look-up and one comparison a key."""
+    """Do the same as `classify`, with one table look-up and one comparison a key."""
     least, scale, below, splitter = cells
     last = np.float64(len(splitter) - 1)
     for start in range(0, len(keys), _BLOCK):
@@ -102,7 +105,7 @@ def classify_by_cell(
         for i in range(len(block)):
             key = block[i]
             position = (np.float64(key) - least) * scale
-            # NaN is not below anything, and so in the last cell, and not below its splitter.
+            # NaN is not below anything, so it is in the last cell and not below its splitter.
             position = position if position < last else last
             position = position if position > 0.0 else np.float64(0.0)
             cell = _U64(np.int64(position))
@@ -117,10 +120,10 @@ def scatter(
     offsets: NDArray[np.uint64],
     out: NDArray[Any],
 ) -> None:
-    """Copy each key to `out`, behind those of its bucket.
+    """Copy each key to `out`, after the previous keys of its bucket.
 
-    `ids` has the bucket of each key, both of shape (n,); `offsets` has where the next key of each
-    bucket goes, and is changed.
+    `keys` and `ids`, the bucket of each, have the shape (n,). `offsets`, of shape (buckets,), has
+    the index in `out` of the next key of each bucket, and is updated.
     """
     for i in range(len(keys)):
         bucket = ids[i]
@@ -139,10 +142,10 @@ def radix_sort(
 ) -> None:
     """Sort the bits of numbers in place, digit by digit from the lowest.
 
-    The masks turn the bits into unsigned integers of the same order, see `masks`: `sign` is the
-    sign bit, or 0, the others are what to flip where it is clear and where it is set. `keys`, of
-    shape (n,), n >= 1, and `spare` are uint32 or uint64, and both changed. Top bits in which no two
-    keys differ are skipped, so keys from a narrow range take fewer passes.
+    `keys` and `spare` are uint32 or uint64, of shape (n,), n >= 1, and both are overwritten. The
+    masks, see `masks`, map the bits to unsigned integers of the same order: `sign` is the sign bit,
+    or 0; `positive` and `negative` are the bits to flip where it is clear and where it is set. Top
+    bits in which no two keys differ are skipped, so keys from a narrow range take fewer passes.
     """
     first = _U64(keys[0])
     first ^= negative if first & sign else positive
@@ -180,17 +183,21 @@ def radix_sort(
 
 
 def masks(dtype: np.dtype[Any]) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Return the masks of `radix_sort` for a type: a negative float's bits are in reverse order."""
+    """Return `sign`, `positive` and `negative` of `radix_sort` for a dtype."""
     sign = 1 << (8 * dtype.itemsize - 1)
     if dtype.kind == "u":
         return np.uint64(0), np.uint64(0), np.uint64(0)
+    # The bits of negative floats are in reverse order.
     negative = sign if dtype.kind == "i" else 2 * sign - 1
     return np.uint64(sign), np.uint64(sign), np.uint64(negative)
 
 
 @compiled
 def fill_runs(values: NDArray[Any], ends: NDArray[np.int64], start: int, out: NDArray[Any]) -> None:
-    """Write a part, from index `start` on, of runs of `values` that end before indices `ends`."""
+    """Write runs of equal values to `out`, which holds the indices from `start` on.
+
+    `values` and `ends` have the shape (m,). The run of each value ends before the index in `ends`.
+    """
     run = int(np.searchsorted(ends, start, side="right"))
     done = 0
     while done < len(out):
@@ -202,7 +209,7 @@ def fill_runs(values: NDArray[Any], ends: NDArray[np.int64], start: int, out: ND
 
 @compiling
 def compile_split(dtype: np.dtype[Any]) -> None:
-    """Compile (or load from disk) what a sample sort of this native dtype calls."""
+    """Compile, or load from disk, the kernels of a samplesort of this native dtype."""
     keys = read_only(np.empty(0, dtype))
     ids = np.empty(0, np.uint8)
     classify(keys, np.empty(0, dtype), ids, np.zeros((2, 1), np.uint64))
@@ -215,13 +222,13 @@ def compile_split(dtype: np.dtype[Any]) -> None:
 
 @compiling
 def compile_counting(dtype: np.dtype[Any]) -> None:
-    """Compile (or load from disk) what a counting sort of these bit patterns calls."""
+    """Compile, or load from disk, the kernels of a counting sort of these bit patterns."""
     count_values(read_only(np.empty(0, dtype)), np.zeros((2, 1), np.uint32))
     fill_runs(np.empty(0, dtype), np.empty(0, np.int64), 0, np.empty(0, dtype))
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only view: Numba compiles anew for arguments that can be written to."""
+    """Return a read-only view, because Numba compiles writeable arguments separately."""
     view = array.view()
     view.flags.writeable = False
     return view

@@ -1,4 +1,4 @@
-"""What a measurement was made on: machine, operating system, versions."""
+"""Describe the machine of a measurement: processor, memory, operating system, versions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from cupy_compat.cudamark.threads import machine_cpus
 
 @dataclass(frozen=True)
 class Machine:
-    """The host, named as in a record; `cpu_count` includes CPUs that this process may not use.
+    """The host. The fields have the names of the JSON record.
 
-    `memory_bytes` is None if the system does not say, `numba_version` if it is not installed.
+    `cpu_count` includes CPUs that this process may not use. `memory_bytes` is None if unknown,
+    `numba_version` if Numba is not installed.
     """
 
     cpu_name: str
@@ -28,7 +29,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """Return what this process runs on."""
+    """Return the machine that this process runs on."""
     try:
         numba = importlib.metadata.version("numba")
     except importlib.metadata.PackageNotFoundError:
@@ -45,7 +46,7 @@ def describe_machine() -> Machine:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that the kernel and the control groups leave an array, None if unknown."""
+    """Return the memory that this process can still allocate, in bytes, None if unknown."""
     figures = [_meminfo("MemAvailable"), cgroups.free_memory()]
     return min((figure for figure in figures if figure is not None), default=None)
 
@@ -62,7 +63,7 @@ def _meminfo(name: str) -> int | None:
 
 
 def _field(path: str, name: str) -> str | None:
-    """Return the first value of a name in a file of lines "name: value"."""
+    """Return the first value of `name` in a file with lines ``name: value``."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Timing sorts: first call, warm-up, repeats, and a check of every result."""
+"""Time sorts: first call, warm-up, repeats, and a check of every result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class WrongResult(RuntimeError):
 
 
 class Timing(NamedTuple):
-    """Wall-clock times of one sort, in seconds: the cold first call, and those that count."""
+    """Wall-clock times of one sort, in seconds: the cold first call, and the repeats."""
 
     first: float
     repeats: tuple[float, ...]
@@ -37,9 +37,11 @@ def time_sort(
 ) -> Timing:
     """Time a sort, and check each of its results outside the timed region.
 
-    `sort` returns a new sorted array, or what `to_numpy` converts to one. The first call and
-    `warm_up` more do not count; then `repeat` calls do. `after_each` is called after each. A result
-    that differs from `expected` raises `WrongResult`.
+    `sort` returns a new sorted array of shape (n,), or an object that `to_numpy` converts to one.
+    The first call and `warm_up` more are not among the repeats. `after_each` is called after each
+    call, untimed.
+
+    Raises `WrongResult` if a result differs from `expected`.
     """
     seconds = []
     for _ in range(1 + warm_up + repeat):
@@ -47,7 +49,7 @@ def time_sort(
         result = sort()
         seconds.append(time.perf_counter() - start)
         check(to_numpy(result), expected)
-        # The next call should find as much free memory as this one did.
+        # Free it, so that the next call finds as much memory as this one did.
         del result
         after_each()
     return Timing(first=seconds[0], repeats=tuple(seconds[1 + warm_up :]))
@@ -66,7 +68,7 @@ def check(result: _Array, expected: _Array) -> None:
 
 
 def copy_bandwidth(nbytes: int, threads: int, repeat: int) -> float:
-    """Return how many bytes a second threads read and write together when they copy `nbytes`."""
+    """Return the bytes per second that threads read and write in total when they copy `nbytes`."""
     source = np.ones(nbytes, dtype=np.uint8)
     target = np.ones(nbytes, dtype=np.uint8)
     bounds = np.linspace(0, nbytes, threads + 1, dtype=np.intp)

@@ -1,4 +1,4 @@
-"""What the command is asked for, and whether that can be done."""
+"""The arguments of the command, and checks of their combination."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ class Options:
 
 
 def checked_dtype(options: Options) -> np.dtype[Any]:
-    """Return the dtype of valid options; raise `BadArgument`, or OSError for an unwritable file."""
+    """Check the options, and return their dtype.
+
+    Raises `BadArgument` if they are not valid, OSError if a file cannot be written, ImportError if
+    a plot needs Matplotlib and it is missing.
+    """
     from cupy_compat.cudamark.gpu import sorts_dtype
     from cupy_compat.cudamark.inputs import DISTRIBUTIONS, parse_dtype
     from cupy_compat.cudamark.record import require_writable
@@ -60,7 +64,7 @@ def checked_dtype(options: Options) -> np.dtype[Any]:
     if options.plot:
         if Path(options.plot).suffix.lower() not in (".png", ".svg"):
             raise BadArgument(f"argument --plot: {options.plot!r} does not end in .png or .svg")
-        # If it is missing, the command should fail now, and not after all measuring.
+        # If it is missing, fail now instead of after measuring.
         import matplotlib.figure  # noqa: F401
     for path in targets:
         require_writable(path)

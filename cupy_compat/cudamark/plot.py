@@ -1,4 +1,4 @@
-"""The plot: time against threads, with the limits drawn in."""
+"""Plot time against threads, with reference lines."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _DASHES = ("--", ":", "-.")
 def draw(
     runs: Iterable[Run], lines: Mapping[str, float], title: str, subtitle: str, format_: str
 ) -> bytes:
-    """Return a ``png`` or ``svg`` of median times against thread counts, both logarithmic.
+    """Return an image of median times against thread counts, on logarithmic axes.
 
-    `runs` have thread counts, of one device or both; `lines` are horizontal, by name, in seconds.
+    `runs` have thread counts, and may be of both devices. `lines` are the times, in seconds, of
+    labelled horizontal lines. `format_` is ``png`` or ``svg``.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     shown = sorted(runs, key=lambda run: run.threads or 1)
-    # A line ends with the threads that were used: more would only measure the same again.
+    # Plot against the threads used, once each: asking for more measures the same again.
     points: dict[str, dict[int, float]] = {device: {} for device in _STYLES}
     for run in shown:
         points[run.device].setdefault(run.used or run.threads or 1, run.median)

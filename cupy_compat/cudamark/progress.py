@@ -1,4 +1,4 @@
-"""What the command writes to standard error while it works: lines, and a progress bar."""
+"""Messages and a progress bar on standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 
 class Reporter:
-    """Standard error, unless it is to be `quiet`."""
+    """Reports progress on standard error, unless `quiet`."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -23,9 +23,9 @@ class Reporter:
 
     @contextmanager
     def bar(self, what: str, steps: int) -> Iterator[Callable[[], None]]:
-        """Show a bar on a terminal while the block runs, and give it a function to advance it."""
+        """Show a bar while the block runs, if on a terminal. Yield a function that advances it."""
         console = Console(stderr=True)
-        # Redrawn between the timed calls only: a thread that redraws would take time from them.
+        # Redraw only between the timed calls: a refresh thread would slow them down.
         with Progress(
             console=console,
             auto_refresh=False,

@@ -1,15 +1,15 @@
-"""Writing results: CSV and JSON, and files that are whole or not there at all.
+"""Format results as CSV and JSON, and write files atomically.
 
-The JSON is one flat object, with all times in seconds. ``schema_version`` changes when a key
-changes its meaning or goes. ``device`` says whose table was printed, ``device_reason`` why; the
-input follows, and how often each sort ran. ``compile_seconds`` are not part of any sort.
-``cpu_usable`` and ``gpu_most_threads`` are the most threads of `threaded_sort` and `gpu_sort` here,
-``with_versions`` the versions of other libraries. All fields of `Machine` and `Gpu` follow, then
-what was measured as `Limits`; what is unknown or was not used is null.
+The JSON is one flat object. All times are in seconds. What is unknown, or does not apply, is null.
+``schema_version`` is incremented when a key is removed or redefined. ``device`` is the device that
+was chosen, ``device_reason`` says why. Keys for the input and the number of repeats follow.
+``compile_seconds`` is not included in any sort's time. ``cpu_usable`` and ``gpu_most_threads`` are
+the maximum numbers of threads of `threaded_sort` and `gpu_sort`, ``with_versions`` the versions of
+other libraries. All fields of `Machine` and `Gpu` follow, then the measured `Limits`.
 
-``runs`` lists each sort and thread count: ``name``, ``device``, ``threads`` (null if there is no
-choice, or a library does not say), ``threads_used`` (null if unknown), ``first_call_seconds``
-(cold; null for GPU time), ``repeat_seconds`` (every one), and their median, minimum and maximum.
+``runs`` has an entry for each sort and thread count: ``name``, ``device``, ``threads`` (null if
+there is no choice, or a library does not say), ``threads_used``, ``first_call_seconds`` (cold; null
+for GPU time), ``repeat_seconds`` (a list), and the median, minimum and maximum of the latter.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ SCHEMA_VERSION = 1
 class Run:
     """One sort with one number of threads, measured on ``cpu`` or ``gpu``.
 
-    `threads` is None if there is no choice; `used` counts those that worked, None if unknown.
-    `first` is the cold first call, None if it was not kept; `repeats` are the timed calls. Both are
-    in seconds.
+    `threads` was asked for, None if there is no choice. `used` is how many worked, None if unknown.
+    `first` is the cold first call, None if it was not recorded. `repeats` are the timed calls. Both
+    are in seconds.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Run:
 
 
 def readable_time(seconds: float) -> str:
-    """Return a time with three digits, in a unit to match: 1.25 s, 13.6 ms, 7.08 us."""
+    """Return a time with three digits in a suitable unit: 1.25 s, 13.6 ms, 7.08 us."""
     number, unit = next(
         (seconds * factor, unit)
         for factor, unit, least in ((1.0, "s", 1.0), (1e3, "ms", 1e-3), (1e6, "us", 0.0))
@@ -77,7 +77,7 @@ def json_text(
     limits: Limits | None,
     runs: Iterable[Run],
 ) -> str:
-    """Return a whole measurement as JSON, by the schema above; `settings` are its first keys."""
+    """Return a measurement as JSON, see the module. `settings` are its first keys."""
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         **settings,
@@ -108,29 +108,29 @@ def json_text(
 
 
 def require_writable(path: str) -> None:
-    """Raise OSError if `write_whole` cannot write here; leave no trace."""
+    """Raise OSError if `write_whole` cannot write to a path. Leave no file behind."""
     target = Path(path)
     with _named_errors(path):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if target.exists() and not (os.access(target, os.W_OK) and target.stat().st_mode & 0o222):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        # A pipe is opened only to write the result: its reader would take closing it for the end.
+        # Do not open a pipe yet: its reader would take closing it for the end.
         if not _is_special(target):
-            beside = _beside(target)
+            beside = _temporary_path(target)
             beside.touch()
             beside.unlink()
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Replace a file as a whole, or keep it and raise OSError; append to a device or a pipe."""
+    """Replace a file atomically, or keep it and raise OSError. Append to a device or a pipe."""
     target = Path(path)
     with _named_errors(path):
         if _is_special(target):
             with target.open("ab") as stream:
                 stream.write(content)
             return
-        beside = _beside(target)
+        beside = _temporary_path(target)
         try:
             beside.write_bytes(content)
             if target.exists():
@@ -149,12 +149,12 @@ def _named_errors(path: str) -> Iterator[None]:
         raise OSError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _beside(target: Path) -> Path:
+def _temporary_path(target: Path) -> Path:
     whole = target.resolve()
     return whole.with_name(f".{whole.name}.{os.getpid()}.part")
 
 
 def _is_special(target: Path) -> bool:
-    """Whether it is a device, a pipe, or a stream such as /dev/stdout, wherever that leads."""
+    """Return whether a path is a device, a pipe, or a stream such as /dev/stdout."""
     is_stream = Path(os.path.abspath(target)).parts[1:2] in (("dev",), ("proc",))
     return target.exists() and (is_stream or not (target.is_file() or target.is_dir()))

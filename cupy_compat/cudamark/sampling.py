@@ -1,4 +1,4 @@
-"""Which keys of an array make a sample."""
+"""Choose the keys of a sample."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ RUN = 256
 
 
 def sample_indices(size: int, count: int) -> NDArray[np.intp]:
-    """Return indices spread over an array, ascending; some are equal if `count` exceeds `size`.
+    """Return `count` indices spread evenly over an array of `size` keys, in ascending order.
 
-    They are multiples of the golden ratio modulo 1 (a Kronecker sequence): as even as a fixed
-    stride, but they never fall in step with a period of the keys, such as the rows of a matrix.
+    They are multiples of the golden ratio modulo 1 (a Kronecker sequence). Unlike a fixed stride,
+    they cannot coincide with a period of the keys, such as the rows of a matrix. Some are equal if
+    `count` exceeds `size`.
     """
     return (_fractions(count) * size).astype(np.intp)
 
 
 def sample_runs(a: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return two samples of 2048 keys each, in the array's order and in runs of neighbours."""
+    """Return two samples of 2048 keys each: runs of neighbours, in the array's order."""
     starts = sample_indices(a.size - RUN + 1, 16).tolist()
     runs = [a[start : start + RUN] for start in starts]
     return [np.concatenate(runs[::2]), np.concatenate(runs[1::2])]

@@ -1,8 +1,9 @@
-"""Keys split by value into buckets on threads, before the CPU or the GPU sorts each bucket.
+"""Split keys by value into buckets on threads, before the CPU or the GPU sorts each bucket.
 
 This is the first half of a samplesort (W. D. Frazer, A. C. McKellar, "Samplesort: a sampling
 approach to minimal storage tree sorting", Journal of the ACM 17, 1970): splitters picked from a
-sorted sample bound the buckets. A value that many keys share gets one of its own, unsorted.
+sorted sample bound the buckets. A value that many keys share gets a bucket of its own, which needs
+no sorting.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from cupy_compat.cudamark.crew import Crew, padded_zeros
 from cupy_compat.cudamark.sampling import sample_indices
 
 CHUNKS_PER_WORKER = 4
-# Keys that are copied at a time if they are not contiguous, aligned and native.
+# How many keys to copy at a time if they are not contiguous, aligned and native.
 _PIECE = 1 << 16
-# Up to a vector register of splitters, comparing with each is faster than a table of cells.
+# If the splitters fit into a vector register, comparing with each beats a table of cells.
 _COMPARED_BYTES = 64
-# So many cells fit into the nearest cache beside what else is used.
+# The number of cells; these fit into the first-level cache beside the other data.
 _CELLS = 2048
 
 
 class Split(NamedTuple):
-    """How the range of the keys is cut: bucket b holds those in [splitters[b-1], splitters[b])."""
+    """The bounds of the buckets: bucket b holds the keys in [splitters[b-1], splitters[b])."""
 
     splitters: NDArray[Any]
-    """Ascending, each different."""
+    """In ascending order, without duplicates, of shape (m,)."""
     uniform: NDArray[np.bool_]
-    """For each bucket, whether it can only hold equal keys."""
+    """For each bucket, whether it can only hold equal keys, of shape (m + 1,)."""
 
 
 def scatter_by_value(
@@ -44,14 +45,15 @@ def scatter_by_value(
     *,
     nat_last: bool,
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Write keys to buckets that are in order of value, but not sorted inside.
+    """Write keys to `out`, bucket by bucket in order of value. The buckets are not sorted inside.
 
-    `keys`, of shape (n,), have any stride and byte order; `out` is contiguous, native and in other
-    memory. For `buckets` see `choose_splitters`, for `sample` keys `draw`. With `nat_last` the keys
-    are dates or durations seen as int64, and NaT comes last.
+    `keys`, of shape (n,), may have any stride and byte order. `out`, of the same shape, is
+    contiguous and native, and shares no memory with them. For `buckets` see `choose_splitters`;
+    `sample` is the size of the sample. With `nat_last` the keys are dates or durations viewed as
+    int64, and NaT comes last.
 
-    Returns the bounds of the m buckets, of shape (m + 1,), and for each whether it can only hold
-    equal keys. NaN are in the last one.
+    Returns the bounds of the m buckets, of shape (m + 1,), and, of shape (m,), whether each can
+    only hold equal keys. NaN are in the last bucket.
     """
     native = out.dtype
     kernels.compile_split(native)
@@ -94,7 +96,7 @@ def scatter_by_value(
 
 
 def draw(keys: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return a sorted sample of the keys in native byte order, without NaN."""
+    """Return a sorted sample of up to `size` keys, in native byte order and without NaN."""
     drawn = keys[sample_indices(len(keys), size)].astype(keys.dtype.newbyteorder("="))
     drawn.sort()
     return drawn[: np.searchsorted(drawn, np.nan)] if drawn.dtype.kind == "f" else drawn
@@ -103,11 +105,12 @@ def draw(keys: NDArray[Any], size: int) -> NDArray[Any]:
 def choose_splitters(
     drawn: NDArray[Any], buckets: int, *, nat_first: bool = False, isolate_nan: bool = False
 ) -> Split:
-    """Cut the range of the keys into about equally filled buckets.
+    """Cut the range of the keys into buckets of about equal size.
 
-    `drawn` is a sorted sample without NaN. A value picked twice as a splitter gets a bucket of its
-    own, so there may be twice as many as `buckets`, at most 120. With `nat_first` the least int64
-    has the first bucket for itself, with `isolate_nan` NaN shares the last one with infinity alone.
+    `drawn` is a sorted sample without NaN, of shape (n,). A value picked twice as a splitter gets a
+    bucket of its own, so there may be twice as many buckets as `buckets`, which is at most 120.
+    With `nat_first` the first bucket holds only the least int64. With `isolate_nan` the last bucket
+    holds only NaN and infinity.
     """
     nat = np.iinfo(np.int64).min
     if nat_first:
@@ -120,7 +123,7 @@ def choose_splitters(
     if isolate_nan:
         cuts.append(np.array([np.inf], drawn.dtype))
     splitters = np.unique(np.concatenate(cuts))
-    # The keys between a value and the next are all that value.
+    # All keys from a value up to, but not including, the next value of the type are equal.
     uniform = np.zeros(len(splitters) + 1, np.bool_)
     uniform[1:-1] = splitters[1:] <= _next_value(splitters[:-1])
     uniform[0] = nat_first
@@ -128,7 +131,7 @@ def choose_splitters(
 
 
 def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
-    """Cut the range of a `Split`'s splitters into cells; None if they are too uneven for that."""
+    """Cut the range of a `Split`'s splitters into cells, or return None if they are too uneven."""
     values = splitters.astype(np.float64)
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -137,7 +140,7 @@ def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
     scale = (_CELLS - 2) / (finite[-1] - least)  # The last cell is for infinity.
     if not 0 < scale < np.inf:
         return None
-    # Rounded as by the kernel, so that a splitter is in the same cell as a key of its value.
+    # Round as the kernel does, so that a splitter is in the same cell as an equal key.
     cells = np.clip((values - least) * scale, 0, _CELLS - 1).astype(np.intp)
     if np.any(np.diff(cells) == 0):
         return None
@@ -146,7 +149,7 @@ def make_cells(splitters: NDArray[Any]) -> kernels.Cells | None:
 
 
 def _next_value(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the next value of the type above each; the last value of all stays itself."""
+    """Return the next greater value of the dtype for each value; the greatest stays the same."""
     if values.dtype.kind == "f":
         above: NDArray[Any] = np.nextafter(values, values.dtype.type(np.inf))
     else:
@@ -157,10 +160,10 @@ def _next_value(values: NDArray[Any]) -> NDArray[Any]:
 def bucket_offsets(
     counts: NDArray[np.uint64], order: NDArray[np.intp]
 ) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-    """Return where each chunk's share of each bucket begins, and the bounds of the buckets.
+    """Return where each chunk writes its keys of each bucket, and the bounds of the buckets.
 
-    `counts` and the offsets have the shape (chunks, buckets); the bounds, of shape (buckets + 1,),
-    list the buckets in the given order.
+    `counts`, the numbers of keys, and the returned offsets have the shape (chunks, buckets). The
+    buckets follow each other in the given `order`, as do the bounds, of shape (buckets + 1,).
     """
     shares = counts.T[order]
     ends = np.cumsum(shares, dtype=np.uint64).reshape(shares.shape)

@@ -1,4 +1,4 @@
-"""How many threads a caller may ask for, and how many CPUs this process may use."""
+"""The number of CPUs that this process may use, and checks of a number of threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cupy_compat.cudamark import cgroups
 
 
 def machine_cpus() -> int:
-    """Return how many CPUs the machine has, whatever ``PYTHON_CPU_COUNT`` says."""
+    """Return how many CPUs the machine has, regardless of ``PYTHON_CPU_COUNT``."""
     if hasattr(os, "sysconf"):  # not on Windows
         return max(os.sysconf("SC_NPROCESSORS_ONLN"), 1)
     return os.cpu_count() or 1
@@ -23,8 +23,8 @@ def machine_cpus() -> int:
 def usable_cpus() -> int:
     """Return how many CPUs this process may use.
 
-    That is its affinity, within the quota of its control groups (rounded up) and
-    ``PYTHON_CPU_COUNT``, which Python itself respects from 3.13 on.
+    This is the minimum of the CPUs in its affinity mask, the quota of its control groups (rounded
+    up), and ``PYTHON_CPU_COUNT``, which Python itself respects only from 3.13 on.
     """
     cpus = [machine_cpus(), *_limits()]
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
@@ -47,7 +47,7 @@ def _limits() -> list[int]:
 
 
 def checked_threads(threads: SupportsIndex) -> int:
-    """Return a thread count as an int; raise TypeError or ValueError if it is none."""
+    """Return a thread count as an int. Raise TypeError if it is no integer, ValueError below 1."""
     if isinstance(threads, (bool, np.bool_)):
         raise TypeError("threads must be an integer or None, not a bool")
     try:

@@ -1,4 +1,4 @@
-"""Turns at Numba's compiler, which one thread may use at a time."""
+"""Let one thread at a time use Numba's compiler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _R = TypeVar("_R")
 
 
 class CompilerBusy(RuntimeError):
-    """The compiler is in use by a thread that cannot go on before this call ends."""
+    """The compiler is in use by a thread that cannot continue until this call returns."""
 
 
 _lock = threading.Lock()
@@ -22,12 +22,13 @@ _lost_in_fork = False
 
 
 def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], _R]:
-    """``functools.cache`` for a function that compiles: one thread at a time.
+    """Make a function that compiles run in one thread at a time, and cache its results.
 
-    Numba's compiler sometimes raises AttributeError where several threads wait for it
-    (https://github.com/numba/numba/issues/10564). Calls for what has been compiled do not wait.
-    In a signal handler that interrupted a compiling thread, and in a process that was forked while
-    another thread compiled, a call would never return, so it raises `CompilerBusy`.
+    Numba's compiler sometimes raises AttributeError if several threads wait for it
+    (https://github.com/numba/numba/issues/10564). A call whose result is cached does not wait.
+
+    The function raises `CompilerBusy` where it would deadlock: in a signal handler that interrupted
+    a compiling thread, and in a process that was forked while another thread compiled.
     """
     made: dict[Any, _R] = {}
 
