@@ -1,4 +1,4 @@
-"""What the command does: choose a device, make the keys, measure, print and write the results."""
+"""Run the benchmark: choose a device, make the keys, measure, print and write the results."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _TABLE_WIDTH = 180
 
 
 def run(options: Options, command: Sequence[str]) -> None:
-    """Do what the command line asks for; `command` is that line, for the record.
+    """Measure as the options say. `command` is the command line, in words, for the record.
 
-    If it cannot be done, this raises `BadArgument`, `ContenderError`, `GpuUnavailable`,
-    MemoryError, OSError or `WrongResult`.
+    Raises `BadArgument`, `ContenderError`, `GpuUnavailable`, ImportError, MemoryError, OSError or
+    `WrongResult`.
     """
     dtype = checked_dtype(options)
     contenders = others.chosen(options.contenders)
@@ -69,7 +69,7 @@ def run(options: Options, command: Sequence[str]) -> None:
 
 @dataclass
 class _Measurement:
-    """One run of the command: its keys, and what has been measured so far."""
+    """One run of the command: its keys, and the results so far."""
 
     options: Options
     dtype: np.dtype[Any]
@@ -116,7 +116,7 @@ class _Measurement:
             write_whole(options.plot, self._draw(Path(options.plot).suffix[1:].lower()))
 
     def compare(self, contenders: Sequence[Contender]) -> None:
-        """Print every sort against its limit, and those of other libraries among them."""
+        """Print every sort, including those of other libraries, against its limit."""
         keys, repeat = self._keys, self.options.repeat
         self._compile()
         with self._timer("CPU", sorts=2) as timed:
@@ -127,7 +127,7 @@ class _Measurement:
             with self._timer("GPU", sorts=3) as timed:
                 gpu_rows, self._limits = compare_gpu(keys, repeat, timed)
             gpu_device.free_cached()
-        # Last, since what they load, start or reserve stays until the process ends.
+        # Last, because what they load, start or reserve remains until the process ends.
         for contender in contenders:
             with others.output_to_stderr(), self._timer(contender.name) as timed:
                 row = compare_contender(contender, keys, timed, cpu_rows[1], self._limits)
@@ -136,12 +136,12 @@ class _Measurement:
         rows = [*cpu_rows, *other_rows, *gpu_rows]
         self._runs = [row.run for row in rows]
         caption = None if self.gpu else f"The CPU's rows only: {self.reason}"
-        # As wide as the table: a narrow terminal may break its lines, but cuts no figure off.
+        # As wide as the table. A narrow terminal may wrap its lines, but no figure is truncated.
         console = Console(width=_TABLE_WIDTH, markup=False, emoji=False)
         console.print(table(rows, self.options.size, self._title(), caption))
 
     def as_json(self, command: str) -> str:
-        """Return what has been measured as JSON, by the schema of `record`."""
+        """Return the results as JSON, see `record`."""
         settings = {
             "date": self._date,
             "command": command,
@@ -184,7 +184,7 @@ class _Measurement:
 
     @contextmanager
     def _timer(self, what: str, sorts: int = 1) -> Iterator[Callable[..., Timing]]:
-        """Show a bar while so many sorts are timed by the function that this gives."""
+        """Show a bar while `sorts` sorts are timed. Yield the function that times one."""
         repeat = self.options.repeat
         with self.reporter.bar(what, sorts * (1 + _WARM_UP + repeat)) as step:
             yield partial(
@@ -225,11 +225,11 @@ class _Measurement:
 def _require_memory(
     options: Options, dtype: np.dtype[Any], contenders: Sequence[Contender]
 ) -> None:
-    # The keys, the keys sorted, and threaded_sort's result and work space of 2.3 times the keys;
-    # two more page-locked arrays for --compare; small keys need more while they are drawn.
+    # The keys, the expected result, and threaded_sort's result with its work space (2.3 times the
+    # keys); for --compare two page-locked arrays. Small keys need more while they are generated.
     halves = 13 if options.compare and options.device != "cpu" else 9
     needed = options.size * max(dtype.itemsize * halves // 2, 16)
-    # A contender may keep what it has freed while the next one sorts.
+    # A contender may hold on to freed memory while the next one sorts.
     others_too = [contender.copies * dtype.itemsize + contender.indices for contender in contenders]
     needed = max(needed, options.size * (2 * dtype.itemsize + sum(others_too)))
     free = available_memory()
@@ -249,7 +249,7 @@ def _choose_device(options: Options, dtype: np.dtype[Any]) -> tuple[Gpu | None, 
     nbytes = options.size * dtype.itemsize
     try:
         gpu = gpu_device.find_gpu()
-        # gpu_sort splits what does not fit; CuPy's own sorts, measured beside it, do not.
+        # gpu_sort splits keys that do not fit. CuPy's own sorts, measured as well, do not.
         if options.compare or options.plot:
             gpu_device.require_memory(nbytes)
     except (GpuUnavailable, MemoryError) as error:

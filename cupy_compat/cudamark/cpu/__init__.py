@@ -1,4 +1,4 @@
-"""The sort on CPU threads, `threaded_sort`, and what it is made of."""
+"""The sort on CPU threads, `threaded_sort`."""
 
 from cupy_compat.cudamark.cpu.sort import threaded_sort, threads_used, warm_up
 

@@ -1,8 +1,9 @@
 """Counting sort on threads, for keys of one and two bytes.
 
-Such keys have so few values that counting each bit pattern and writing them out again beats every
-comparison (H. H. Seward, "Information sorting in the application of electronic digital computers to
-business operations", MIT thesis, 1954). Only the order of the patterns depends on the dtype.
+Such keys have so few values that counting each bit pattern, and writing it out that many times, is
+faster than any comparison sort (H. H. Seward, "Information sorting in the application of electronic
+digital computers to business operations", MIT thesis, 1954). Only the order of the patterns depends
+on the dtype.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from cupy_compat.cudamark import kernels
 from cupy_compat.cudamark.crew import Crew, padded_zeros
 
 _PIECE = 1 << 20
-# Two counters of 32 bits for each value take turns: so many keys of one value fit into them.
+# Each value has two 32-bit counters, which count every other key. So this many equal keys fit.
 _COUNTED_AT_ONCE = 1 << 32
 
 
 def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
     """Return the sorted keys, NaN last.
 
-    The keys, of shape (n,), have one or two bytes; any stride, any byte order. Beside the result
-    each worker needs two counters of four bytes for each bit pattern, once for each 2**32 keys.
+    The keys, of shape (n,), have one or two bytes, and any stride and byte order. In addition to
+    the result, each worker needs two counters of four bytes for each bit pattern, and again for
+    every 2**32 keys.
     """
     patterns = kernels.read_only(keys.view(f"u{keys.itemsize}"))
     kernels.compile_counting(patterns.dtype)
@@ -36,7 +38,7 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
 
     def count(job: int) -> None:
         end = min(starts[job] + chunk, len(patterns))
-        for start in range(starts[job], end, _PIECE):  # which may have to be copied
+        for start in range(starts[job], end, _PIECE):  # np.require may copy each piece
             part = np.require(patterns[start : min(start + _PIECE, end)], None, ("C", "A"))
             kernels.count_values(kernels.read_only(part), counts[job])
 
@@ -53,6 +55,6 @@ def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
 
 @functools.cache
 def _patterns_in_order(dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return every bit pattern of a type, sorted by its value."""
+    """Return every bit pattern of a dtype, in the order of the keys that they represent."""
     patterns = np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}")
     return patterns[np.argsort(patterns.view(dtype), kind="stable")]

@@ -1,8 +1,8 @@
 """Quicksort on threads with NumPy alone, for complex and extended-precision numbers.
 
-A copy of the keys is cut at its median, the halves at theirs and so on (C. A. R. Hoare,
-"Quicksort", The Computer Journal 5, 1962), until there are sections enough for the crew. One thread
-makes the first cut, which takes a fraction of the time that such keys take to sort.
+A copy of the keys is partitioned at its median, its halves at theirs, and so on (C. A. R. Hoare,
+"Quicksort", The Computer Journal 5, 1962), until there is a section for every thread. A single
+thread makes the first cut, in a fraction of the time that sorting such keys takes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cupy_compat.cudamark.crew import Crew
 
 
 def sort(keys: NDArray[Any], crew: Crew) -> NDArray[Any]:
-    """Return the sorted keys, of shape (n,), NaN last, in their byte order; no further memory."""
+    """Return a sorted copy of keys of shape (n,), NaN last, in their byte order."""
     native = keys.dtype.newbyteorder("=")
     swapped = keys.dtype != native
     result = np.array(keys, native)

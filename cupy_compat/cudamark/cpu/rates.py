@@ -1,4 +1,4 @@
-"""What a sort on threads takes on this machine, measured once for each number type."""
+"""Measure the costs of a sort on threads on this machine, once for each number type."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from cupy_compat.cudamark.dtypes import only_numpy_sorts
 from cupy_compat.cudamark.threads import usable_cpus
 from cupy_compat.cudamark.turns import compiling
 
-# The serial share of Amdahl's law: two threads were seen to sort 1.8 times as fast as one, sixteen
-# 8.8 times. In a quicksort one thread makes the first cut, and two make the next.
+# The serial fraction in Amdahl's law. Two threads were seen to sort 1.8 times as fast as one,
+# sixteen 8.8 times. In a quicksort, one thread makes the first cut and two make the next.
 _SERIAL, _SERIAL_CUTS = 1 / 16, 1 / 5
-# A samplesort starts its threads for three lists of jobs.
-_LISTS = 3
+# A samplesort starts its threads three times: to classify keys, to scatter them, to sort buckets.
+_STARTS = 3
 BUCKETS = 64
 _FEW, _MANY = 1 << 8, 1 << 18
 
 
 class Rates(NamedTuple):
-    """What a sort on threads takes on this machine, in seconds."""
+    """The costs of a sort on threads, in seconds."""
 
     begin: float
-    """Before the first key is moved."""
+    """Of a sort, whatever the number of keys and threads."""
     start: float
-    """For each further thread."""
+    """Of starting each thread but the first."""
     move: float
-    """For one thread to count a key, or to write it to its bucket."""
+    """Per key, of counting it or writing it to its bucket, on one thread."""
     radix: float = math.inf
-    """For one thread to sort a key of a bucket by its digits."""
+    """Per key, of radix sort within the buckets, on one thread."""
     serial: float = _SERIAL
-    """The share of all work, at most 1, that one thread does while the others wait."""
+    """The fraction of all work, from 0 to 1, that one thread does while the others wait."""
 
 
 @functools.cache
 def measure(key: np.dtype[Any]) -> Rates:
-    """Compile the loops that sort a number type, in native byte order, and time them."""
+    """Compile the loops that sort a number type, given in native byte order, and time them."""
     cpus = max(usable_cpus(), 2)
-    start = _LISTS * least_seconds(lambda: Crew(cpus).share(abs, range(cpus)), 5) / (cpus - 1)
+    start = _STARTS * least_seconds(lambda: Crew(cpus).share(abs, range(cpus)), 5) / (cpus - 1)
     if only_numpy_sorts(key):
         return Rates(0.0, start, 0.0, serial=_SERIAL_CUTS)
-    # In turn, since it takes seconds in which a signal or a fork may come.
+    # In turn, because this takes seconds, during which a signal or a fork may occur.
     compiling(lambda: import_module("cupy_compat.cudamark.kernels"))()
     from cupy_compat.cudamark import kernels, split
     from cupy_compat.cudamark.cpu import counting, samplesort

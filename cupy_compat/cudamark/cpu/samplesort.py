@@ -1,7 +1,7 @@
 """Samplesort on threads, for keys of four and eight bytes.
 
-Threads split the keys by value into buckets, each at its place in the result, and sort the buckets
-there. A value that fills more than a bucket gets an equality bucket (M. Axtmann, S. Witt, D.
+Threads split the keys by value into buckets, each at its place in the result, and sort these in
+place. A value that would fill a whole bucket gets an equality bucket (M. Axtmann, S. Witt, D.
 Ferizovic, P. Sanders, "In-place parallel super scalar samplesort", ESA 2017).
 """
 
@@ -24,24 +24,24 @@ def sort(
 ) -> NDArray[Any]:
     """Return the sorted keys, NaN last, in the keys' byte order.
 
-    The keys, of shape (n,), n >= 1, are numbers of four or eight bytes; any stride, any byte order.
-    With `nat_last` they are dates or durations seen as int64, whose least value, NaT, comes last.
-    With `radix` the buckets are sorted by their digits, for a NumPy whose own sort is slow. Beside
-    the result this needs one byte a key, and with `radix` the memory of the buckets being sorted.
+    The keys, of shape (n,), n >= 1, are numbers of four or eight bytes, with any stride and byte
+    order. With `nat_last` they are dates or durations viewed as int64, whose least value, NaT,
+    comes last. With `radix` the buckets are sorted by radix sort, which pays if NumPy's sort is
+    slow. In addition to the result this needs one byte per key, and with `radix` the memory of the
+    buckets being sorted.
     """
     native = keys.dtype.newbyteorder("=")
     swapped = keys.dtype != native
-    # NumPy cuts a bucket in two faster than a kernel distinguishes twice as many, so there are only
-    # as many as keep the crew evenly busy. 64 also keep the ids below 256 in any case.
+    # NumPy cuts a bucket in two faster than a kernel distinguishes twice as many buckets. So there
+    # are only as many as balance the load of the threads. With at most 64 the ids stay below 256.
     buckets = 64 if radix else min(max(8, BUCKETS_PER_WORKER * crew.workers), 64)
     result = np.empty(len(keys), native)
     bounds, uniform = split.scatter_by_value(keys, result, crew, buckets, SAMPLE, nat_last=nat_last)
     masks = kernels.masks(native)
-    # Radix sort would not put NaN last; all NaN are in the last bucket.
+    # Radix sort would not put NaN last, and all NaN are in the last bucket.
     last = len(uniform) - 1 if native.kind == "f" else -1
-    # No splitter separates the greatest value from what is below it, nor NaN from infinity. Only
-    # now the last bucket shows whether it holds equal keys; its first keys mostly show that it
-    # does not.
+    # No splitter separates the greatest value from the next lower one, nor NaN from infinity. So
+    # look whether the last bucket holds equal keys; usually its first keys show that it does not.
     greatest = result[bounds[-2] :]
     uniform[-1] |= _all_equal(greatest[:64]) and _all_equal(greatest)
 
@@ -61,6 +61,6 @@ def sort(
 
 
 def _all_equal(keys: NDArray[Any]) -> bool:
-    """Whether all keys are equal, or all are NaN."""
+    """Return whether all keys are equal, or all are NaN."""
     first = keys[:1]
     return bool((np.isnan(keys) if np.isnan(first).any() else keys == first).all())

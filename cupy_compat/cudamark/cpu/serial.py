@@ -1,4 +1,4 @@
-"""Sorting on one thread, with NumPy alone."""
+"""Sort on one thread, with NumPy alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MINUS_INFINITY = np.float16(-np.inf).view(np.int16) ^ np.int16(0x7FFF)
 
 
 def sort(a: NDArray[Any]) -> NDArray[Any]:
-    """Return a sorted copy, NaN and NaT last, of keys of any type that NumPy sorts.
+    """Return a sorted copy of keys of shape (n,), NaN and NaT last.
 
     Half-precision numbers are sorted as integers: NumPy's own sort takes four times as long, and
     leaves some of them unsorted on AMD processors with AVX-512 (seen with NumPy 2.5.5).
@@ -21,7 +21,7 @@ def sort(a: NDArray[Any]) -> NDArray[Any]:
         result.sort()
         return result
     bits = a.astype(np.float16).view(np.int16)
-    negative = np.min(bits, initial=np.int16(0)) < 0  # else they are in order as integers
+    negative = np.min(bits, initial=np.int16(0)) < 0  # otherwise their bits have the same order
     if negative:
         _exchange_floats_and_integers(bits)
     bits.sort()
@@ -32,5 +32,5 @@ def sort(a: NDArray[Any]) -> NDArray[Any]:
 
 
 def _exchange_floats_and_integers(bits: NDArray[np.int16]) -> None:
-    """Turn bits of floats into integers of the same order, or back, in place."""
+    """Convert the bits of floats to integers of the same order, or back, in place."""
     bits ^= (bits >> 15) & np.int16(0x7FFF)

@@ -1,4 +1,4 @@
-"""Sorting on CPU threads: what `numpy.sort` returns, sooner."""
+"""Sort on CPU threads: the result of `numpy.sort`, faster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cupy_compat.cudamark.dtypes import as_keys, number_type
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 from cupy_compat.cudamark.turns import CompilerBusy
 
-# NumPy may sort fewer keys in the time that a sample takes.
+# Shorter arrays may take NumPy no longer than sampling them.
 _SAMPLED_FROM = 1 << 19
 
 
@@ -25,23 +25,23 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     The result equals that of `numpy.sort`: ascending, NaN and NaT last. As with NumPy's own vector
     instructions, the signs of zeros and the bits of NaN may change.
 
-    All threads have ended when the call returns. NumPy alone sorts what it sorts as fast: short
-    arrays, and keys of which a sample shows that threads would gain too little. The first call for
-    a key type compiles its loops and measures the machine, unless `warm_up` has done so.
+    All threads have ended when the call returns. NumPy alone sorts short arrays, and keys for which
+    a sample shows that threads would not pay. The first call for a dtype compiles its loops and
+    measures the machine, unless `warm_up` has done so.
 
     Parameters
     ----------
     a : array_like, shape (n,)
         Booleans, integers, real or complex numbers, dates or durations, with any stride and byte
-        order; it is not changed.
+        order. It is not changed.
     threads : int, optional
-        How many threads may work, 1 or more, the caller's among them; by default, and at most, the
-        usable CPUs.
+        The maximum number of threads, including the caller's: 1 or more. By default, and at most,
+        the number of usable CPUs.
 
     Returns
     -------
     array, shape (n,), of the same dtype
-        A plain, contiguous array of its own.
+        A new, contiguous array of class `numpy.ndarray`.
 
     Raises
     ------
@@ -50,11 +50,11 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     ValueError
         If the array is not one-dimensional or `threads` is below 1.
     ImportError
-        If Numba is missing, refuses this NumPy, or is switched off.
+        If Numba is missing, does not support this NumPy, or is disabled.
     MemoryError
-        If there is no memory for the result and for what the sort needs beside it: a quarter of the
-        array, or as much again as the array if its byte order is foreign or nearly all keys share a
-        small part of their range. Keys of two bytes need half a MiB a thread.
+        If there is no memory for the result and for work space. That is a quarter of the array, or
+        the size of the array if its byte order is not native or nearly all keys share a small part
+        of their range. Keys of two bytes need half a MiB per thread.
     """
     if threads is not None:
         threads = checked_threads(threads)
@@ -64,14 +64,14 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     if chosen is None:
         return serial.sort(keys)
     workers, sort = chosen
-    # No key is an error or a warning, whatever the caller's error state is.
+    # NaN and infinity must cause no error or warning, whatever the caller's error state is.
     with np.errstate(all="ignore"):
         numbers = keys.view(number_type(keys.dtype))
         return sort(numbers, Crew(workers)).view(keys.dtype)
 
 
 def threads_used(a: NDArray[Any], threads: int) -> int:
-    """Return how many of so many threads `threaded_sort` uses for an array."""
+    """Return how many threads ``threaded_sort(a, threads)`` uses."""
     chosen = _plan(a, threads)
     return chosen[0] if chosen else 1
 
@@ -89,7 +89,7 @@ def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:
 
 
 def warm_up(dtype: DTypeLike) -> float:
-    """Prepare for sorting keys of a dtype, so that no later call pays for it.
+    """Prepare for sorting keys of a dtype, so that the first sort is as fast as later ones.
 
     It compiles the sort's loops, or loads them from disk, and times them on this machine. It raises
     TypeError and ImportError as `threaded_sort` does.
@@ -97,12 +97,12 @@ def warm_up(dtype: DTypeLike) -> float:
     Parameters
     ----------
     dtype : dtype-like
-        Of the keys.
+        The dtype of the keys.
 
     Returns
     -------
     float
-        Seconds spent.
+        The time that this took, in seconds.
     """
     dtype = np.dtype(dtype)
     _check(dtype)
