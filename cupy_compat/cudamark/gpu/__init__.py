@@ -1,4 +1,4 @@
-"""The sort through the GPU, `gpu_sort`, and what else the benchmark measures on a GPU."""
+"""The sort through the GPU, `gpu_sort`, and the other GPU measurements of the benchmark."""
 
 from cupy_compat.cudamark.gpu.device import Gpu, GpuUnavailable, find_gpu
 from cupy_compat.cudamark.gpu.measure import Limits, measure_limits, naive_sort, sort_times

@@ -1,4 +1,4 @@
-"""Finding a GPU that sorts, and saying why there is none."""
+"""Find a GPU that can sort, or say why there is none."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import numpy as np
 
 
 class GpuUnavailable(RuntimeError):
-    """No usable GPU; the message says why and what to do."""
+    """There is no usable GPU. The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU that has sorted two keys, named as in its record.
+    """A GPU that has sorted two keys. The fields have the names of the JSON record.
 
-    `driver_version` is the kernel driver's, None if the system does not say. The CUDA versions are
-    those that it supports and that CuPy was built for. `gpu_startup_seconds` is the time for
-    loading CuPy, starting CUDA and that first sort.
+    `driver_version` is that of the kernel driver, None if unknown. `cuda_driver_version` is the
+    newest CUDA that the driver supports, `cuda_runtime_version` that of CuPy.
+    `gpu_startup_seconds` is the time to load CuPy, start CUDA and sort the two keys.
     """
 
     gpu_name: str
@@ -38,7 +38,7 @@ class Gpu:
 
 @functools.cache
 def load_cupy() -> Any:
-    """Import CuPy, repaired if its build needs that, or raise `GpuUnavailable`."""
+    """Import CuPy, and repair it if it is broken. Raise `GpuUnavailable` if the import fails."""
     import cupy_compat
 
     cupy_compat.install(force=True)
@@ -62,7 +62,7 @@ def require_cupy() -> Any:
     except Exception as error:
         reason = _one_line(error)
         if "cudaErrorInsufficientDriver" in reason:
-            # CUDA's own message speaks of versions even where there is no driver at all.
+            # CUDA's message is about versions even if there is no driver at all.
             reason = "no CUDA driver, or one too old for this CuPy (cudaErrorInsufficientDriver)"
         raise GpuUnavailable(f"no usable GPU: {reason}; check with nvidia-smi") from error
     if not count:
@@ -72,7 +72,7 @@ def require_cupy() -> Any:
 
 @functools.cache
 def driver_library(cupy: Any) -> ctypes.CDLL:
-    """Return the driver's library that CuPy itself uses."""
+    """Return the driver library that CuPy itself uses."""
     hip = cupy.cuda.runtime.is_hip
     if sys.platform == "win32":
         return ctypes.CDLL("amdhip64.dll" if hip else "nvcuda.dll")

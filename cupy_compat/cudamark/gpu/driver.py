@@ -1,6 +1,6 @@
 """Addresses of the GPU driver's functions, for compiled loops that do not hold the GIL.
 
-CuPy offers the same calls to Python. There each call hands the GIL from thread to thread, which
+CuPy has the same functions for Python. But each call there passes the GIL between threads, which
 takes as long as copying a megabyte.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 
 from cupy_compat.cudamark.gpu.device import driver_library
 
-# https://docs.nvidia.com/cuda/cuda-driver-api and https://rocm.docs.amd.com/projects/HIP: both
-# take the same arguments and return 0 or an error.
+# The names on CUDA and HIP, with the arguments, which are the same. All return 0 or an error. See
+# https://docs.nvidia.com/cuda/cuda-driver-api and https://rocm.docs.amd.com/projects/HIP.
 _FUNCTIONS = {
-    # What `context` returns.
+    # The result of `context`.
     "set_context": ("cuCtxSetCurrent", "hipSetDevice"),
     # Address on the GPU, address on the host, bytes, stream.
     "upload": ("cuMemcpyHtoDAsync_v2", "hipMemcpyHtoDAsync"),
@@ -36,14 +36,14 @@ _FUNCTIONS = {
     "launch": ("cuLaunchKernel", "hipModuleLaunchKernel"),
 }
 NOT_READY = 600
-"""What ``query`` returns for an event that has not happened yet."""
+"""The result of ``query`` for an event that has not happened yet."""
 Calls: Any = namedtuple("Calls", _FUNCTIONS)  # type: ignore[misc]
 """Addresses of the driver's functions."""
 
 
 @functools.cache
 def load(cupy: Any) -> Any:
-    """Return `Calls` of the library that CuPy itself uses."""
+    """Return the `Calls` of the driver library that CuPy uses."""
     library, hip = driver_library(cupy), int(cupy.cuda.runtime.is_hip)
     return Calls(*(address_of(getattr(library, names[hip])) for names in _FUNCTIONS.values()))
 
@@ -60,6 +60,6 @@ def address_of(function: Any) -> np.uintp:
 
 
 def check(cupy: Any, code: int) -> None:
-    """Raise CuPy's own error for what a driver's function returned, unless that is 0."""
+    """Raise CuPy's error for the result of a driver function, unless that is 0."""
     api = cupy.cuda.runtime if cupy.cuda.runtime.is_hip else cupy.cuda.driver
     api.check_status(code)

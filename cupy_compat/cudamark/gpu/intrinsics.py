@@ -1,4 +1,4 @@
-"""What compiled loops need and Numba lacks: C calls and copies by address, and atomic words."""
+"""What Numba lacks for the compiled loops: C calls and copies by address, and atomic words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORD = np.dtype(np.uintp).itemsize
 
 
 def intrinsic(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Make a function of an LLVM builder and values callable from compiled code, by its values."""
+    """Make ``emit(builder, *values)`` callable from compiled code, with the values as arguments."""
 
     def decorate(emit: Callable[..., Any]) -> Any:
         @functools.wraps(emit)  # Numba reads the signature
@@ -33,7 +33,7 @@ def intrinsic(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def _call(typing_context: Any, address: Any, arguments: Any) -> Any:
-    """``call(address, (argument, ...))``: call a C function of words, which returns an int."""
+    """``call(address, (argument, ...))``: call a C function that takes words and returns an int."""
     del typing_context, address
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -50,7 +50,7 @@ call: Any = extending.intrinsic(_call)
 
 @intrinsic(types.void(types.uintp, types.uintp, types.uintp))
 def copy(builder: Any, target: Any, source: Any, nbytes: Any) -> None:
-    """Call C's memcpy, which writes long stretches past the cache."""
+    """Call C's memcpy, which bypasses the cache for long copies."""
     byte = ir.IntType(8).as_pointer()
     to, from_ = (builder.inttoptr(value, byte) for value in (target, source))
     cgutils.raw_memcpy(builder, to, from_, nbytes, 1)  # type: ignore[no-untyped-call]
@@ -58,28 +58,28 @@ def copy(builder: Any, target: Any, source: Any, nbytes: Any) -> None:
 
 @intrinsic(types.uintp(types.uintp))
 def load(builder: Any, address: Any) -> Any:
-    """Read a word that other threads may write."""
+    """Read a word that other threads may write (load-acquire)."""
     return builder.load_atomic(_pointer(builder, address), "acquire", _WORD)
 
 
 @intrinsic(types.void(types.uintp, types.uintp))
 def store(builder: Any, address: Any, value: Any) -> None:
-    """Write a word, behind all that was written before."""
+    """Write a word that other threads may read (store-release)."""
     builder.store_atomic(value, _pointer(builder, address), "release", _WORD)
 
 
 @intrinsic(types.uintp(types.uintp))
 def fetch_add(builder: Any, address: Any) -> Any:
-    """Add one to a word, and return what it was."""
+    """Add one to a word atomically, and return its previous value."""
     one = ir.Constant(address.type, 1)
     return builder.atomic_rmw("add", _pointer(builder, address), one, "acq_rel")
 
 
 @intrinsic(types.void(types.uintp))
 def touch(builder: Any, address: Any) -> None:
-    """Have the system provide a page, by writing a byte that it holds already.
+    """Make the system provide a page, by replacing a byte with itself.
 
-    A read would map a page of zeros that all share, and compilers turn adding 0 into a read.
+    A read would only map the shared page of zeros, and compilers turn adding 0 into a read.
     """
     zero = ir.Constant(ir.IntType(8), 0)
     pointer = builder.inttoptr(address, zero.type.as_pointer())

@@ -1,7 +1,7 @@
-"""What each staging thread does, compiled: pieces into slots and over the bus, and back.
+"""The compiled loops of the staging threads, which upload and download an array in pieces.
 
-The threads take pieces from a common counter, so one that starts late does less. No loop holds the
-GIL or needs Python; each checks between pieces whether another has failed.
+The threads take pieces from a common counter, so a thread that starts late does less. No loop holds
+the GIL or needs Python. Each checks between pieces whether another thread has failed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from cupy_compat.cudamark.gpu.intrinsics import call, copy, fetch_add, intrinsic
 from cupy_compat.cudamark.turns import compiling
 
 SHARED = 8
-"""How many words all threads share:
+"""The number of words that all threads share.
 
-the next piece up, piece down and stretch of fresh memory; how many threads have sent all they had,
-and whether all have; whether the plan of the buckets is there; how many buckets are sorted (all
-keys are one bucket if they are not split); whether a thread has failed."""
+``NEXT_UP``, ``NEXT_DOWN``, ``NEXT_STRETCH``: the next piece to upload, piece to download, and
+stretch of new memory to touch. ``SENDERS_DONE``: how many threads have sent all their pieces.
+``SENT``: whether all have. ``PLANNED``: whether the buckets are chosen. ``SORTED``: how many
+buckets are sorted; keys that are not split are one bucket. ``FAILED``: whether a thread has failed.
+"""
 NEXT_UP, NEXT_DOWN, NEXT_STRETCH, SENDERS_DONE, SENT, PLANNED, SORTED, FAILED = range(SHARED)
 
 TASK = np.dtype(
@@ -35,33 +37,36 @@ TASK = np.dtype(
             *(*Calls._fields, "context", "yield_"),
             # Addresses of the keys and of the result on the host, and of the GPU's memory.
             *("source", "result", "keys"),
-            # Addresses of the pieces' bounds, in bytes; how many pieces go each way.
+            # Addresses of the bounds, in bytes, of the pieces to upload and to download; their
+            # numbers.
             *("up", "down", "up_pieces", "down_pieces"),
-            # Addresses of the place on the GPU, and of the bucket, of each piece down.
+            # Addresses of arrays: each downloaded piece's address on the GPU, and its bucket.
             *("origins", "buckets"),
             # The kernel that splits keys, or 0; the bytes of a key, and how many keys a block
             # takes; its first argument, and the addresses of both arguments.
             *("partition", "itemsize", "tile"),
             *(f"{what}_{span}" for span in range(order.SPANS) for what in ("keys", "size")),
             *("spans_at", "plan_at"),
-            # Memory that the system has yet to provide; the shared words, for so many threads.
+            # The start and size of memory whose pages the system has yet to provide; the address of
+            # the shared words; the number of threads.
             *("fresh", "fresh_bytes", "shared", "threads"),
-            # This thread's stream; its page-locked slots, and the event of each one's last copy.
+            # This thread's stream, its page-locked slots, and the event of each slot's last copy.
             *("stream", "slots", "events", "slot_count"),
-            # Events: the GPU's memory may be written to; this thread has sent all; of each bucket.
+            # Events: the GPU's memory may be written to; this thread's uploads are complete; each
+            # bucket is sorted.
             *("ready", "sent", "sorted"),
             # The driver's error, if this thread fails.
             "error",
         )
     ]
 )
-"""What one thread works on."""
+"""The argument of one thread."""
 PER_THREAD = ["stream", "slots", "events", "slot_count", "sent"]
-"""Which of it differs from thread to thread, beside the first argument of the kernel."""
+"""The fields of `TASK` that differ between threads, apart from the kernel's first argument."""
 
 _WORD = np.uintp(np.dtype(np.uintp).itemsize)
 _PAGE = np.uintp(4096)
-# The size of huge pages, which the system provides as a whole.
+# The size of a huge page, which the system provides as a whole.
 _STRETCH = np.uintp(2 << 20)
 SPANS_OFFSET, _ARGUMENTS_OFFSET = (
     np.uintp(TASK.fields[name][1])  # type: ignore[index]
@@ -86,14 +91,14 @@ def shared(task: Any, item: int) -> Any:
 
 @compiled
 def extent(bounds: Any, piece: Any) -> Any:
-    """Return where a piece begins, by the bounds at an address, and its bytes."""
+    """Return the start and the size of a piece, in bytes, from the bounds at an address."""
     start = load(bounds + piece * _WORD)
     return start, load(bounds + (piece + np.uintp(1)) * _WORD) - start
 
 
 @compiled
 def touch_stretch(task: Any) -> bool:
-    """Touch the pages of the next stretch of fresh memory, or return False if there is none."""
+    """Touch the pages of the next stretch of new memory, or return False if none is left."""
     end = task.fresh + task.fresh_bytes
     start = (task.fresh // _STRETCH + fetch_add(shared(task, NEXT_STRETCH))) * _STRETCH
     if start >= end:
@@ -107,7 +112,7 @@ def touch_stretch(task: Any) -> bool:
 
 @compiled
 def wait(task: Any, event: Any) -> int:
-    """Touch fresh memory until an event has happened; return 0, or the driver's error."""
+    """Touch new memory until an event has happened. Return 0, or the driver's error."""
     error: int = call(task.query, (event,))
     while error == NOT_READY:
         if not touch_stretch(task):
@@ -119,13 +124,13 @@ def wait(task: Any, event: Any) -> int:
 
 @compiled
 def publish(address: Any, item: int, value: int) -> None:
-    """Set a shared word, of those at an address."""
+    """Set one of the shared words at an address."""
     store(address + np.uintp(item) * _WORD, np.uintp(value))
 
 
 @compiled
 def fail(address: Any, error: int) -> None:
-    """Keep an error, and have all threads end."""
+    """Record an error, and tell all threads to end."""
     task = _at(address)
     task.error = np.uintp(error)
     publish(task.shared, FAILED, 1)
@@ -133,17 +138,17 @@ def fail(address: Any, error: int) -> None:
 
 @compiled
 def await_shared(address: Any, item: int, least: int) -> None:
-    """Touch fresh memory until a shared word has reached a value, or `FAILED` is set."""
+    """Touch new memory until a shared word has reached a value, or `FAILED` is set."""
     task = _at(address)
     while load(shared(task, item)) < np.uintp(least) and not load(shared(task, FAILED)):
         if not touch_stretch(task):
-            # It takes no arguments, and ignores one.
+            # The function takes no arguments, so it ignores this one.
             call(task.yield_, (task.sent,))
 
 
 @compiled
 def split(address: Any, pieces: Any, first: int, end: int) -> int:
-    """Launch the kernel that splits some pieces by value; return the driver's error."""
+    """Launch the kernel that splits pieces `first` to `end` by value. Return the driver's error."""
     task = _at(address)
     error = 0
     while task.partition and first < end and not error:
@@ -165,7 +170,7 @@ def split(address: Any, pieces: Any, first: int, end: int) -> int:
 
 @compiled
 def send(address: Any) -> None:
-    """Copy pieces into slots and start the upload of each; `address` is of this thread's task."""
+    """Copy pieces into slots, and start the upload of each. `address` is that of the task."""
     task = _at(address)
     pieces = np.empty(task.up_pieces, np.uintp)
     sent = in_buckets = 0
@@ -190,7 +195,7 @@ def send(address: Any) -> None:
         error = call(task.upload, (target, load(task.slots + slot), nbytes, task.stream)) or call(
             task.record, (event, task.stream)
         )
-        # The driver serves one thread at a time, so its calls are few.
+        # The driver serves one thread at a time, so call it rarely: for several pieces at once.
         if not error and sent - in_buckets >= _SPANS and load(shared(task, PLANNED)):
             error = split(address, pieces, in_buckets, sent)
             in_buckets = sent
@@ -211,12 +216,12 @@ def cut(
     origins: NDArray[np.intp],
     down: NDArray[np.intp],
 ) -> int:
-    """Cut the way home into pieces of one bucket each, and return how many they are.
+    """Cut the download into pieces, each from a single bucket, and return their number.
 
-    `up`, of shape (m + 1,), has the bounds of the pieces up, `edges`, of shape (n + 1,), those of
-    the buckets, in bytes; `origins`, of shape (n,), has where each bucket begins on the GPU. Each
-    column of `down`, of shape (3, m + n), gets where a piece begins on the host, where on the GPU,
-    and its bucket. The last pieces down are as small as the first ones up.
+    `up`, of shape (m + 1,), has the bounds of the uploaded pieces, and `edges`, of shape (n + 1,),
+    those of the buckets, in bytes. `origins`, of shape (n,), has the address of each bucket on the
+    GPU. Each column of `down`, of shape (3, m + n), is set to the offset of a piece in the result,
+    its address on the GPU, and its bucket. The last pieces are as small as the first uploaded ones.
     """
     at = bucket = count = 0
     left = len(up) - 1
@@ -236,9 +241,9 @@ def cut(
 
 @compiled
 def receive(address: Any) -> None:
-    """Start the download of pieces as soon as their bucket is sorted, and copy each out.
+    """Download pieces as soon as their bucket is sorted, and copy each to the result.
 
-    `address` is of this thread's task, which holds the pieces down when `SORTED` is set.
+    `address` is that of the task. Its pieces are set before `SORTED` is.
     """
     task = _at(address)
     pieces = np.zeros(task.slot_count, np.uintp)
@@ -289,7 +294,7 @@ def _both(address: Any) -> Any:
 
 @compiling
 def send_and_receive() -> np.uintp:
-    """Compile all loops; return the address of a C function of a task that sends and receives."""
+    """Compile all loops. Return the address of a C function that sends and receives for a task."""
     address, item = numba.types.uintp, numba.types.intp
     row, table = numba.types.intp[::1], numba.types.intp[:, ::1]
     called: tuple[tuple[Any, ...], ...] = (

@@ -1,4 +1,4 @@
-"""Timing work on the GPU, and measuring what the GPU and its bus allow."""
+"""Time work on the GPU, and measure the limits of the GPU and its bus."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Limits:
-    """What the GPU and its bus allow, for an array of `nbytes`, in bytes per second.
+    """The limits of the GPU and its bus for an array of `nbytes`.
 
-    `upload` and `download` are over the bus from and to pinned memory, one way at a time, `memory`
-    counts reads and writes of a copy within GPU memory. `sort_seconds` is its in-place sort's.
+    `upload` and `download`, in bytes per second, are copies over the bus from and to pinned memory,
+    one direction at a time. `memory` is the bytes per second that a copy within GPU memory reads
+    and writes in total. `sort_seconds` is the time of an in-place sort there.
     """
 
     nbytes: int
@@ -33,12 +34,12 @@ class Limits:
 
     @property
     def floor_seconds(self) -> float:
-        """The bus there and back. The last key has to arrive before the first one can leave."""
+        """Upload and download. The last key must arrive before the first can go back."""
         return self.nbytes / self.upload + self.nbytes / self.download
 
     @property
     def serial_seconds(self) -> float:
-        """The bus there, the sort and the bus back, one after the other."""
+        """Upload, sort and download, one after the other."""
         return self.floor_seconds + self.sort_seconds
 
 
@@ -48,9 +49,9 @@ def gpu_times(
     warm_up: int = 1,
     prepare: Callable[[], object] = lambda: None,
 ) -> list[float]:
-    """Return the GPU time of `repeat` calls after `warm_up` ones, in seconds.
+    """Return the GPU times of `repeat` calls, in seconds, after `warm_up` untimed calls.
 
-    `prepare` is called before each and is not timed.
+    `prepare` is called before each call, and is not timed.
     """
     cuda = load_cupy().cuda
     begin, end = cuda.Event(), cuda.Event()
@@ -66,7 +67,7 @@ def gpu_times(
 
 
 def sort_times(keys: _Array, repeat: int, in_place: bool) -> list[float]:
-    """Return the GPU time of `repeat` CuPy sorts of a copy of host keys, of shape (n,)."""
+    """Return the GPU times, in seconds, of `repeat` CuPy sorts of a copy of host keys (n,)."""
     cupy = load_cupy()
     unsorted = cupy.asarray(keys)
     if not in_place:
@@ -76,7 +77,7 @@ def sort_times(keys: _Array, repeat: int, in_place: bool) -> list[float]:
 
 
 def measure_limits(nbytes: int, sort_seconds: float, repeat: int) -> Limits:
-    """Measure how fast the bus and the GPU's memory copy, by the median of `repeat` copies."""
+    """Measure the speed of the bus and of GPU memory, as medians of `repeat` copies."""
     cupy = load_cupy()
     copied = min(_BUS_BYTES, free_bytes() // 4)
     host = cupy.cuda.PinnedMemoryPointer(cupy.cuda.PinnedMemory(copied), 0)
@@ -98,7 +99,7 @@ def measure_limits(nbytes: int, sort_seconds: float, repeat: int) -> Limits:
 
 
 def naive_sort(keys: _Array) -> _Array:
-    """Sort through the GPU as the usual script does, by two copies through pageable memory."""
+    """Sort host keys of shape (n,) as the usual script does: copy, sort, copy back."""
     cupy = load_cupy()
     result: _Array = cupy.asnumpy(cupy.sort(cupy.array(keys)))
     return result

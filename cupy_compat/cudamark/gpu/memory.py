@@ -1,4 +1,4 @@
-"""How much memory a sort on the GPU needs, how much of it is free, and taking it."""
+"""The GPU memory that a sort needs: its size, how much is free, and its reservation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from cupy_compat.cudamark.gpu import partition
 from cupy_compat.cudamark.gpu.device import load_cupy
 from cupy_compat.cudamark.gpu.order import BUCKETS
 
-# CuPy's sorts were seen to take as much memory again as the keys, and 0.11 to 0.18 bytes a key more
-# (radix sort, 1 to 8 bytes), or 18 KB for few keys. Of arrays to be split it is this share.
+# The work space of CuPy's sorts was seen to be the size of the keys plus 0.11 to 0.18 bytes per key
+# (radix sort, keys of 1 to 8 bytes), or plus 18 KB for few keys. For arrays that may have to be
+# split, this multiple of the keys' size covers it.
 _WORK_SPACE = Fraction(17, 16)
 _KEYS_PER_BYTE = 5
 _LEAST_WORK_SPACE = 64 << 10
@@ -22,7 +23,7 @@ _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY, hipEr
 
 
 def is_out_of_memory(cupy: Any, error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the host or on the GPU."""
+    """Return whether an error means that memory ran out, on the host or on the GPU."""
     of_cuda = (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
     return isinstance(error, MemoryError) or (
         isinstance(error, of_cuda) and error.status == _OUT_OF_MEMORY
@@ -30,7 +31,7 @@ def is_out_of_memory(cupy: Any, error: BaseException) -> bool:
 
 
 def require_memory(nbytes: int) -> None:
-    """Raise MemoryError unless so many bytes, a sorted copy and a sort's work space are free."""
+    """Raise MemoryError unless GPU memory for keys, a sorted copy and work space is free."""
     needed, free = int(nbytes * (2 + _WORK_SPACE)), free_bytes()
     if needed > free:
         raise MemoryError(
@@ -45,7 +46,7 @@ def largest_sort() -> int:
 
 
 def free_cached() -> None:
-    """Give back to the GPU what CuPy keeps for its next arrays."""
+    """Free the memory that CuPy's pool keeps for its next arrays."""
     load_cupy().get_default_memory_pool().free_all_blocks()
 
 
@@ -61,12 +62,14 @@ def free_bytes() -> int:
 class Reservation:
     """The GPU memory of one sort of `size` keys, all of it allocated before the first key is sent.
 
-    If CuPy gets no memory in the middle of a sort, it raises an error, ends the process or says
-    nothing, depending on its version. So its sort is given memory that is there already.
+    If CuPy gets no memory in the middle of a sort, it raises an error, crashes or fails silently,
+    depending on its version. So its work space is allocated in advance.
 
-    `keys` has the shape (size,). `bins` and `filled` hold up to `buckets` value buckets and the
-    number of keys in each; if there is too little memory, there are none, and `buckets` is 0. For
-    `nat_last` see `sort_on_device`. Raises MemoryError if there is not even enough for the rest.
+    `keys` has the shape (size,). `bins` has room for `buckets` value buckets, and `filled` counts
+    the keys in each. Without enough memory for them, both are None and `buckets` is 0. For
+    `nat_last` see `sort_on_device`.
+
+    Raises MemoryError if there is too little memory for `keys` and the work space.
     """
 
     def __init__(self, cupy: Any, size: int, dtype: np.dtype[Any], nat_last: bool) -> None:
@@ -79,22 +82,22 @@ class Reservation:
             try:
                 self.bins = cupy.empty(partition.room_for_all(size, self.buckets), dtype)
                 self.filled = cupy.empty(BUCKETS, np.int64)
-                self._provide(partition.room_for_largest(size, self.buckets))
+                self._allocate_work_space(partition.room_for_largest(size, self.buckets))
                 return
             except MemoryError:
                 self.buckets, self.bins, self.filled = 0, None, None
-        self._provide(size)
+        self._allocate_work_space(size)
 
-    def _provide(self, size: int) -> None:
-        """Take work space for so many keys at once."""
+    def _allocate_work_space(self, size: int) -> None:
+        """Allocate work space to sort up to `size` keys at once."""
         nbytes = size * self.keys.itemsize + size // _KEYS_PER_BYTE + _LEAST_WORK_SPACE
-        self._space = self._cupy.empty(nbytes, np.uint8)
-        self._served = size
+        self._work_space = self._cupy.empty(nbytes, np.uint8)
+        self._work_space_keys = size
 
-    def serving(self, size: int) -> AbstractContextManager[None]:
-        """Have CuPy take its work space out of this memory, for one sort of so many keys."""
-        # If all keys are sorted at once, the memory of the buckets has no other use.
-        space: Any = self._space if size <= self._served else self.bins
+    def using_work_space(self, size: int) -> AbstractContextManager[None]:
+        """Make CuPy use this memory as work space in the block, for one sort of `size` keys."""
+        # If all keys are sorted at once, the memory of the buckets is free.
+        space: Any = self._work_space if size <= self._work_space_keys else self.bins
         otherwise = self._cupy.cuda.get_allocator()
         taken = 0
 

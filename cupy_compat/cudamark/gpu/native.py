@@ -1,6 +1,6 @@
-"""Threads of the system that run a C function, and no Python.
+"""Native threads that run a C function, and no Python.
 
-Python threads wait for the GIL, one after the other, before they begin and before they end.
+Python threads have to wait for the GIL, one after another, when they start and when they end.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from cupy_compat.cudamark.gpu.intrinsics import call
 from cupy_compat.cudamark.turns import compiling
 
 _NOTHING = np.uintp(0)
-# The C library keeps 40 MB of stacks for later threads. It would unmap the usual ones of 8 MB and
-# map them again, which takes as long as starting the threads.
+# The C library caches 40 MB of stacks for later threads. The usual stacks of 8 MB would not fit:
+# unmapping and mapping them again takes as long as starting the threads.
 _STACK_BYTES = 1 << 20
 _ATTRIBUTES_BYTES = 256  # pthread_attr_t has 64 or fewer
-# A second Ctrl-C can keep a caller from joining its threads, whose memory must last as they do.
+# A second Ctrl-C can keep a caller from joining its threads. Their memory must outlive them.
 _not_joined: set[Threads] = set()
 
 
@@ -52,7 +52,7 @@ def _join_all(join: Any, threads: NDArray[np.uintp], started: NDArray[np.intp]) 
 
 @compiling
 def _compile() -> None:
-    """Compile both, by starting and joining no threads."""
+    """Compile both loops, by calling them for no threads."""
     none, started = np.empty(0, np.uintp), np.zeros(1, np.intp)
     _start_all(_NOTHING, _NOTHING, _NOTHING, none, none, started)
     _join_all(_NOTHING, none, started)
@@ -61,8 +61,8 @@ def _compile() -> None:
 class Threads:
     """Threads that each call the C function ``void *function(void *)`` with one of the arguments.
 
-    `function` is its address, `arguments` a uintp array of shape (n,), `memory` what they work on,
-    which is kept until they are joined.
+    `function` is its address, and `arguments` a uintp array of shape (n,). `memory` is an object
+    that is kept alive until the threads are joined.
     """
 
     def __init__(self, function: np.uintp, arguments: NDArray[np.uintp], memory: object) -> None:
@@ -79,14 +79,14 @@ class Threads:
             return 0
         _not_joined.add(self)
         create, attributes = _address("pthread_create"), np.uintp(ctypes.addressof(_attributes()))
-        # One call, which Ctrl-C cannot interrupt: what has been started is counted.
+        # A single compiled call, so that Ctrl-C cannot come between a start and its count.
         _start_all(
             create, attributes, self._function, self._arguments, self._threads, self._started
         )
         return int(self._started[0])
 
     def join(self) -> None:
-        """Wait until all that were started have ended."""
+        """Wait until all started threads have ended."""
         if self._started[0]:
             _join_all(_address("pthread_join"), self._threads, self._started)
         _not_joined.discard(self)

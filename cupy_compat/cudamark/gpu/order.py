@@ -1,4 +1,4 @@
-"""What CuPy sorts, and how it is made to sort as NumPy does: NaN and NaT last."""
+"""Which dtypes CuPy sorts, and how to make it sort as NumPy does: NaN and NaT last."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from cupy_compat.cudamark.dtypes import number_type
 
 BUCKETS = 16
-"""How many buckets `partition.cu` splits keys into, at most."""
+"""The maximum number of buckets of `partition.cu`."""
 SPANS = 4
-"""How many stretches of keys one launch of it splits."""
+"""How many contiguous ranges of keys one launch of its kernel splits."""
 THREADS = 256
 """How many threads each block of its kernels has."""
 _TILE_BYTES = 32 << 10
@@ -25,12 +25,12 @@ _NAT_LAST = np.uint64(2**63 - 1)
 
 
 def sorts_dtype(dtype: np.dtype[Any]) -> bool:
-    """Whether `gpu_sort` sorts this dtype."""
+    """Return whether `gpu_sort` sorts a dtype."""
     return dtype.kind in "mM" or dtype.char in _SORTABLE
 
 
 def device_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype that keys have on the GPU; raise TypeError if CuPy sorts no such keys."""
+    """Return the dtype that keys have on the GPU. Raise TypeError if CuPy cannot sort them."""
     if not sorts_dtype(dtype):
         raise TypeError(
             f"gpu_sort cannot sort dtype {dtype}: it sorts bool, integers, float16 to float64, "
@@ -42,8 +42,9 @@ def device_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def sort_on_device(cupy: Any, keys: Any, nat_last: bool) -> None:
     """Sort contiguous keys on the GPU, of shape (n,), in place, on the current stream.
 
-    With `nat_last` they are dates or durations seen as int64, whose least value, NaT, comes last.
-    If CuPy gets no memory, this raises MemoryError, and the keys are undefined.
+    With `nat_last` they are dates or durations viewed as int64, whose least value, NaT, comes last.
+
+    Raises MemoryError if CuPy gets no memory. The keys are undefined then.
     """
     if nat_last:
         bits = keys.view(np.uint64)
@@ -60,10 +61,10 @@ def sort_on_device(cupy: Any, keys: Any, nat_last: bool) -> None:
 
 
 def rank(keys: NDArray[Any], nat_last: bool) -> NDArray[Any]:
-    """Return unsigned numbers that order native keys, of shape (n,), as NumPy does.
+    """Return unsigned integers, of shape (n,), in the order in which NumPy sorts native keys (n,).
 
-    NaN and NaT have the greatest, zeros of either sign have the same, and a complex number has that
-    of its real part. ``rank`` in `partition.cu` does the same on the GPU.
+    NaN and NaT have the greatest rank. Zeros of either sign have the same rank, and a complex
+    number has the rank of its real part. ``rank`` in `partition.cu` does the same on the GPU.
     """
     real = keys.real
     bits: NDArray[Any] = np.ascontiguousarray(real).view(f"u{real.itemsize}")
@@ -103,13 +104,13 @@ def kernel(cupy: Any, name: str, dtype: np.dtype[Any], nat_last: bool) -> Any:
         made = cupy.RawKernel(source, name, options)
         made.compile()
     except Exception:
-        # CuPy's wheels bring no compiler, and integers are sorted without one.
+        # CuPy's wheels contain no compiler, and CuPy sorts integers without one.
         return None
     return made
 
 
 def tile_size(dtype: np.dtype[Any]) -> int:
-    """Return how many keys a block of `partition.cu` splits: so many fit its shared memory."""
+    """Return how many keys a block of `partition.cu` splits, limited by its shared memory."""
     return min(16, _TILE_BYTES // (THREADS * dtype.itemsize)) * THREADS
 
 
@@ -120,7 +121,7 @@ def _clear_nan_signs(cupy: Any) -> Any:
 
 @functools.cache
 def _may_sort_wrongly(version: str) -> bool:
-    """Whether CuPy may report success if it gets no memory: https://github.com/cupy/cupy/issues/9894."""
+    """Return whether CuPy may fail silently without memory, see cupy/cupy#9894 on GitHub."""
     return tuple(map(int, version.split(".")[:2])) < (14, 1)
 
 

@@ -1,13 +1,14 @@
 // The scattering pass of a samplesort, and a check of the order of sorted keys.
 //
 // A block of threads reads a tile of keys, groups them by bucket in shared memory, reserves room in
-// every bucket with one atomic addition, and writes each group side by side, so that writes to
+// every bucket with one atomic addition, and writes each group contiguously, so that writes to
 // global memory coalesce.
 //
-// Each dtype is a module of its own, with macros for its keys: Word, an unsigned type of the bits of
-// a key or of a part of it; PARTS, 2 for complex numbers, else 1; UNSIGNED, SIGNED, DATE or FLOAT,
-// with MANTISSA bits. BUCKETS and SPANS are the most buckets, and the stretches of keys that one
-// launch takes; THREADS are those of a block, each with ITEMS keys.
+// Each dtype is compiled to a module of its own, with these macros. Word: an unsigned type for the
+// bits of a key, or of a part of it. PARTS: 2 for complex numbers, else 1. UNSIGNED, SIGNED, DATE or
+// FLOAT: the kind of key; a float has MANTISSA bits. BUCKETS: the maximum number of buckets. SPANS:
+// how many contiguous ranges of keys one launch takes. THREADS: the threads of a block. ITEMS: the
+// keys of a thread.
 
 typedef unsigned long long Count;
 
@@ -15,7 +16,7 @@ struct __align__(PARTS * sizeof(Word)) Key {
     Word part[PARTS];
 };
 
-// Stretches of keys, each for a row of blocks; passed by value.
+// Contiguous ranges of keys, each for a row of blocks. Passed by value.
 struct Spans {
     struct {
         const Key* keys;
@@ -23,10 +24,10 @@ struct Spans {
     } span[SPANS];
 };
 
-// What `partition.py` chooses from a sample; passed by value.
+// The buckets that `partition.py` chooses from a sample. Passed by value.
 struct Plan {
-    Key* bins;                   // every bucket's room, one after the other
-    Count* filled;               // how many keys each bucket was given
+    Key* bins;                   // the room of all buckets, one after another
+    Count* filled;               // how many keys belong to each bucket
     Count starts[BUCKETS + 1];   // where each bucket's room begins and ends, in keys
     Count buckets;
     Word splitters[BUCKETS - 1];  // bucket b has the ranks in [splitters[b - 1], splitters[b])
@@ -108,7 +109,7 @@ partition(const Spans spans, const Plan plan) {
     if (thread < buckets) {
         const Count before = atomicAdd(&plan.filled[thread], (Count)found[thread]);
         target[thread] = plan.starts[thread] + before;
-        // Keys that do not fit are counted and left out: the host checks the counts.
+        // Keys that do not fit are counted, but not written. The host checks the counts.
         fits[thread] = target[thread] + found[thread] <= plan.starts[thread + 1];
     }
     __syncthreads();
@@ -129,7 +130,7 @@ partition(const Spans spans, const Plan plan) {
     }
 }
 
-// Sets *found where a key ranks above the next one.
+// Sets *found if a key ranks above the next one.
 extern "C" __global__ void find_descent(const Key* keys, Count size, int* found) {
     const Count stride = (Count)gridDim.x * blockDim.x;
     for (Count i = (Count)blockIdx.x * blockDim.x + threadIdx.x; i + 1 < size; i += stride)

@@ -1,9 +1,9 @@
-"""Value buckets: the GPU splits keys by value while the rest of them still arrives.
+"""Split keys by value into buckets on the GPU, while the rest of the keys is being uploaded.
 
-After the last key has arrived, one bucket is sorted while the one before is on its way home. So the
-bus hides all of the sort but the first bucket's. This is a samplesort, see `cudamark.split`, whose
-buckets cannot be counted before they are filled. A sample says how much room each gets; if keys do
-not fit, the whole array is sorted at once.
+After the upload, each bucket is sorted while the previous one is downloaded. So the transfer hides
+the sort of every bucket but the first. This is a samplesort, see `cudamark.split`, except that its
+buckets are filled without counting their keys beforehand. A sample determines the room for each
+bucket. If the keys of one do not fit, the whole array is sorted at once.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from cupy_compat.cudamark.gpu.order import BUCKETS, SPANS, THREADS, kernel, rank
 from cupy_compat.cudamark.sampling import sample_indices
 
 BUCKET_BYTES = 12 << 20
-"""At 50 GB/s a bucket takes as long on the bus as two sorts of few keys take to start."""
-_FEWEST = 4
+"""The least mean size of a bucket. At 50 GB/s its transfer takes as long as starting two sorts."""
+_MIN_BUCKETS = 4
 SAMPLE = 8192
-# So many keys already show that there are few values.
+# This many keys suffice to detect that there are few distinct values.
 _FIRST_SAMPLE = 256
-# Standard deviations between the share that a bucket has of the sample and its room.
+# The room of a bucket exceeds its share of the sample by this many standard deviations.
 _DEVIATIONS = 5
-# A bucket of more times the mean takes longer to sort than another to go home.
-_LARGEST = 2
+# A bucket larger than this many times the mean takes longer to sort than another to download.
+_MAX_FACTOR = 2
 
 
 def bucket_count(cupy: Any, size: int, dtype: np.dtype[Any], nat_last: bool) -> int:
-    """Return how many buckets can save time for so many keys on the GPU, or 0."""
+    """Return the number of buckets for `size` keys, or 0 if splitting them would not save time."""
     count = min(size * dtype.itemsize // BUCKET_BYTES, BUCKETS)
-    if count < _FEWEST or kernel(cupy, "partition", dtype, nat_last) is None:
+    if count < _MIN_BUCKETS or kernel(cupy, "partition", dtype, nat_last) is None:
         return 0
     return count
 
 
 def room_for_all(size: int, count: int) -> int:
-    """Return for how many keys `count` buckets of an array of this size have room, at most."""
-    # The sum of square roots is greatest where all are equal; each room is rounded up.
+    """Return the maximum total room, in keys, of `count` buckets for `size` keys."""
+    # The sum of the square roots is greatest if all are equal. Each room is rounded up.
     return count * (room(-(-SAMPLE // count), size) + 1)
 
 
 def room_for_largest(size: int, count: int) -> int:
-    """Return for how many keys any of them has room, at most."""
-    return room(_LARGEST * SAMPLE // count, size)
+    """Return the maximum room, in keys, of any of them."""
+    return room(_MAX_FACTOR * SAMPLE // count, size)
 
 
 def room(counted: int, size: int) -> int:
-    """Return the room for a bucket, in keys, if so many keys of the sample belong to it."""
+    """Return the room, in keys, of a bucket that has `counted` keys of the sample."""
     most = counted + _DEVIATIONS * (math.sqrt(counted) + 1)
     return math.ceil(most * size / SAMPLE) + 1
 
 
 @functools.cache
 def plan_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return ``Plan`` of `partition.cu` for keys of this dtype."""
+    """Return the layout of ``Plan`` in `partition.cu` for keys of a dtype."""
     word = f"u{dtype.itemsize // 2 if dtype.kind == 'c' else dtype.itemsize}"
     return np.dtype(
         [
@@ -71,10 +71,10 @@ def plan_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 class Partition:
-    """The buckets of one array, in ``bins`` of a `Reservation`, whose ``filled`` counts their keys.
+    """The buckets of one array, in the memory of a `Reservation` (its ``bins`` and ``filled``).
 
-    `kernel` is the driver's handle of ``partition`` in `partition.cu`, and `plan`, of one record,
-    its last argument.
+    `kernel` is the driver's handle of the kernel ``partition`` in `partition.cu`. `plan`, an array
+    of one record, is the last argument of that kernel.
     """
 
     def __init__(self, cupy: Any, reserved: Any, nat_last: bool) -> None:
@@ -95,7 +95,7 @@ class Partition:
         picked = np.unique(sample[np.arange(1, count) * size // count])
         splitters = picked[picked > sample[0]]
         counts = np.diff(np.searchsorted(sample, splitters), prepend=0, append=size)
-        if counts.max() > _LARGEST * size // count:
+        if counts.max() > _MAX_FACTOR * size // count:
             return False
         if size < SAMPLE:
             return True
@@ -108,14 +108,14 @@ class Partition:
         return True
 
     def add(self, keys: Any) -> None:
-        """Put keys on the GPU into their buckets, on the current stream."""
+        """Split keys on the GPU, of shape (m,), into the buckets, on the current stream."""
         spans = np.zeros(1, [("words", np.uintp, 2 * SPANS)])
         spans["words"][0, :2] = keys.data.ptr, keys.size
         blocks = -(-keys.size // tile_size(keys.dtype))
         self._launch((blocks,), (THREADS,), (spans, self.plan))
 
     def buckets(self, stream: Any) -> list[Any] | None:
-        """Wait for a stream and return the filled buckets by value, or None if one overflowed."""
+        """Wait for a stream. Return the buckets in order of value, or None if one overflowed."""
         starts = self.plan["starts"][0].tolist()
         counts = self._reserved.filled.get(stream=stream).tolist()
         spans = list(zip(starts, counts, starts[1:], strict=False))

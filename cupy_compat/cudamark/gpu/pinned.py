@@ -1,6 +1,6 @@
-"""Page-locked ("pinned") memory, which the bus reads and writes without the CPU's help.
+"""Page-locked (pinned) memory, which the GPU reads and writes without the CPU.
 
-Allocating it takes far longer than copying through it, so the sorts keep theirs from call to call.
+Allocating it takes far longer than copying through it, so the sorts keep it between calls.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from cupy_compat.cudamark.gpu.memory import is_out_of_memory
 from cupy_compat.cudamark.gpu.order import BUCKETS
 
 PIECE_BYTES = 2 << 20
-"""How much a slot holds: enough for the bus to be fast, little enough to stay in the cache."""
+"""The size of a slot: large enough for the full speed of the bus, small enough for the cache."""
 SLOTS = 3
 _PAGE_LOCKED = 1  # cudaMemoryTypeHost
 # CU_POINTER_ATTRIBUTE_RANGE_START_ADDR and CU_POINTER_ATTRIBUTE_RANGE_SIZE; HIP's are the same.
 _RANGE_START, _RANGE_SIZE = 11, 12
 
 lock = threading.RLock()
-"""Sorts take turns, since they share the bus. A signal handler that interrupts a sort does not wait
-for it, and gets resources of its own."""
+"""Held by a sort, because sorts share the bus. It is reentrant: a signal handler that interrupts a
+sort does not wait for it, and gets resources of its own."""
 kept: dict[int, list[Resources]] = {}
-"""By device: what is not in use."""
+"""The resources not in use, by device."""
 
 
 class StagingBuffers:
-    """One staging thread's `stream`, page-locked `slots` and an event for each slot.
+    """The stream of one staging thread, its page-locked slots, and an event for each slot.
 
-    `sent` is the event of all that the thread sends, `addresses` has what `loops.PER_THREAD` names.
+    The event `sent` happens when the thread's uploads are complete. `addresses` are the values of
+    the fields `loops.PER_THREAD`.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -55,11 +56,12 @@ class StagingBuffers:
 
 
 class Resources:
-    """What one sort at a time uses of one GPU, beside its memory.
+    """The streams, events and staging buffers that one sort at a time uses of one GPU.
 
-    All is computed, and memory allocated, on the stream `work`; `bus` has the copies that no thread
-    stages. The events: `ready`, the memory may be written to; `arrived`, one for each piece that no
-    thread stages; `sorted`, one for each bucket. `staging` has the buffers of each thread.
+    Kernels run, and memory is allocated, on the stream `work`. Copies that no thread stages run on
+    the stream `bus`. The event `ready` means that the memory may be written to. `arrived` has an
+    event for each piece that no thread stages, `sorted` one for each bucket. `staging` has the
+    buffers of each thread.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -73,7 +75,10 @@ class Resources:
         self.staging: list[StagingBuffers] = []
 
     def buffers(self, count: int) -> list[StagingBuffers]:
-        """Return buffers for so many threads, or, for want of page-locked memory, for fewer."""
+        """Return buffers for `count` threads, or for fewer if page-locked memory runs out.
+
+        Raises MemoryError if there is not even enough for one.
+        """
         while len(self.staging) < count:
             try:
                 self.staging.append(StagingBuffers(self._cupy))
@@ -88,7 +93,7 @@ class Resources:
 
 @contextmanager
 def resources(cupy: Any) -> Iterator[Resources]:
-    """Lend the current GPU's resources; make some if there are none, or all are in use."""
+    """Yield resources of the current GPU. Create them if all are in use."""
     free = kept.setdefault(cupy.cuda.Device().id, [])
     lent = free.pop() if free else Resources(cupy)
     try:
@@ -98,10 +103,10 @@ def resources(cupy: Any) -> Iterator[Resources]:
 
 
 def free_pinned_buffers() -> None:
-    """Give back the page-locked memory that `gpu_sort` keeps between calls."""
+    """Free the page-locked memory that `gpu_sort` keeps between calls."""
     with lock:
         for resources in itertools.chain(*kept.values()):
-            # The other streams stay: CuPy's pool keeps memory for each stream apart.
+            # Keep the other streams, because CuPy's pool keeps memory for each stream apart.
             resources.staging.clear()
 
 
@@ -114,7 +119,7 @@ def page_locked(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def is_page_locked(cupy: Any, a: NDArray[Any]) -> bool:
-    """Whether the bus can take an array as it is: plain, and page-locked as one piece."""
+    """Return whether an array can be copied over the bus as it is: plain, and page-locked whole."""
     if not (is_plain(a) and a.size):
         return False
     runtime = cupy.cuda.runtime
@@ -124,18 +129,18 @@ def is_page_locked(cupy: Any, a: NDArray[Any]) -> bool:
             return False
     except runtime.CUDARuntimeError:  # ROCm before 6, for ordinary memory
         return False
-    # The bus refuses what was page-locked in parts.
+    # CUDA refuses to copy memory that was page-locked in parts.
     start, nbytes = _extent_of(cupy, first)
     return start <= first and first + a.nbytes <= start + nbytes
 
 
 def is_plain(a: NDArray[Any]) -> bool:
-    """Whether an array's bytes are those of its keys on the GPU: contiguous and native."""
+    """Return whether an array is contiguous and native, so that its bytes can be copied."""
     return bool(a.flags.c_contiguous and a.dtype.isnative)
 
 
 def _extent_of(cupy: Any, address: int) -> tuple[int, int]:
-    """Return start and bytes of the page-locked memory at an address, (0, 0) if there is none."""
+    """Return the start and the size, in bytes, of the page-locked memory around an address."""
     library = driver_library(cupy)
     hip = cupy.cuda.runtime.is_hip
     attribute = library.hipPointerGetAttribute if hip else library.cuPointerGetAttribute

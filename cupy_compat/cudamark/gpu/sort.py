@@ -1,4 +1,4 @@
-"""`gpu_sort`: host array in, sorted host array out, by way of the GPU."""
+"""Sort a host array on the GPU: `gpu_sort`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cupy_compat.cudamark.gpu.device import require_cupy
 from cupy_compat.cudamark.gpu.order import device_dtype
 from cupy_compat.cudamark.threads import checked_threads, usable_cpus
 
-# Starting n threads takes n times as long as one, copying with them an n-th of the time. So the
-# best number grows as the square root of the array's size. Seen on 16 cores: 4 to 8 threads for
+# Starting threads takes time in proportion to their number, and copying in inverse proportion. So
+# the best number grows as the square root of the array's size. Seen on 16 cores: 4 to 8 threads for
 # 20 MB, 8 to 12 for 40 MB, 16 for 200 MB and more.
 _BYTES_PER_SQUARED_THREADS = 750_000
 
@@ -25,7 +25,7 @@ _Array = NDArray[Any]
 def gpu_sort(
     a: ArrayLike, threads: SupportsIndex | None = None, *, out: _Array | None = None
 ) -> _Array:
-    """Return a sorted copy of a host array, sorted by the current GPU.
+    """Return a sorted copy of a host array, sorted on the current GPU.
 
     Keys that do not fit into its memory are split by value on the CPU, and sorted bucket by bucket
     on all GPUs.
@@ -34,22 +34,22 @@ def gpu_sort(
     ----------
     a : array_like, shape (n,)
         Of a dtype that CuPy sorts (bool, integers, float16 to float64, complex64, complex128) or
-        datetime64 or timedelta64, in any byte order and with any strides. It is only read, unless
-        it shares memory with `out`.
+        datetime64 or timedelta64, with any stride and byte order. It is not changed, unless it
+        shares memory with `out`.
     threads : int, optional
-        How many CPU threads may work, the caller's among them; by default, and at most, the usable
-        CPUs, or fewer for a small array. They copy keys to and from page-locked memory. Arrays that
-        are in such memory already (`cupyx.empty_pinned`, `cupy.cuda.alloc_pinned_memory`, another
-        library's) go over the bus as they are.
+        The maximum number of CPU threads, including the caller's. By default, and at most, the
+        number of usable CPUs, or fewer for a small array. The threads copy keys to and from
+        page-locked memory. Arrays already in such memory (from `cupyx.empty_pinned`,
+        `cupy.cuda.alloc_pinned_memory` or another library) are copied directly.
     out : ndarray, shape (n,), optional
-        Where the result goes, of the same dtype; with any strides. It may be `a`, or share memory
-        with it.
+        The array for the result, of the dtype of `a`, with any stride. It may be `a`, or share
+        memory with it.
 
     Returns
     -------
     ndarray, shape (n,), of the same dtype
-        Equal to ``np.sort(a)``: NaN and NaT last. Float32 and float64 NaN may lose their sign bit.
-        It is `out`, if given, else a new array.
+        Equal to ``np.sort(a)``, with NaN and NaT last: `out` if given, else a new array. NaN of
+        float32 and float64 may lose their sign bit.
 
     Raises
     ------
@@ -57,26 +57,27 @@ def gpu_sort(
         If `a` is not one-dimensional, `threads` is below 1, or `out` has another shape or is
         read-only.
     TypeError
-        If CuPy does not sort the dtype, the array is masked, `threads` is not an integer, or `out`
-        is no plain array of the same dtype.
+        If CuPy cannot sort the dtype, the array is masked, `threads` is not an integer, or `out`
+        is not a plain array of the same dtype.
     GpuUnavailable
         If there is no usable GPU.
     MemoryError
-        If the host has too little memory for the result; for a copy of the keys, or of the result,
-        if `a` or `out` is not contiguous or has a foreign byte order; and if the keys do not fit
-        into the GPU's memory, for a byte a key, and a copy of them if `out` shares memory with `a`.
+        If the host has too little memory. A call needs memory for the result. It also needs a copy
+        of the keys, or of the result, if `a` or `out` is not contiguous or its byte order is not
+        native. If the keys do not fit into the GPU's memory, it needs a byte per key, and a copy of
+        the keys if `out` shares memory with `a`.
 
     Notes
     -----
-    Calls from several threads take turns, since they would share the bus anyway. Page-locked memory
+    Calls from several threads take turns, because they would share the bus. Page-locked memory
     (6 MiB for each staging thread) is kept for the next call, see `free_pinned_buffers`. The sort
-    takes 2.1 to 2.4 times the keys' size of the GPU's memory, all of it before the first key is
-    sent; it goes back to CuPy's memory pool.
+    allocates 2.1 to 2.4 times the size of the keys in the GPU's memory before it sends the first
+    key, and returns that memory to CuPy's memory pool.
 
-    If the call fails or is interrupted, all keys of `a` are still there. An `out` that shares its
-    memory is then unchanged, or holds all keys in any order; any other `out` is undefined. There is
-    one exception: keys are lost if the GPU itself fails (CUDA calls such an error sticky) while the
-    result is on its way into memory that `a` shares.
+    If the call fails or is interrupted, no key of `a` is lost. An `out` that shares memory with `a`
+    is then unchanged, or holds all keys in any order. Any other `out` is undefined. There is one
+    exception: keys are lost if the GPU itself fails (in CUDA's terms, with a sticky error) while
+    the result is copied to memory that `a` shares.
     """
     source = as_keys(a, "gpu_sort")
     dtype = device_dtype(source.dtype)
@@ -109,7 +110,7 @@ def _sort_at_once(
     nat_last: bool,
     fresh: bool,
 ) -> _Array | None:
-    """Sort keys if the current GPU has memory for them; else return where the keys are."""
+    """Sort keys if the current GPU has memory for them, else return the array that holds them."""
     from cupy_compat.cudamark.gpu.staging import StagedSort
 
     sort = None
@@ -122,13 +123,13 @@ def _sort_at_once(
     except Exception as error:
         if not memory.is_out_of_memory(cupy, error):
             raise
-        # Once this function returns, nothing holds the GPU's memory any more.
+        # When this function returns, all of the GPU's memory is released.
         return sort.source if sort else source
     return None
 
 
 def sorters_beyond_memory(dtype: np.dtype[Any], nbytes: int) -> str | None:
-    """Return what sorts so many bytes of keys, or None if the current GPU can do so at once."""
+    """Return, in words, what sorts `nbytes` of keys; None if the current GPU does so at once."""
     if nbytes <= memory.largest_sort():
         return None
     from cupy_compat.cudamark.gpu import buckets
@@ -137,7 +138,7 @@ def sorters_beyond_memory(dtype: np.dtype[Any], nbytes: int) -> str | None:
 
 
 def most_threads(nbytes: int) -> int:
-    """Return how many threads `gpu_sort` uses at most for so many bytes: more would take longer."""
+    """Return the maximum number of threads of `gpu_sort` for an array of `nbytes`."""
     return min(usable_cpus(), max(1, math.isqrt(nbytes // _BYTES_PER_SQUARED_THREADS)))
 
 

@@ -1,14 +1,16 @@
-"""One array sorted on the GPU, with CPU threads that feed the bus.
+"""Sort one array on the GPU, with CPU threads that stage it in page-locked memory.
 
-A plain copy between ordinary (pageable) memory and the GPU runs at a fraction of the bus: one
+A plain copy between pageable memory and the GPU uses a fraction of the bus's bandwidth. A single
 thread of the driver copies through a small page-locked buffer, and the system zeroes each page of a
-fresh result. Here several threads copy the array piece by piece into page-locked slots and send
-each piece at once. Then the caller's thread starts the sort, bucket by bucket if `partition` has
-split the keys, and the others copy out the pieces of each bucket as they arrive. A thread that
-waits for the GPU touches pages of the result meanwhile. The first pieces up and the last ones down
-are small, since the bus idles while they are copied.
+new result.
 
-Page-locked memory needs no threads: one copy over the bus for each bucket.
+Here several threads copy the array piece by piece into page-locked slots, and upload each piece as
+soon as it is copied. Then the caller's thread starts the sort, bucket by bucket if `partition` has
+split the keys. The other threads download the pieces of each sorted bucket, and copy them to the
+result. Meanwhile, a thread that waits for the GPU touches pages of the result. The first pieces of
+the upload and the last ones of the download are small, because the bus idles while they are copied.
+
+Arrays in page-locked memory need no threads: each bucket is one copy over the bus.
 """
 
 from __future__ import annotations
@@ -33,26 +35,26 @@ _Array = NDArray[Any]
 
 @dataclass(eq=False)
 class StagedSort:
-    """The sort of host keys of shape (n,), n >= 1, into a result that may share their memory."""
+    """A sort of host keys of shape (n,), n >= 1, into a result that may share memory with them."""
 
     cupy: Any
     resources: pinned.Resources
-    """Of the current GPU."""
+    """The resources of the current GPU."""
     source: _Array
-    """Where all the keys are, also after a failure unless the GPU itself has failed."""
+    """The array that holds all keys, also after a failure, unless the GPU itself failed."""
     result: _Array
     reserved: Reservation
-    """For n keys or more, allocated on the ``work`` stream of the resources."""
+    """GPU memory for n keys or more, allocated on the stream `resources.work`."""
     threads: int
-    """How many may stage."""
+    """The maximum number of staging threads."""
     nat_last: bool
-    """As for `sort_on_device`."""
+    """See `sort_on_device`."""
     fresh: bool = False
-    """Whether the result's memory has not been used yet."""
+    """Whether the result is newly allocated, so that the system has yet to provide its pages."""
 
     def __post_init__(self) -> None:
         self._keys = self.reserved.keys[: self.source.size]
-        # The bus moves bytes: keys with gaps between them, or of foreign byte order, are copied.
+        # The bus transfers plain bytes. Copy keys that are not contiguous and native first.
         self._outgoing, self._incoming = self.source, self.result
         if not pinned.is_plain(self.source):
             self._outgoing = np.empty(self._keys.size, self._keys.dtype)
@@ -100,9 +102,9 @@ class StagedSort:
         self._tasks["spans_at"] = self._addresses + loops.SPANS_OFFSET
 
     def run(self) -> None:
-        """Sort, and return when every thread has ended and every copy is done.
+        """Sort, and return when every thread has ended and every copy is complete.
 
-        After a failure, a result in the source's memory is unchanged, or holds all keys.
+        If this fails, a result that shares memory with the source is unchanged, or holds all keys.
         """
         work = self.resources.work
         try:
@@ -116,7 +118,7 @@ class StagedSort:
             if self._incoming is not self.result:
                 self._copy(self.result, self._incoming)
         except BaseException:
-            # The slots and the keys are used again, so no copy may still be under way.
+            # The slots and the GPU memory will be used again, so wait for every copy.
             for stream in (work, self.resources.bus, *(one.stream for one in self._buffers)):
                 stream.synchronize()
             if self._shared[loops.SORTED] and np.may_share_memory(self.source, self.result):
@@ -143,7 +145,7 @@ class StagedSort:
                 self.resources.bus.synchronize()
             threads.join()
         except BaseException:
-            # Ctrl-C may come anywhere: ask the threads to stop, and leave none behind.
+            # Even after a Ctrl-C, make the threads stop, and leave none behind.
             self._publish(loops.FAILED)
             threads.join()
             raise
@@ -152,7 +154,7 @@ class StagedSort:
         loops.publish(np.uintp(self._shared.ctypes.data), item, value)
 
     def _send(self) -> None:
-        """Start the direct copies to the GPU, and the splitting of what arrives into buckets."""
+        """Start the direct uploads, and the splitting of the uploaded keys into buckets."""
         work, bus = self.resources.work, self.resources.bus
         pieces = []
         if self._direct_up:
@@ -178,7 +180,7 @@ class StagedSort:
                     self._partition.add(self._keys[piece])
 
     def _sort(self) -> None:
-        """Sort bucket by bucket, and start the direct copies home."""
+        """Sort bucket by bucket, and start the direct downloads."""
         if self._shared[loops.FAILED]:
             return
         work, bus = self.resources.work, self.resources.bus
@@ -189,7 +191,7 @@ class StagedSort:
         buckets = buckets or [self._keys]
         edges = np.cumsum([0, *(bucket.size for bucket in buckets)], dtype=np.intp)
         for number, (bucket, start) in enumerate(zip(buckets, edges.tolist(), strict=False)):
-            with work, self.reserved.serving(bucket.size):
+            with work, self.reserved.using_work_space(bucket.size):
                 sort_on_device(self.cupy, bucket, self.nat_last)
             is_sorted = self.resources.sorted[number]
             is_sorted.record(work)
@@ -198,11 +200,11 @@ class StagedSort:
             self._publish(loops.SORTED, number + 1)
             if self._direct_down:
                 bus.wait_event(is_sorted)
-                home = self._incoming[start:].ctypes.data
-                self._copy_direct(home, bucket.data.ptr, bucket.nbytes, kind)
+                target = self._incoming[start:].ctypes.data
+                self._copy_direct(target, bucket.data.ptr, bucket.nbytes, kind)
 
     def _cut(self, buckets: list[Any], edges: NDArray[np.intp]) -> None:
-        """Cut the way home into pieces, each of one bucket, for the threads."""
+        """Cut the download into pieces for the threads, each from a single bucket."""
         origins = np.array([bucket.data.ptr for bucket in buckets], np.intp)
         self._down = np.empty((3, len(self._bounds) + len(buckets)), np.intp)
         pieces = loops.cut(self._bounds, edges, origins, self._down)
@@ -223,9 +225,9 @@ class StagedSort:
 
 
 def piece_bounds(size: int, itemsize: int, threads: int) -> NDArray[np.intp]:
-    """Cut keys into pieces: a small one for each thread, then twice as large ones, up to a slot's.
+    """Cut keys into pieces: a small one for each thread, then twice as large ones, up to a slot.
 
-    Returns the bounds of the pieces in bytes, of shape (pieces + 1,).
+    Returns the bounds of the pieces, in bytes, of shape (pieces + 1,).
     """
     most = pinned.PIECE_BYTES // itemsize
     first = min(_FIRST_BYTES // itemsize, most)
