@@ -1,7 +1,7 @@
-"""One command for each task of this project.
+"""The tasks of this project, one nox session each.
 
-``nox`` runs the whole test suite, and ``nox -s demo`` shows what the project is for. Both make all
-that they need. If an interpreter is missing, nox says so; in CI that is a failure.
+``nox`` runs what CI runs, and ``nox -s demo`` shows what the project is for. Both install what they
+need, except interpreters. A missing interpreter is reported; in CI it is a failure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BUNDLE = ROOT / "build" / "doctor.pyz"
 AUTO = ROOT / "auto"
 SITE = "docs/_build/html"
 PUBLISHED = ["cupy-compat", "cupy-compat-auto"]
-#: The tests of the shim and of its start.
+#: The tests of the shim and of the commands that start it.
 SHIM = ["auto", "broken_cupy", "enable", "harmless", "healthy_cupy", "hook", "model"]
 SHIM += ["policy_and_bad_cases", "repair", "run", "status", "stress", "untouched"]
 SORTS = ["compiled", "crew", "plan", "threaded_sort"]
@@ -40,15 +40,15 @@ from testbed import TestBedError, interpreter  # noqa: E402
 
 # The first version that runs sessions side by side.
 nox.needs_version = ">=2026.8.10"
-# uv, if it is there, installs in a tenth of the time.
+# If uv is installed, it takes a tenth of virtualenv's time.
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-# The longest first.
+# The longest sessions first.
 nox.options.sessions = ["tests", "engines", "lint", "packages", "neighbours", "bench", "docs"]
-# Sessions that measure something do not allow it.
+# Sessions that measure something do not set allow_parallel.
 nox.options.parallel = len(PYTHONS)
-# The three Pythons must be there; later ones are tested where they are.
+# The three Pythons are required. Later ones are tested if they are installed.
 for version in LATER:
     with contextlib.suppress(TestBedError):
         interpreter(version)
@@ -56,30 +56,30 @@ for version in LATER:
 
 
 def groups(*names: str) -> list[str]:
-    """Return the requirements of those dependency groups."""
+    """Return the requirements of dependency groups."""
     project = nox.project.load_toml(ROOT / "pyproject.toml")
     return list(nox.project.dependency_groups(project, *names))
 
 
 def files(*names: str) -> list[str]:
-    """Return the files of tests of those names."""
+    """Return the paths of test files, as in tests/test_NAME.py."""
     return [f"tests/test_{name}.py" for name in names]
 
 
 def install(session: nox.Session, *packages: str) -> None:
-    """Install without compiling: Python compiles the few modules that it imports."""
+    """Install without bytecode: Python compiles the few modules that it imports."""
     session.install("--no-compile", *packages)
 
 
 def workers(session: nox.Session) -> str:
-    """Return how many processes of pytest a session starts: the newest Python has most to do."""
+    """Return how many pytest processes a session starts. The newest Python runs the most tests."""
     if not session.parallel or session.python == PYTHONS[-1]:
         return "auto"
     return str(max(1, (os.cpu_count() or 1) // len(PYTHONS)))
 
 
 def cupy(session: nox.Session, *arguments: str) -> str:
-    """Have the test bed make a CuPy 13.4.1 for Python 3.13, and return its interpreter."""
+    """Make an environment with CuPy 13.4.1 on Python 3.13, and return its interpreter."""
     testbed = ["python", "tests/testbed.py", "--python", "3.13", "--cupy", "13.4.1"]
     return str(session.run(*testbed, *arguments, silent=True)).splitlines()[-1]
 
@@ -91,7 +91,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
-    # The types as others see them: those of the installed package, from outside the checkout.
+    # The types as users see them: of the installed package, from outside the checkout.
     session.run("pytest", "tests/typing/check.py")
 
 
@@ -99,9 +99,9 @@ def lint(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html; a warning or a broken link is a failure.
 
-    `nox -s docs -- linkcheck` follows external links too, which needs a network.
-    `nox -s docs -- performance` puts airspeed velocity's own pages into its folder asv, which takes
-    a clone with the whole history; they load their scripts from the network.
+    `nox -s docs -- linkcheck` also follows external links, which needs a network.
+    `nox -s docs -- performance` adds airspeed velocity's own pages, in the folder asv. This needs a
+    clone with the whole history. Those pages load their scripts from the network.
     """
     install(session, ".[cudamark]", *groups("docs"))
     shutil.rmtree(f"{SITE}/asv", ignore_errors=True)
@@ -116,12 +116,12 @@ def docs(session: nox.Session) -> None:
             session.run("sphinx-build", *strict, "-b", extra, "docs", f"docs/_build/{extra}")
 
 
-# The newest first, since it has the most to do.
+# The newest first, because it runs the most tests.
 @nox.session(python=PYTHONS[::-1], allow_parallel=True)
 def tests(session: nox.Session) -> None:
-    """Run all tests on the newest Python, and on the others those that depend on the Python.
+    """Run all tests on the newest Python, and on the others the tests that depend on the version.
 
-    The test bed makes broken and healthy CuPys when a test needs them, and keeps them.
+    The test bed builds broken and healthy CuPys when a test needs them, and caches them.
     """
     install(session, ".[cudamark,cuda12x]", *groups("test"))
     chosen = []
@@ -134,15 +134,15 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=LATER, allow_parallel=True)
 def later(session: nox.Session) -> None:
-    """Run the tests of a Python that few wheels are for; ``-- whole`` builds two CuPys there.
+    """Test a Python for which few packages have wheels; ``-- whole`` builds two CuPys for it.
 
-    A build takes pip five minutes, once. A whole run writes docs/_data/later.json.
+    The first build takes pip five minutes. A whole run writes docs/_data/later.json.
     """
     install(session, ".[cudamark]", *groups("test"))
     run = ["pytest", "-n", workers(session)]
     if session.posargs != ["whole"]:
         repaired = ["tests/test_later.py::test_functions_that_refuse_annotations_get_them"]
-        # Python 3.15 has no wheel of any CuPy.
+        # No CuPy has a wheel for Python 3.15.
         session.run(*run, *files(*ALONE), *repaired[session.python != "3.14" :])
         return
     results = Path(session.create_tmp(), "results.xml")
@@ -164,15 +164,15 @@ def later(session: nox.Session) -> None:
 
 @nox.session
 def alone(session: nox.Session) -> None:
-    """Run the tests that need no CuPy, on the Python that runs nox, Windows and macOS included."""
+    """Run the tests that need no CuPy, on the Python that runs nox; also on Windows and macOS."""
     install(session, ".[cudamark]", *groups("test"))
-    # Some tests skip themselves on these systems, which CI forbids elsewhere.
+    # Without CI, tests may be skipped, as some are on these systems.
     session.run("pytest", "-n", "auto", *files(*ALONE), *session.posargs, env={"CI": None})
 
 
 @nox.session(python="3.12")
 def doctor(session: nox.Session) -> None:
-    """Try the doctor in every environment that its checks are for; downloads 3 GB once."""
+    """Test the doctor in an environment for each of its checks; downloads 3 GB once."""
     # NumPy 1 and the CuPys before 13.4 have no wheels for a later Python.
     install(session, ".", *groups("test"), "rapids-cli")
     session.run("pytest", "tests/test_doctor_environments.py", *session.posargs)
@@ -187,14 +187,14 @@ def engines(session: nox.Session) -> None:
 
 @nox.session(python="3.13", allow_parallel=True)
 def neighbours(session: nox.Session) -> None:
-    """Try the shim beside Ray, Celery, pydantic 1, IPython and three agents; downloads 350 MB."""
+    """Test the shim with Ray, Celery, pydantic 1, IPython and three agents; downloads 350 MB."""
     install(session, ".", *groups("test"))
     session.run("pytest", "tests/heavy_neighbours.py", *session.posargs)
 
 
 @nox.session(python="3.13", allow_parallel=True)
 def dependents(session: nox.Session) -> None:
-    """Try libraries with a broken, a repaired and a healthy CuPy; docs/_data/dependents.json."""
+    """Test libraries with broken, repaired and healthy CuPys; writes docs/_data/dependents.json."""
     install(session, ".", *groups("test"))
     session.run("python", "tests/dependents.py")
 
@@ -224,24 +224,24 @@ def build(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
     session.run("check-wheel-contents", str(DIST))
     (wheel,) = DIST.glob("cupy_compat-*.whl")
-    # Not into dist/: the index takes all of that.
+    # Not into dist/, all of which is published.
     BUNDLE.parent.mkdir(exist_ok=True)
     session.run("python", "tools/bundle_doctor.py", str(wheel), str(BUNDLE))
 
 
 @nox.session(python=[PYTHONS[0], PYTHONS[-1]], requires=["build"], allow_parallel=True)
 def packages(session: nox.Session) -> None:
-    """Install the built distributions beside a broken CuPy, as users would, and use them."""
+    """Install the built distributions next to a broken CuPy, as users would, and use them."""
     python = str(Path(session.bin, "python"))
     install(session, "cupy-cuda12x==13.4.1", "pip", "pytest>=8")
     session.run("python", "tests/testbed.py", "--into", python, "--cython", "3.1.1", silent=True)
-    # So that the shim acts on every Python, and that no module comes from the checkout.
+    # Arm the shim on every Python, and import no module from the checkout.
     always = {"CUPY_COMPAT": "always", "PYTHONSAFEPATH": "1"}
     for kind in (".whl", ".tar.gz"):
         session.install(*map(str, DIST.glob(f"cupy_compat-*{kind}")), "./examples/gpupoly")
         session.run("pytest", "-q", "tests/installed.py", "--noconftest")
         session.run("pytest", "-q", "examples/gpupoly", "--noconftest", env=always)
-        # Last, since with it the library has nothing left to do.
+        # Last, because it leaves nothing for the library to repair.
         session.install(*map(str, DIST.glob(f"cupy_compat_auto-*{kind}")))
         session.run("python", "-c", "import cupy", env=always)
         session.run("pip", "uninstall", "-q", "-y", "gpupoly", *PUBLISHED)
@@ -252,7 +252,7 @@ def packages(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def audit(session: nox.Session) -> None:
-    """Look up known vulnerabilities of everything that an extra brings, which needs a network."""
+    """Look up known vulnerabilities of everything that the extras install; needs a network."""
     session.install("pip", "pip-audit>=2.7")
     extras = nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
     folder = Path(session.create_tmp())
@@ -287,7 +287,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Show a broken CuPy fail, and import with ``cupy_compat``; then sort on what there is."""
+    """Show a broken CuPy fail, and work with ``cupy_compat``; then run the sort benchmark."""
     try:
         newest = interpreter("3.13")
     except TestBedError:
@@ -325,30 +325,30 @@ print(cupy_compat.status())
 
 @nox.session(python="3.13")
 def cost(session: nox.Session) -> None:
-    """Measure what the shim costs; docs/_data/cost.json."""
+    """Measure the cost of the shim; writes docs/_data/cost.json."""
     session.run("python", "tools/measure_cost.py", "docs/_data/cost.json")
 
 
 @nox.session(python="3.13")
 def mutants(session: nox.Session) -> None:
-    """Change the shim in one place after another, and see that a test notices; half an hour."""
+    """Check that a test fails for each small change of the shim; takes half an hour."""
     session.install(".[cudamark]", *groups("test", "mutants"))
-    # This folder outlives the session's environment, so a run that was stopped goes on.
+    # This folder outlives the session's environment, so a stopped run can be continued.
     work = session.cache_dir / "mutants"
     session.run("python", "tools/mutants.py", "--work", str(work), *session.posargs)
 
 
 @nox.session(python="3.13")
 def matrix(session: nox.Session) -> None:
-    """Build every CuPy with every Cython on every Python; docs/_data/matrix.json."""
+    """Build every CuPy with every Cython on every Python; writes docs/_data/matrix.json."""
     session.run("python", "tests/matrix.py")
 
 
 @nox.session(python="3.13", name="cupy-tests")
 def cupy_tests(session: nox.Session) -> None:
-    """Run CuPy's own tests, all or those in the files named; docs/_data/cupy-tests.json.
+    """Run CuPy's own tests, or those in the given files; writes docs/_data/cupy-tests.json.
 
-    It compares CuPy's wheel with a broken build and the shim. All of it takes an hour.
+    This compares CuPy's wheel with a broken build and the shim. All tests take an hour.
     """
     session.install(*groups("cupy-tests"))
     wheel, broken = cupy(session), cupy(session, "--cython", "3.1.1")
@@ -359,7 +359,7 @@ def cupy_tests(session: nox.Session) -> None:
     shim, work = folder / "shim", folder / "work"
     session.install("--upgrade", "--target", str(shim), ".")
     shutil.rmtree(work, ignore_errors=True)
-    # The figures of a part must not replace those of all tests.
+    # The results of some tests must not replace those of all.
     kept = (folder if session.posargs else ROOT / "docs" / "_data") / "cupy-tests.json"
     session.run(
         *("python", "tools/cupy_suite.py", "--source", source, "--shim", shim),
@@ -370,7 +370,7 @@ def cupy_tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def stress(session: nox.Session) -> None:
-    """Try the shim with 300 processes of 32 threads, 100 walks on real CuPys, 2,000 modelled."""
+    """Test the shim with 300 processes of 32 threads, and 2,000 random sequences of calls."""
     install(session, ".[cudamark]", *groups("test"))
     much = {"STRESS_PROCESSES": "300", "MODEL_SEQUENCES": "2000", "MODEL_WALKS": "50"}
     session.run("pytest", "tests/test_stress.py", "tests/test_model.py", *session.posargs, env=much)
@@ -378,7 +378,7 @@ def stress(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def load(session: nox.Session) -> None:
-    """Repair ten thousand times, call a million times, sort ten thousand; docs/_data/load.json."""
+    """Look for leaks in thousands of repairs, calls and sorts; writes docs/_data/load.json."""
     session.install(".[cudamark]")
     broken, folder = cupy(session, "--cython", "3.1.1"), session.create_tmp()
     session.install("--upgrade", "--target", folder, ".")

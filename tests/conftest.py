@@ -22,13 +22,13 @@ from environments import clean, editables, installed, start, stranger, venv, whe
 
 import cupy_compat
 
-#: The build that stands for all where one is enough: the one most often reported.
+#: The build for tests that need only one: the one that is reported most often.
 TYPICAL = ("13.4.1", "3.1.1")
 
 LATER = sys.version_info >= (3, 14)
 collect_ignore = [] if LATER else ["test_later.py"]
-#: Only 3.13 tries every CuPy: on earlier Pythons they behave alike, and for later ones the test bed
-#: has to build each of them whole.
+#: Only Python 3.13 tests every CuPy. On earlier Pythons they all behave alike, and for later ones
+#: the test bed would have to build each of them from source.
 EVERY = sys.version_info[:2] == (3, 13)
 #: The CuPy that repaired ones are compared with.
 REFERENCE_CUPY = "14.2.0" if LATER else testbed.REFERENCE_CUPY
@@ -41,7 +41,7 @@ BUILDS = [
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python to start afresh, with or without ``cupy_compat`` to import."""
+    """A Python to start new processes with. They may or may not find ``cupy_compat``."""
 
     python: Path
     shim: Path
@@ -49,16 +49,16 @@ class Interpreter:
     def run(
         self, code: str | Path, *, shim: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run code, or a file, in a fresh process, with further environment variables."""
+        """Run code, or a file, in a new process, with additional environment variables."""
         path = {"PYTHONPATH": str(self.shim)} if shim else {}
         program = [str(code)] if isinstance(code, Path) else ["-c", textwrap.dedent(code)]
         command = [self.python, "-W", "error::RuntimeWarning:cupy_compat", *program]
-        # Python puts the working folder first on sys.path for -c: here it would be a checkout,
+        # With -c, Python puts the working folder first on sys.path. It must not be a checkout,
         # whose cupy_compat is not the one under test.
         return start(*command, env=clean() | path | environment, cwd=self.shim.parent)
 
     def output(self, code: str | Path, *, shim: bool = True, **environment: str) -> str:
-        """Run code that must succeed, and return what it printed."""
+        """Run code that must succeed, and return its output."""
         done = self.run(code, shim=shim, **environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -66,7 +66,7 @@ class Interpreter:
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that holds the ``cupy_compat`` under test and wrapt, and nothing else."""
+    """Return a folder with only the ``cupy_compat`` under test and wrapt."""
     folder = tmp_path_factory.mktemp("shim")
     for package in (cupy_compat, wrapt):
         (folder / package.__name__).symlink_to(Path(package.__file__).parent)
@@ -75,10 +75,10 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def away(shim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have this test's processes import the ``cupy_compat`` under test.
+    """Make this test's processes import the ``cupy_compat`` under test.
 
-    For ``-c`` and ``-m`` Python puts the working folder first on sys.path. That may be a checkout,
-    and the installed package may be another copy than the one that pytest imported.
+    With ``-c`` and ``-m``, Python puts the working folder first on sys.path. That may be a
+    checkout. The installed package may also differ from the one that pytest imported.
     """
     monkeypatch.chdir(shim.parent)
     monkeypatch.setenv("PYTHONPATH", str(shim))
@@ -107,7 +107,7 @@ def reference(shim: Path) -> Interpreter:
     """Return this Python with a CuPy whose source is fixed."""
     if not LATER:
         return Interpreter(testbed.healthy(sys.executable, REFERENCE_CUPY), shim)
-    # There only Cython 3.2.9 and newer keep annotations, and the published wheels are older.
+    # On these Pythons only Cython 3.2.9 and later keep annotations. The published wheels are older.
     newest = testbed.BREAKING_CYTHONS[-1]
     return Interpreter(testbed.compiled(sys.executable, REFERENCE_CUPY, newest), shim)
 
@@ -118,7 +118,7 @@ def healthy(request: pytest.FixtureRequest, shim: Path) -> Interpreter:
     return Interpreter(testbed.healthy(sys.executable, request.param), shim)
 
 
-#: What an import could change for others, by identity.
+#: The global state that an import could change, compared by identity.
 SNAPSHOT = textwrap.dedent("""
     import builtins, functools, json, sys, warnings
 
@@ -134,7 +134,7 @@ SNAPSHOT = textwrap.dedent("""
         }
 
     def changed(before, after):
-        # ``before`` keeps the objects alive, so that no identity is used twice.
+        # ``before`` keeps the objects alive, so that no id() is reused.
         return [
             kind for kind in before
             if list(map(id, before[kind])) != list(map(id, after[kind]))
@@ -151,7 +151,7 @@ def no_thread_left() -> Iterator[None]:
 
 
 def assert_that_no_more(threads: Callable[[], int], before: int) -> None:
-    """Fail unless there are soon no more threads than there were."""
+    """Fail unless the number of threads drops to the given one within ten seconds."""
     end = time.monotonic() + 10  # a thread takes a moment to end
     while threads() > before and time.monotonic() < end:
         time.sleep(0.001)
@@ -159,14 +159,14 @@ def assert_that_no_more(threads: Callable[[], int], before: int) -> None:
 
 
 def threads_of_the_system() -> int:
-    """Return how many threads this process has; outside Linux, only those of Python."""
+    """Return the number of threads of this process; outside Linux, only those of Python."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.exists() else _thread._count()
 
 
 @pytest.fixture
 def bars(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
-    """Return cudamark's progress bars by name: how many steps each has, and how many were made."""
+    """Return, by name, cudamark's progress bars: the number of steps, and of steps done."""
     from cupy_compat.cudamark import progress
 
     drawn: dict[str, list[int]] = {}
@@ -185,7 +185,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
 
 def arming(**environment: str) -> dict[str, str]:
-    """Return the environment in which the shim is armed on this Python."""
+    """Return environment variables that arm the shim on this Python."""
     return {"CUPY_COMPAT": "auto" if sys.version_info >= (3, 13) else "always", **environment}
 
 
@@ -202,7 +202,7 @@ def missing_gpu() -> str:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what the tests start, also if a shell runs them in the background."""
+    """Let Ctrl-C reach child processes, even if a shell runs pytest in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
