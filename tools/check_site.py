@@ -1,7 +1,7 @@
-"""Check a built site: every link within it leads somewhere, and nothing is loaded from elsewhere.
+"""Check a built site for broken internal links, and for resources loaded from other sites.
 
-Sphinx checks references while it builds. This checks the result, with its menus and pictures, as a
-browser without a network would see it.
+Sphinx checks references while it builds. This checks the result, including menus and pictures, as a
+browser without a network would show it.
 
 Usage::
 
@@ -15,12 +15,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-#: The attributes by which a page loads something; a link that is only followed may lead out.
+#: The attributes by which a page loads something. Other links may lead to another site.
 LOADS = {("img", "src"), ("script", "src"), ("link", "href"), ("iframe", "src"), ("source", "src")}
 
 
 class Page(HTMLParser):
-    """The places that a page's links may point to, and its links."""
+    """The anchors of a page, and its links."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Page(HTMLParser):
         self.feed(file.read_text())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take what the tag names and where it leads."""
+        """Collect the anchors and links of a tag."""
         for name, value in attrs:
             if name == "id":
                 self.anchors.add(value or "")
@@ -39,7 +39,7 @@ class Page(HTMLParser):
 
 
 def faults(site: Path) -> list[str]:
-    """Return what is wrong, a line each."""
+    """Return the faults of a site, one line each."""
     # The theme keeps templates below _static.
     files = [file for file in sorted(site.rglob("*.html")) if "_static" not in file.parts]
     pages = {file: Page(file) for file in files}

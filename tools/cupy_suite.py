@@ -1,16 +1,16 @@
 r"""Run CuPy's own tests under its wheel and under a broken build with the shim, and compare them.
 
-Every test must end alike on both sides: passed, failed or skipped, in the same phase, with the same
-type of exception. Each test file has a process of its own, since some tests spoil theirs for all
-that follow; a file that hangs or crashes costs only its own tests. ``nox -s cupy-tests`` runs this
-without a GPU. It needs two interpreters with pytest and pytest-timeout, and CuPy's unpacked source
-distribution::
+Every test must end in the same way on both sides: passed, failed or skipped, in the same phase,
+with the same type of exception. Each test file runs in a process of its own, because some tests
+affect all that follow. If a file hangs or crashes, only its own tests are lost. ``nox -s
+cupy-tests`` runs this without a GPU. It needs two interpreters with pytest and pytest-timeout, and
+CuPy's unpacked source distribution::
 
     python tools/cupy_suite.py --source cupy-13.4.1 --shim FOLDER --work SCRATCH --json suite.json \
         --wheel ENV/bin/python --broken OTHER/bin/python cupy_tests/sorting_tests
 
-Folders after an interpreter, each after a colon, go onto its PYTHONPATH. A run that was stopped
-continues with what it left in SCRATCH.
+Folders may follow an interpreter, each after a colon. They are added to its PYTHONPATH. A stopped
+run can be continued with the same SCRATCH.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared, with a scratch folder of its own."""
+    """One of the two compared installations, with its own scratch folder."""
 
     python: str
     path: list[str]
@@ -74,22 +74,22 @@ class Side:
         if shim is not None:
             path.insert(0, str(shim.absolute()))
         if not scratch.exists():
-            # A copy, since some tests write beside themselves.
+            # A copy, because some tests write to their own folder.
             shutil.copytree(source / "tests", scratch / "tests")
             shutil.copy(source / "setup.cfg", scratch)
         return cls(python, path, [] if shim is None else ["-m", "cupy_compat", "run"], scratch)
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start its interpreter among its tests."""
+        """Start the interpreter in the folder of the tests."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CUPY"))}
         environment = inherited | {
             "PYTHONPATH": os.pathsep.join([*self.path, str(Path(__file__).parent)]),
-            # Not beside anybody's installation.
+            # Do not write to anybody's installation.
             "PYTHONPYCACHEPREFIX": str(self.scratch / "bytecode"),
             "CUPY_CACHE_DIR": str(self.scratch / "kernels"),
             # Otherwise each run tries a random part of all combinations of types.
             "CUPY_TEST_FULL_COMBINATION": "1",
-            # So that files that run side by side do not take each other's cores.
+            # Test files run in parallel, so each gets one core.
             **{"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         }
         command = [self.python, *self.launch, *arguments]
@@ -98,7 +98,7 @@ class Side:
         return subprocess.Popen(command, cwd=folder, env=environment, text=True, **options)
 
     def versions(self) -> dict[str, Any]:
-        """Return the versions that this side consists of."""
+        """Return the versions of Python and the packages on this side."""
         process = self.start("-c", VERSIONS, stdout=subprocess.PIPE)
         printed, _ = process.communicate()
         if process.returncode != 0:
@@ -106,7 +106,7 @@ class Side:
         return dict(json.loads(printed.splitlines()[-1]))
 
     def outcomes(self, file: str) -> dict[str, Outcome]:
-        """Run one file of tests, and return how each of its tests ended, as far as it came."""
+        """Run one test file, and return the outcome of each test that ended."""
         record = self.scratch / "records" / (file.replace("/", ".") + "l")
         if not record.exists():
             record.parent.mkdir(exist_ok=True)
@@ -133,7 +133,7 @@ class Side:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A process group, so that what it started ends with it.
+                # In a process group, so that its child processes can be killed with it.
                 start_new_session=True,
             )
             try:
@@ -142,7 +142,7 @@ class Side:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 end = "cut off"
-        # All passed, some failed, there were none; anything else ended the file early.
+        # All passed, some failed, or there were none. Anything else ended the file early.
         if end not in ("exit status 0", "exit status 1", "exit status 5"):
             with open(record, "a", encoding="utf-8") as lines:
                 lines.write(json.dumps([file, "process", end, None]) + "\n")

@@ -1,4 +1,4 @@
-"""Do what the package does thousands of times, and report the memory and threads that are left.
+"""Repeat what the package does thousands of times, and report leaked memory and threads.
 
 ``nox -s load`` runs all loads without a GPU, and writes docs/_data/load.json. One load by itself::
 
@@ -39,7 +39,7 @@ Work = Callable[[int], object]
 
 
 def watched(rounds: int, work: Work) -> dict[str, Any]:
-    """Do the work for a number of rounds, and return what it left since a tenth of them."""
+    """Do the work for some rounds, and return what the last nine tenths of them left behind."""
     first = max(rounds // 10, 1)
     tracemalloc.start()
     left = []
@@ -51,7 +51,7 @@ def watched(rounds: int, work: Work) -> dict[str, Any]:
             (
                 tracemalloc.get_traced_memory()[0],
                 resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-                # Those included that Python does not know.
+                # Including threads that Python does not know.
                 len(os.listdir("/proc/self/task")),
             )
         )
@@ -142,7 +142,7 @@ def gpu_sorts(rounds: int) -> dict[str, Any]:
 
 
 def sorted_by_all(rounds: int, sort_once: Callable[[Any], Any], size: int) -> dict[str, Any]:
-    """Share sorts of one array among threads, and check every result."""
+    """Divide sorts of one array among threads, and check every result."""
     import numpy as np
 
     keys = np.random.default_rng(1).integers(0, 1 << 30, size, dtype=np.int32)
@@ -168,7 +168,7 @@ def sorted_by_all(rounds: int, sort_once: Callable[[Any], Any], size: int) -> di
 
 
 def everything(target: str, broken: str, package: str) -> None:
-    """Run each load in a process of its own, and write what they print."""
+    """Run each load in a process of its own, and write the results."""
     loads = {}
     for name, rounds in ROUNDS.items():
         python, path = (

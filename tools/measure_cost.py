@@ -1,8 +1,8 @@
 """Measure what the shim costs, and write it to a JSON file.
 
-Each row compares two programs that take turns, each time in a fresh interpreter: the medians of
-both, and the median and the middle half of the differences between neighbours. Run it on an idle
-machine::
+Each row compares two programs that run in turn, each time in a new interpreter. It has the medians
+of both, and the median and the middle half of the differences between successive runs. Run it on an
+idle machine::
 
     nox -s cost
 """
@@ -33,7 +33,7 @@ from cupy_compat.start.files import Startup  # noqa: E402
 
 PYTHONS = ("3.11", "3.12", "3.13")
 
-# Without the garbage collector: whether one of its runs falls into half a millisecond is chance.
+# Without the garbage collector, which may or may not run within the half millisecond.
 IMPORT = """
 import gc
 from time import perf_counter
@@ -59,12 +59,12 @@ Row = dict[str, Any]
 
 
 def seconds(python: Path, code: str, **environment: str) -> float:
-    """Return what code prints in a fresh interpreter."""
+    """Return the number that code prints in a new interpreter."""
     return float(run(python, "-c", code, **environment))
 
 
 def start(python: Path, *arguments: str) -> float:
-    """Return what a fresh interpreter takes from its start to its end."""
+    """Return the seconds from the start to the end of a new interpreter."""
     begin = perf_counter()
     run(python, *arguments)
     return perf_counter() - begin
@@ -91,7 +91,7 @@ def compare(
     without: Callable[[], float],
     with_: Callable[[], float],
 ) -> Row:
-    """Measure two programs in turn, after one run of each that does not count.
+    """Measure two programs in turn, after an untimed run of each.
 
     `unit` is ``ms`` or ``ns``; both callables return seconds.
     """
@@ -110,7 +110,7 @@ def compare(
 
 
 def main() -> None:
-    """Measure all of it and write the file that is named."""
+    """Measure everything, and write the file that the command line names."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "cupy_compat").symlink_to(ROOT / "cupy_compat")
@@ -192,7 +192,7 @@ def measure_repairs(folder: Path) -> Iterator[Row]:
 
 
 def measure_starts(folder: Path) -> Iterator[Row]:
-    """Compare starts of Python, in environments made below that folder."""
+    """Compare starts of Python, in environments created in a folder."""
     for version in PYTHONS:
         plain, auto, enabled = (
             environment(folder / version / kind, testbed.interpreter(version))

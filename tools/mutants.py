@@ -1,4 +1,4 @@
-"""Change the shim in one place after another, and see whether a test notices.
+"""Change the shim in one place after another, and check that a test fails each time.
 
 ``nox -s mutants`` runs this. cosmic-ray makes the mutants and tests them, each job in its own copy
 of the tree. A session file keeps the outcomes: the next run skips every mutant that a test has
@@ -63,7 +63,7 @@ TESTS = [
 ]
 #: The tests that failed last come first, since neighbouring mutants often fail the same one.
 PYTEST = ["-m", "pytest", "-x", "-q", "--ff", "--tb=no", "--no-header", "-p", "unshrunk"]
-#: That a test fails is enough: the shortest example of a failure takes minutes to find.
+#: A failure is enough. Finding its shortest example would take minutes.
 UNSHRUNK = """
 def pytest_configure():
     from hypothesis import Phase, settings
@@ -91,14 +91,14 @@ CORE = [
 
 
 class LeaveOutStatement(Operator):  # type: ignore[misc]
-    """Put ``pass`` in the place of a call, a deletion, a raise, a return or an update."""
+    """Replace a call, a deletion, a raise, a return or an update by ``pass``."""
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
-        """Yield where such a statement stands."""
+        """Yield the positions of such statements."""
         if node.type != "simple_stmt":
             return
         statement = node.children[0]
-        # Without the assignment of a plain name its next use is an error.
+        # Do not leave out the assignment of a plain name: its next use would fail anyway.
         update = statement.type == "expr_stmt" and (
             statement.children[0].type != "name"
             or (statement.children[1].type == "operator" and statement.children[1] != "=")
@@ -114,7 +114,7 @@ class LeaveOutStatement(Operator):  # type: ignore[misc]
 
     @classmethod
     def examples(cls) -> tuple[()]:
-        """Return nothing: cosmic-ray's own tests ask for examples."""
+        """Return no examples, which only cosmic-ray's own tests need."""
         return ()
 
 
@@ -122,7 +122,7 @@ class LeaveOutArgument(LeaveOutStatement):
     """Leave out a keyword argument of a call."""
 
     def mutation_positions(self, node: Any) -> list[tuple[Any, Any]]:
-        """Return where such arguments stand."""
+        """Return the positions of such arguments."""
         return [(node.children[at].start_pos, node.children[at].end_pos) for at in self._at(node)]
 
     def mutate(self, node: Any, index: int) -> Any:
@@ -207,7 +207,7 @@ def copy_tree(into: str) -> None:
     ignored = shutil.ignore_patterns(".*", "__pycache__", "_build", "build", "dist", "results")
     shutil.copytree(ROOT, folder, ignore=ignored)
     (folder / "unshrunk.py").write_text(UNSHRUNK)
-    # So that no compiled file of one mutant is taken for the next one's.
+    # A file in place of the folder, so that no bytecode of one mutant is used for the next.
     (folder / "cupy_compat" / "__pycache__").touch()
     os.chdir(folder)
     for name in [name for name in os.environ if name.startswith(("PYTHON", "NOX"))]:

@@ -1,6 +1,6 @@
-"""A plugin for pytest that records at once how each test ends, in the file $RECORD_OUTCOMES.
+"""A pytest plugin that records the outcome of each test in the file $RECORD_OUTCOMES.
 
-A run that is cut short keeps what it has recorded.
+It writes each outcome at once, so an interrupted run keeps them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-#: The type in the last line of a traceback.
+#: The type of the exception in the last line of a traceback.
 _INNER = re.compile(r"^(?:E +)?((?:\w+\.)*\w*(?:Error|Exception|Warning))(?=:|$)", re.MULTILINE)
 
 
@@ -22,7 +22,7 @@ _INNER = re.compile(r"^(?:E +)?((?:\w+\.)*\w*(?:Error|Exception|Warning))(?=:|$)
 def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, Any]:
     """Record one phase of a test."""
     report = yield
-    # A setup or a teardown that passes says nothing.
+    # Leave out a setup or a teardown that passes.
     if report.when == "call" or not report.passed:
         expected = "x" if hasattr(report, "wasxfail") else ""
         _record(item.nodeid, report.when, expected + report.outcome, call.excinfo)

@@ -5,9 +5,9 @@ threads::
 
     python tools/sweep.py FILE [--sizes 600000,3000000] [--dtypes int32,float64] [--threads 1,2]
 
-The distributions are those of the command, and adversaries: keys that a sample may mistake for
-others. FILE gets every cell as JSON: the least seconds of both, and their ratio. One cell of each
-dtype and size compares `np.sort` with itself, which shows the noise.
+The distributions are those of the command, and adversarial ones: keys whose sample is misleading.
+FILE gets every cell as JSON: the minimum seconds of both, and their ratio. One cell of each dtype
+and size compares `np.sort` with itself, which shows the noise.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from cupy_compat.cudamark.threads import usable_cpus
 
 SIZES = (600_000, 1_000_000, 3_000_000, 10_000_000)
 DTYPES = ("int32", "float32", "int64", "float64", "int16", "float16", "int8", "datetime64[s]")
-#: Rounds of a cell: as many as fit into so many seconds, but so few or many at least or most.
+#: The rounds of a cell: as many as fit into `SECONDS`, at least `FEWEST` and at most `MOST`.
 SECONDS, FEWEST, MOST = 0.5, 7, 61
 
 _Array = np.ndarray[Any, Any]
 
 
 def _where(choose: Callable[[_Array], _Array], size: int, dtype: np.dtype[Any]) -> _Array:
-    """Return a constant, with uniform keys at chosen indices."""
+    """Return equal keys, except for uniform ones at the chosen indices."""
     keys, others = (make_input(name, size, dtype, seed=0) for name in ("constant", "uniform"))
     index = np.arange(size)
     return np.where(choose(index), others, keys)
 
 
 def _blocks(size: int, dtype: np.dtype[Any]) -> _Array:
-    """Sorted blocks of a thousand keys, one after the other."""
+    """Return sorted blocks of a thousand keys, one after another."""
     keys = make_input("uniform", size // 1000 * 1000, dtype, seed=0)
     return np.sort(keys.reshape(-1, 1000), axis=1).reshape(-1)
 
@@ -70,7 +70,7 @@ FEW_VALUED = ("constant", "few-values", "skewed", "two-values", "missing")
 
 
 def side_by_side(sort: Callable[[], _Array], keys: _Array) -> dict[str, float]:
-    """Return the least seconds of NumPy's sort and another that takes turns with it."""
+    """Return the minimum seconds of NumPy's sort and of another, which run in turn."""
     sorts = (partial(np.sort, keys), sort)
     start = time.perf_counter()
     check(sort(), np.sort(keys, kind="stable" if keys.dtype == np.float16 else None))
@@ -123,7 +123,7 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     for cell in cells(options):
         found.append(cell)
-        # At once, so that what is there stays if the time is up.
+        # Write after every cell, so that an interrupted run keeps its results.
         record = {"date": date, "machine": machine, "cells": found}
         options.file.write_text(json.dumps(record) + "\n")
     groups = {"np.sort beside itself": [cell for cell in found if cell["threads"] is None]}

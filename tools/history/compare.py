@@ -5,9 +5,10 @@ Usage::
     nox -s bench -- compare A B
     nox -s bench -- compare A B --machine NAME
 
-A yardstick measures what no commit can change. A ratio changed if it moved by more than the
-yardstick of its benchmark does between any two commits on that machine, and if no sample of one
-commit reaches the samples of the other. Figures of one round, and plain times, are not judged.
+A yardstick is a benchmark that no commit can change. A ratio counts as changed if two conditions
+hold. It differs by more than the yardstick of its benchmark does between any two commits on that
+machine, and the samples of both commits do not overlap. Figures of one round, and plain times, are
+not compared.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ YARDSTICK = "track_yardstick"
 
 
 class NothingToCompare(LookupError):
-    """No ratio was measured of both commits; the message says what there is."""
+    """No ratio was measured for both commits. The message lists the existing results."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Comparison:
 
 
 def scatter(results: Results) -> dict[Key, float]:
-    """Return the largest factor between two commits, by yardstick and machine."""
+    """Return the largest factor between any two commits, by yardstick and machine."""
     series: dict[Key, list[float]] = {}
     for figures in results.figures.values():
         for key, figure in figures.items():
@@ -141,7 +142,7 @@ def report(results: Results, comparison: Comparison) -> str:
 def table(results: Results, comparison: Comparison) -> Iterator[tuple[str, ...]]:
     """Yield five fields for each ratio that changed, the largest change first.
 
-    One line has all environments of a machine: the medians of those that changed, and how many.
+    A line has all environments of a machine: the medians of those that changed, and their number.
     """
     groups: dict[Key, list[Change]] = {}
     for change in comparison.changes:
