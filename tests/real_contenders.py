@@ -117,7 +117,7 @@ def test_every_library_is_installed() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float32", "int64", "float64"])
-def test_all_of_them_have_a_row_and_sort_rightly(dtype: str, tmp_path: Path) -> None:
+def test_all_libraries_have_a_row_and_sort_correctly(dtype: str, tmp_path: Path) -> None:
     record = tmp_path / "out.json"
     names = ",".join(CONTENDERS)
     done = cudamark(*SMALL, "--with", names, "--dtype", dtype, "--json", str(record))
@@ -144,7 +144,7 @@ def test_all_of_them_have_a_row_and_sort_rightly(dtype: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", CONTENDERS)
-def test_a_library_sorts_what_it_is_said_to_and_refuses_the_rest(name: str) -> None:
+def test_a_library_sorts_the_documented_dtypes_and_refuses_the_rest(name: str) -> None:
     command = [sys.executable, "-c", SORTS, name, *DTYPES]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -161,7 +161,7 @@ def test_a_library_sorts_what_it_is_said_to_and_refuses_the_rest(name: str) -> N
         ("cupynumeric", "longdouble"),
     ],
 )
-def test_a_refusal_is_a_line_and_ends_nothing(name: str, dtype: str) -> None:
+def test_a_refusal_is_one_line_and_the_command_continues(name: str, dtype: str) -> None:
     done = cudamark(*SMALL, "--with", name, "--dtype", dtype)
     assert done.returncode == 0, done.stderr
     assert re.search(rf"^{name} does not sort \S+: \w+Error: .+$", done.stderr, re.MULTILINE)
@@ -172,7 +172,7 @@ def test_a_refusal_is_a_line_and_ends_nothing(name: str, dtype: str) -> None:
     ("name", "variable", "value"),
     [("polars", "POLARS_MAX_THREADS", "1"), ("cupynumeric", "LEGATE_CONFIG", "--gpus 0 --cpus 1")],
 )
-def test_a_setting_of_the_users_counts_and_is_what_the_row_says(
+def test_a_users_setting_applies_and_is_shown_in_the_row(
     name: str, variable: str, value: str
 ) -> None:
     done = cudamark(*SMALL, "--with", name, **{variable: value})
@@ -180,7 +180,7 @@ def test_a_setting_of_the_users_counts_and_is_what_the_row_says(
     assert re.search(rf"^│ {name} +│ +1 │", done.stdout, re.MULTILINE)
 
 
-def test_the_call_of_cupynumeric_returns_too_early_to_be_timed_alone() -> None:
+def test_a_call_of_cupynumeric_returns_before_its_work_is_done() -> None:
     code = (
         "import numpy, time, cupynumeric\n"
         "from cupy_compat.cudamark.contenders import CONTENDERS\n"

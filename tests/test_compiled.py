@@ -101,7 +101,7 @@ def test_cached_code_expires_when_an_inlined_function_changes(
         assert done.stdout == f"{number} {hits}\n", done.stderr
 
 
-def test_a_missing_unfit_or_disabled_numba_is_named(tmp_path: Path) -> None:
+def test_a_missing_incompatible_or_disabled_numba_is_reported(tmp_path: Path) -> None:
     (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.0 or less')")
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
     refused = run(SORT, tmp_path, PYTHONPATH=path).stderr

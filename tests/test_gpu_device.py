@@ -259,7 +259,7 @@ RIGHT: Any = types.SimpleNamespace(__version__="14.1.0")
     ("version", "may"),
     [("13.4.1", True), ("14.0.0a1", True), ("14.0.1", True), ("14.1.0", False), ("15.0", False)],
 )
-def test_a_cupy_before_14_1_may_sort_wrongly(version: str, may: bool) -> None:
+def test_a_cupy_before_14_1_may_sort_incorrectly(version: str, may: bool) -> None:
     assert order._may_sort_wrongly(version) is may
 
 

@@ -98,7 +98,7 @@ def test_every_dtype_is_sorted(dtype: str) -> None:
 @on_gpu
 @pytest.mark.parametrize("pieces", [1, 2, 3, 4, 7, 24, 25])
 @pytest.mark.parametrize("extra", [-4, 0, 4])
-def test_the_seams_between_pieces_lose_no_key(pieces: int, extra: int) -> None:
+def test_no_key_is_lost_between_pieces(pieces: int, extra: int) -> None:
     assert_sorted_as_numpy_does(keys_of("i4", (pieces * PIECE + extra) // 4), 3)
 
 
@@ -170,7 +170,7 @@ def test_read_only_input_is_sorted() -> None:
 
 
 @on_gpu
-def test_a_memory_mapped_file_is_sorted_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_memory_mapped_file_is_sorted_into_a_copy(tmp_path: Path) -> None:
     keys = keys_of("i4", 3_000_000)
     path = tmp_path / "keys"
     keys.tofile(path)
@@ -488,7 +488,7 @@ def test_without_a_gpu_the_error_says_why_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (2, 2), (0, 3)])
-def test_anything_but_one_dimension_is_a_value_error(shape: tuple[int, ...]) -> None:
+def test_any_array_that_is_not_one_dimensional_is_a_value_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="one-dimensional"):
         gpu_sort(np.zeros(shape))
 
@@ -507,12 +507,12 @@ def test_a_masked_array_is_a_type_error() -> None:
 
 
 @pytest.mark.parametrize("threads", [0, -1, np.int64(0)])
-def test_fewer_threads_than_one_are_a_value_error(threads: int) -> None:
+def test_a_thread_count_below_one_is_a_value_error(threads: int) -> None:
     with pytest.raises(ValueError, match="1 or more"):
         gpu_sort(np.zeros(3), threads)
 
 
 @pytest.mark.parametrize("threads", [1.0, "2", True, np.True_, [1]])
-def test_threads_that_are_no_integer_are_a_type_error(threads: object) -> None:
+def test_a_non_integer_thread_count_is_a_type_error(threads: object) -> None:
     with pytest.raises(TypeError, match="must be an integer"):
         gpu_sort(np.zeros(3), threads)

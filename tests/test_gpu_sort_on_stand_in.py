@@ -111,7 +111,7 @@ def room(request: pytest.FixtureRequest, gpu: Gpu, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("threads", [None, 1])
-def test_keys_are_sorted_and_left_as_they_were(dtype: str, size: int, threads: int | None) -> None:
+def test_keys_are_sorted_into_a_copy(dtype: str, size: int, threads: int | None) -> None:
     a = keys_of(dtype, size)
     before = a.copy()
     for keys in (a, a[::-1], a[::3]):
@@ -481,7 +481,7 @@ def test_an_error_before_the_sort_leaves_page_locked_keys_alone(
     np.testing.assert_array_equal(out, before)
 
 
-def test_keys_come_back_if_the_result_is_interrupted_half_way(
+def test_keys_are_restored_if_the_download_is_interrupted(
     gpu: Gpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = keys_of("i8", 50_000)
@@ -512,7 +512,7 @@ def in_buckets(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Gpu:
 
 @pytest.mark.parametrize("locked", ["neither", "keys", "result", "both"])
 @pytest.mark.parametrize("dtype", ["f4", "i8", "M8[s]", "c16"])
-def test_buckets_go_home_one_by_one(in_buckets: Gpu, locked: str, dtype: str) -> None:
+def test_buckets_are_downloaded_one_by_one(in_buckets: Gpu, locked: str, dtype: str) -> None:
     a, out = keys_of(dtype, 50_021), np.empty(50_021, dtype)
     before = a.copy()
     for name, array in (("keys", a), ("result", out)):

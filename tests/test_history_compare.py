@@ -71,7 +71,7 @@ def made(tmp_path: Path) -> Made:
     return Made(tmp_path)
 
 
-def test_two_runs_at_one_speed_changed_nothing(made: Made) -> None:
+def test_runs_at_equal_speed_show_no_change(made: Made) -> None:
     made.add(BEFORE, [4.0, 4.1])
     made.add(AFTER, [4.05, 4.15])
     assert made.report() == (
@@ -79,7 +79,7 @@ def test_two_runs_at_one_speed_changed_nothing(made: Made) -> None:
     )
 
 
-def test_a_change_beyond_the_yardstick_is_named_as_people_name_it(made: Made) -> None:
+def test_a_change_beyond_the_yardstick_is_reported_in_words(made: Made) -> None:
     made.add(BEFORE, [4.0, 4.1])
     made.add(AFTER, [3.0, 3.1])
     assert made.report().splitlines() == [

@@ -66,7 +66,7 @@ def written(results: Results, folder: Path) -> str:
     return (folder / "history.md").read_text()
 
 
-def test_titles_say_the_answers(tmp_path: Path) -> None:
+def test_titles_state_the_results(tmp_path: Path) -> None:
     text = written(made(), tmp_path)
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert [title[3:] for title in titles if "easure" not in title] == [
@@ -89,14 +89,14 @@ def test_a_section_without_figures_says_what_was_not_measured(tmp_path: Path) ->
     assert "16 threads sort int32 8.0 times as fast as np.sort" in text
 
 
-def test_what_changed_stands_in_a_table(tmp_path: Path) -> None:
+def test_changes_are_listed_in_a_table(tmp_path: Path) -> None:
     text = written(made(slower=1.25), tmp_path)
     assert "## 10 ratios changed beyond noise since aaaaaaa of 2026-11-01" in text
     row = "16 parameter0, int32, times (1 of 1 environments, large) | 8.04 → 6.43, -20% |"
     assert row in text
 
 
-def test_pictures_take_their_ink_from_the_reader(tmp_path: Path) -> None:
+def test_pictures_use_the_color_scheme_of_the_reader(tmp_path: Path) -> None:
     text = written(made(), tmp_path)
     pictures = sorted(tmp_path.glob("*.svg"))
     assert len(pictures) == 5

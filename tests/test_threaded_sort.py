@@ -155,7 +155,7 @@ def test_strided_unaligned_read_only_and_mapped_arrays_are_sorted(
     ],
     ids=["denormal", "greatest", "whole range", "signalling NaN", "infinite"],
 )
-def test_no_keys_are_an_error_or_a_warning(keys: NDArray[Any], dtype: str) -> None:
+def test_no_key_causes_an_error_or_a_warning(keys: NDArray[Any], dtype: str) -> None:
     with np.errstate(all="ignore"):
         keys = keys.astype(dtype)
     if dtype[-2:] == "f4":
@@ -669,14 +669,14 @@ def test_kernels_get_aligned_contiguous_native_read_only_keys(
 
 @pytest.mark.usefixtures("parallel")
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_one_thread_means_the_callers(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_is_the_callers(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = make("random", dtype, 9973)
     monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail("another was started"))
     assert_sorted_as_by_numpy(keys, 1)
 
 
 @pytest.mark.parametrize("shape", [(), (2, 2), (1, 1, 1)])
-def test_arrays_not_of_one_dimension_are_refused(shape: tuple[int, ...]) -> None:
+def test_arrays_that_are_not_one_dimensional_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"not one of {len(shape)} dimensions"):
         threaded_sort(np.zeros(shape))
 
@@ -695,7 +695,7 @@ def test_masked_arrays_are_refused() -> None:
 
 
 @pytest.mark.parametrize("threads", [0, -1, np.int64(0)])
-def test_fewer_threads_than_one_are_refused(threads: int) -> None:
+def test_a_thread_count_below_one_is_refused(threads: int) -> None:
     with pytest.raises(ValueError, match="1 or more"):
         threaded_sort(np.zeros(3), threads)
 
