@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.cpu import counting, plan, quicksort, rates, samplesort, serial, sort
-from cupy_compat.cudamark.cpu.plan import Keys, choose, look
+from cupy_compat.cudamark.cpu.plan import Keys, choose, estimate
 from cupy_compat.cudamark.cpu.rates import Rates
 from cupy_compat.cudamark.dtypes import number_type
 from cupy_compat.cudamark.sampling import sample_indices, sample_runs
@@ -69,7 +69,7 @@ def test_a_slow_machine_leaves_keys_to_numpy() -> None:
 @functools.cache
 def of_a_sample(dtype: str, kind: str) -> Keys:
     # The least of some, since other work on this machine has its part in each.
-    found = [look(keys_of(dtype, kind, seed)) for seed in range(5)]
+    found = [estimate(keys_of(dtype, kind, seed)) for seed in range(5)]
     return Keys(1 << 20, min(k.numpy for k in found), min(k.finish for k in found))
 
 
@@ -176,26 +176,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 def test_short_arrays_are_not_sampled(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
-    monkeypatch.setattr(plan, "is_soon_done", lambda a: False)
+    monkeypatch.setattr(plan, "is_cheap", lambda a: False)
     monkeypatch.setattr(plan, "make", lambda a, threads: looked_at.append(a.size))
     for size in ((1 << 19) - 1, 1 << 19):
         sort.threaded_sort(np.zeros(size, np.int8), 2)
     assert looked_at == [1 << 19]
 
 
-@pytest.mark.parametrize(("runs", "look"), [(3.8e-6, 0.0), (4e-6, 0.9e-3), (4e-6, 3e-3)])
+@pytest.mark.parametrize(("runs", "estimate"), [(3.8e-6, 0.0), (4e-6, 0.9e-3), (4e-6, 3e-3)])
 def test_numpy_sorts_cheap_keys_as_soon_as_that_shows(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch, runs: float, look: float
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, runs: float, estimate: float
 ) -> None:
     looked_at: list[int] = []
     # Two milliseconds for half a million keys are 3.9 microseconds for 1,024.
     monkeypatch.setattr(plan, "least_seconds", lambda call, times: runs if times == 1 else 0.0)
     monkeypatch.setattr(
-        plan, "look", lambda a: looked_at.append(a.size) or Keys(a.size, look / a.size, 0.0)
+        plan, "estimate", lambda a: looked_at.append(a.size) or Keys(a.size, estimate / a.size, 0.0)
     )
     sort.threaded_sort(np.zeros(1 << 19, ">M8[s]"), 2)
     assert len(looked_at) == (runs > 3.9e-6)
-    assert asked.rates == (["<i8"] if look > 2e-3 else [])
+    assert asked.rates == (["<i8"] if estimate > 2e-3 else [])
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (4, 4), (50, 5), (None, 5)])

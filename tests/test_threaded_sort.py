@@ -47,7 +47,7 @@ def parallel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(sort, "_SAMPLED_FROM", 2)
     monkeypatch.setattr(sort, "usable_cpus", lambda: 7)
-    monkeypatch.setattr(plan, "is_soon_done", lambda a: False)
+    monkeypatch.setattr(plan, "is_cheap", lambda a: False)
     monkeypatch.setattr(plan, "make", make)
     yield
     assert crews, "nothing was sorted in parallel"

@@ -42,7 +42,7 @@ class Keys(NamedTuple):
     """Seconds per key, for NumPy to sort them after they were split into buckets."""
 
 
-def is_soon_done(a: NDArray[Any]) -> bool:
+def is_cheap(a: NDArray[Any]) -> bool:
     """Return whether two short runs of keys show that NumPy is too fast for threads to pay."""
     two = [a[start : start + 4 * RUN] for start in (a.size // 3, 2 * a.size // 3)]
     return _seconds_a_key(two) * a.size < _WORTH_SECONDS
@@ -50,7 +50,7 @@ def is_soon_done(a: NDArray[Any]) -> bool:
 
 def make(a: NDArray[Any], threads: int) -> Plan | None:
     """Plan a sort of keys of shape (n,) on up to `threads` threads; None if NumPy is as fast."""
-    keys = look(a)
+    keys = estimate(a)
     if keys.size * keys.numpy < _WORTH_SECONDS:
         return None
     rates = measure(number_type(a.dtype).newbyteorder("="))
@@ -79,7 +79,7 @@ def choose(keys: Keys, rates: Rates, threads: int) -> int:
     return workers if _MARGIN * seconds < keys.size * keys.numpy else 0
 
 
-def look(a: NDArray[Any]) -> Keys:
+def estimate(a: NDArray[Any]) -> Keys:
     """Estimate, on samples, what NumPy takes for keys of shape (n,)."""
     found = sample_runs(a)
     numpy = finish = _seconds_a_key(found)

@@ -78,7 +78,7 @@ def threads_used(a: NDArray[Any], threads: int) -> int:
 
 def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:
     """Return how threads sort the keys, or None if NumPy alone is as fast."""
-    if a.size < _SAMPLED_FROM or plan.is_soon_done(a):
+    if a.size < _SAMPLED_FROM or plan.is_cheap(a):
         return None
     cpus = usable_cpus()
     try:

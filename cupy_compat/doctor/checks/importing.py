@@ -8,14 +8,14 @@ from ..machine import Machine
 from ._check import Check
 
 #: Names that every CuPy has.
-_EVERY = frozenset(
+_IN_EVERY_CUPY = frozenset(
     ("__version__", "ndarray", "array", "asarray", "zeros", "ones", "empty", "arange", "asnumpy",
      "cuda", "memoize", "float32", "float64", "int32", "random", "linalg", "ElementwiseKernel",
      "show_config", "RawKernel", "get_array_module", "sum", "runtime", "Device", "Stream",
      "compiler")
 )  # fmt: skip
 #: Names that CuPy has removed, with their replacements.
-_GONE = {
+_REPLACEMENTS = {
     "util": "use `cupy.memoize` instead of `cupy.util.memoize`; `cupy.util` is private",
     "core": "use `cupy.ndarray` and other public names; `cupy.core` is now private",
     "sparse": "use `cupyx.scipy.sparse`",
@@ -73,21 +73,21 @@ _FRAMES = ("cupy/", "cupy\\", "init cupy", "import cupy", "cupy._core")
 _SHADOW = ("partially initialized", "consider renaming")
 
 
-def _removed(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    instead = _GONE.get(words["attribute"])
+def _replacement(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    instead = _REPLACEMENTS.get(words["attribute"])
     return {"instead": f"{instead[0].upper()}{instead[1:]}"} if instead else None
 
 
-def _removed_module(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+def _replacement_of_module(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     # If a submodule is missing, the module itself exists.
-    return None if "." in words["attribute"] else _removed(machine, words)
+    return None if "." in words["attribute"] else _replacement(machine, words)
 
 
-def _every(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    return words if words["attribute"] in _EVERY else None
+def _if_in_every_cupy(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    return words if words["attribute"] in _IN_EVERY_CUPY else None
 
 
-def _unimported(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+def _missing_import(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     name = words.get("attribute", "cupyx")
     if name in ("nccl", "cudnn", "cutensor"):
         return {"module": f"cupy.cuda.{name}", "import": f"from cupy.cuda import {name}"}
@@ -100,20 +100,20 @@ def _unimported(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str]
     return {"module": module, "import": f"import {module}"}
 
 
-def _left_out(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+def _library_left_out(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     names = {"cudnn": "cuDNN", "nccl": "NCCL", "cutensor": "cuTENSOR"}
     library = names.get(words.get("attribute", "cutensor"))
     return {"library": library} if library else None
 
 
-def _neither(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    return None if words["attribute"] in {*_EVERY, *_GONE, "_core"} else words
+def _if_never_in_cupy(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    return None if words["attribute"] in {*_IN_EVERY_CUPY, *_REPLACEMENTS, "_core"} else words
 
 
 def _other_module(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     parts = words["attribute"].split(".")
     whole = words["attribute"] in ("cuda", "random", "linalg") or parts[0].startswith("_")
-    return None if whole or {parts[0], parts[-1]} & set(_GONE) else words
+    return None if whole or {parts[0], parts[-1]} & set(_REPLACEMENTS) else words
 
 
 def _dependency(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
@@ -258,7 +258,7 @@ IMPORTING = (
             "No module named 'cupy.cupyx",
         ),
         unless=(*_SHADOW, "'scipy'"),
-        details=_unimported,
+        details=_missing_import,
         example="AttributeError: module 'cupy.cuda' has no attribute 'nccl'",
         source="read in CuPy",
     ),
@@ -269,7 +269,7 @@ IMPORTING = (
         ("{instead}.", "Or upgrade the program or library in the last frames of the traceback."),
         says=_ATTRIBUTE,
         unless=_SHADOW,
-        details=_removed,
+        details=_replacement,
         after=("not-imported",),
         raised=("other", ""),
         example="AttributeError: module 'cupy' has no attribute 'util'",
@@ -285,7 +285,7 @@ IMPORTING = (
             "No module named 'cupy.cuda.{attribute}'",
             "No module named 'cupyx.{attribute}'",
         ),
-        details=_removed_module,
+        details=_replacement_of_module,
         raised=("other", ""),
         example="ModuleNotFoundError: No module named 'cupy.core'",
         source="cupy/cupy#5761",
@@ -304,7 +304,7 @@ IMPORTING = (
         ),
         says=_ATTRIBUTE,
         unless=_SHADOW,
-        details=_every,
+        details=_if_in_every_cupy,
         example="AttributeError: module 'cupy' has no attribute 'ndarray'",
         after=("not-installed",),
         source="cupy/cupy#7021",
@@ -325,7 +325,7 @@ IMPORTING = (
         ),
         says=(*_ATTRIBUTE, "module 'cupy.{module}' has no attribute '{attribute}'"),
         unless=_SHADOW,
-        details=_neither,
+        details=_if_never_in_cupy,
         after=("not-imported", "pytest"),
         raised=("other", ""),
         example="AttributeError: module 'cupy' has no attribute 'polyfit'",
@@ -399,7 +399,7 @@ IMPORTING = (
             "No module named 'cupy.cuda.{attribute}'",
             "No module named 'cupy_backends.cuda.libs.{attribute}'",
         ),
-        details=_left_out,
+        details=_library_left_out,
         raised=("cupy",),
         given=lambda machine: not machine.frozen,
         example='  File "/opt/cupy/cupy/cutensor.py", line 3, in <module>\n'
