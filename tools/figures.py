@@ -33,7 +33,7 @@ import matrix as builds  # noqa: E402
 
 
 def read(name: str) -> Any:
-    """Return what a session wrote."""
+    """Return the data that a session wrote."""
     content: Any = json.loads((DATA / f"{name}.json").read_text())
     return content
 
@@ -103,7 +103,7 @@ def matrix() -> str:
 
 
 def dependents() -> str:
-    """Show what libraries do with a broken CuPy, and with a repaired one."""
+    """Show how libraries behave with a broken CuPy, and with a repaired one."""
     data = read("dependents")
     rows = []
     for one in data["libraries"]:
@@ -124,7 +124,7 @@ def _error(outcome: str) -> str:
 
 
 def cost() -> str:
-    """Show what the shim costs, a table for each thing measured."""
+    """Show the cost of the shim, a row for each measurement."""
     data = read("cost")
     head = ["Measured", "Python", "with", "without", "difference", "middle half"]
     rows = [
@@ -145,7 +145,7 @@ def cost() -> str:
 
 
 def evidence() -> str:
-    """List what was tried, one row for each session and machine."""
+    """List the evidence, one row for each session and machine."""
     return table(
         "lllll", ["What", "Tried", "Result", "Date", "Run it again"], [*_shim_rows(), *_load_rows()]
     )
@@ -241,7 +241,7 @@ SORTS = {
 
 
 def times(documents: list[dict[str, Any]], name: str) -> list[float | None]:
-    """Return the median seconds of a sort for each dtype, None where it has none."""
+    """Return the median seconds of a sort for each dtype, None if it was not measured."""
     found: list[float | None] = []
     for dtype in dtypes(documents):
         seconds = [
@@ -256,12 +256,12 @@ def times(documents: list[dict[str, Any]], name: str) -> list[float | None]:
 
 
 def dtypes(documents: list[dict[str, Any]]) -> list[str]:
-    """Return the dtypes that were sorted, in their order."""
+    """Return the dtypes that were sorted, in the order of measurement."""
     return list(dict.fromkeys(document["dtype"] for document in documents))
 
 
 def milliseconds(seconds: float | None) -> str:
-    """Return a time in milliseconds with three digits, or nothing."""
+    """Return a time in milliseconds with three digits, or an empty text for None."""
     if seconds is None:
         return ""
     number = seconds * 1e3
@@ -312,7 +312,7 @@ def libraries() -> str:
 
 
 def cupynumeric() -> str:
-    """Show cuPyNumeric on one and on two GPUs, beside the sorts of one."""
+    """Show cuPyNumeric on one and on two GPUs, and the other sorts on one."""
     runs = read("with-cupynumeric-2-h200")["runs"]
     one, two = ([run for run in runs if run["gpus_for_cupynumeric"] == n] for n in (1, 2))
     rows = [
@@ -379,7 +379,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def written(page: str) -> str:
-    """Return a page with its blocks as the data has them."""
+    """Return a page with its tables rewritten from the data."""
     return BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]()}{found[3]}", page)
 
 

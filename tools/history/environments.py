@@ -1,7 +1,7 @@
-"""A plugin of airspeed velocity: environments whose results carry checked labels.
+"""A plugin for airspeed velocity: environments whose labels are verified.
 
 The environment type ``matrix`` installs what its labels say (``cupy: 13.4.1``, ``build: Cython
-3.1.1, repaired``). The type ``installed`` takes an interpreter as it is and finds its labels out.
+3.1.1, repaired``). The type ``installed`` uses an interpreter as it is, and determines its labels.
 Both pass the labels to each benchmark process in ``ASV_LABELS``, and ``benchmarks/environment.py``
 refuses an interpreter that does not match.
 """
@@ -27,18 +27,18 @@ import testbed  # noqa: E402
 
 from benchmarks.labels import PUBLISHED  # noqa: E402
 
-#: What the commits import, in the same versions for all.
+#: The packages that the commits import, in the same versions for all.
 COMMON = {"numba": "0.68.0", "rich": "15.0.0", "wrapt": "2.5.2"}
 
 
 def _name(tool: str, labels: dict[str, str]) -> str:
-    """Return a name for files and for ``asv run -E NAME``, without blanks."""
+    """Return a name without spaces, for files and for ``asv run -E NAME``."""
     build = labels["build"].replace(",", "").replace(" ", "-").lower()
     return f"{tool}-py{labels['python']}-cupy{labels['cupy']}-{build}-numpy{labels['numpy']}"
 
 
 class Matrix(Virtualenv):  # type: ignore[misc]
-    """A virtualenv with the CuPy of its labels, broken by the Cython that they name."""
+    """A virtualenv with the CuPy that its labels name, recompiled with their Cython if any."""
 
     tool_name = "matrix"
 
@@ -65,7 +65,7 @@ class Matrix(Virtualenv):  # type: ignore[misc]
 
 
 class Installed(ExistingEnvironment):  # type: ignore[misc]
-    """An existing interpreter, labelled with what it holds."""
+    """An existing interpreter, labelled with its versions."""
 
     tool_name = "installed"
 
@@ -104,7 +104,7 @@ class Installed(ExistingEnvironment):  # type: ignore[misc]
 
 
 def setup() -> None:
-    """Make ``asv run --quick`` save nothing: a single sample is no result. asv calls this."""
+    """Make ``asv run --quick`` save nothing, because one sample is no result. asv calls this."""
     run = asv_run.Run.run.__func__
 
     def run_and_keep(cls: Any, *args: Any, quick: bool = False, **options: Any) -> Any:

@@ -8,8 +8,9 @@ Copy the folder. There, with git and Numba installed::
 
     python3 FOLDER/offline.py run FOLDER --machine NAME --rounds 2
 
-Each round measures every commit once, so that they share good and bad minutes. ``FOLDER/results``
-is complete after each measurement; the same command goes on after an interruption.
+Each round measures every commit once, so that slow periods of the machine affect all of them.
+``FOLDER/results`` is complete after each measurement. After an interruption, the same command
+continues.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MachineCollection.save(sys.argv[1], {**Machine.get_defaults(), "machine": sys.ar
 
 
 def call(*command: str | Path, **options: object) -> str:
-    """Run a command and return what it prints; show that if it fails."""
+    """Run a command and return its output. If it fails, exit and show that output."""
     words = [str(word) for word in command]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, **options)
     if done.returncode:
@@ -84,29 +85,29 @@ def run(folder: Path, machine: str, rounds: int, asv: list[str]) -> None:
     counts = results / "rounds.json"
     done = json.loads(counts.read_text()) if counts.exists() else dict.fromkeys(commits, 0)
     for number in range(1, rounds + 1):
-        # There and back, so that no commit is always the first.
+        # Alternate the order, so that no commit is always the first.
         for commit in commits if number % 2 else commits[::-1]:
             if done[commit] >= number:
                 continue
             path = os.pathsep.join(map(str, (packages / commit, packages / "tools")))
-            # asv hands its own variable on to what it measures.
+            # asv passes ASV_PYTHONPATH on to the measured processes.
             env = os.environ | {"PYTHONPATH": path, "ASV_PYTHONPATH": path}
             call(sys.executable, "-c", DESCRIBE, machine, cwd=clone, env=env)
             options = ("--config", "asv.installed.conf.json", "--append-samples", "--show-stderr")
-            told = call(
+            output = call(
                 *(sys.executable, "-m", "asv", "run", *options),
                 *("--machine", machine, "--set-commit-hash", commit, *asv),
                 cwd=clone,
                 env=env,
             )
-            print(told, flush=True)
+            print(output, flush=True)
             shutil.copytree(clone / "benchmarks" / "results", results, dirs_exist_ok=True)
             done[commit] = number
             counts.write_text(json.dumps(done))
 
 
 def main() -> None:
-    """Do one step."""
+    """Run the step that the command line names."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("pack", help="prepare a folder, with a network")

@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-#: The labels of a result, in the order in which people name them.
+#: The labels of a result, in the order in which they are shown.
 LABELS = ("python", "cupy", "build", "numpy")
 
 
@@ -52,7 +52,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a folder holds.
+    """The results in a folder.
 
     ``figures`` and ``dates`` are by commit, ``measured`` says when each machine was last measured.
     """
@@ -112,7 +112,7 @@ def _date(milliseconds: int) -> datetime.datetime:
 
 def _figures(columns: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Figure]]:
     combinations = list(itertools.product(*columns.get("params") or []))
-    # asv writes null for a benchmark that failed as a whole, and NaN for what does not apply.
+    # asv writes null for a benchmark that failed, and NaN for one that does not apply.
     nothing = [None] * len(combinations)
     rows = zip(
         combinations, columns["result"] or nothing, columns.get("samples") or nothing, strict=True
