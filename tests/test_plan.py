@@ -183,19 +183,19 @@ def test_short_arrays_are_not_sampled(asked: Asked, monkeypatch: pytest.MonkeyPa
     assert looked_at == [1 << 19]
 
 
-@pytest.mark.parametrize(("runs", "estimate"), [(3.8e-6, 0.0), (4e-6, 0.9e-3), (4e-6, 3e-3)])
+@pytest.mark.parametrize(("runs", "seconds"), [(3.8e-6, 0.0), (4e-6, 0.9e-3), (4e-6, 3e-3)])
 def test_numpy_sorts_cheap_keys_as_soon_as_that_shows(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch, runs: float, estimate: float
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, runs: float, seconds: float
 ) -> None:
     looked_at: list[int] = []
     # Two milliseconds for half a million keys are 3.9 microseconds for 1,024.
     monkeypatch.setattr(plan, "least_seconds", lambda call, times: runs if times == 1 else 0.0)
     monkeypatch.setattr(
-        plan, "estimate", lambda a: looked_at.append(a.size) or Keys(a.size, estimate / a.size, 0.0)
+        plan, "estimate", lambda a: looked_at.append(a.size) or Keys(a.size, seconds / a.size, 0.0)
     )
     sort.threaded_sort(np.zeros(1 << 19, ">M8[s]"), 2)
     assert len(looked_at) == (runs > 3.9e-6)
-    assert asked.rates == (["<i8"] if estimate > 2e-3 else [])
+    assert asked.rates == (["<i8"] if seconds > 2e-3 else [])
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (4, 4), (50, 5), (None, 5)])
