@@ -41,7 +41,7 @@ def sort(
     # Radix sort would not put NaN last, and all NaN are in the last bucket.
     last = len(uniform) - 1 if native.kind == "f" else -1
     # No splitter separates the greatest value from the next lower one, nor NaN from infinity. So
-    # check whether the last bucket holds equal keys; usually its first keys show that it does not.
+    # check whether the last bucket holds equal keys; its first keys usually show that it does not.
     greatest = result[bounds[-2] :]
     uniform[-1] |= _all_equal(greatest[:64]) and _all_equal(greatest)
 
