@@ -28,8 +28,9 @@ def with_stand_in(interpreter: Interpreter, folder: str) -> dict[str, str]:
 def test_the_variable_decides(bare: Interpreter, value: str, armed: bool | None) -> None:
     if armed is None:
         armed = sys.version_info >= (3, 13)
-    code = "import cupy_compat; print(cupy_compat.status().state)"
-    assert bare.output(code, CUPY_COMPAT=value).strip() == ("armed" if armed else "inactive")
+    code = "import cupy_compat; print(cupy_compat.status().state, cupy_compat.install().state)"
+    state = "armed" if armed else "inactive"
+    assert bare.output(code, CUPY_COMPAT=value) == f"{state} {state}\n"
 
 
 @pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13), (4, 0)])
