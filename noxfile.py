@@ -241,8 +241,8 @@ def packages(session: nox.Session) -> None:
         session.install(*map(str, DIST.glob(f"cupy_compat-*{kind}")), "./examples/gpupoly")
         session.run("pytest", "-q", "tests/installed.py", "--noconftest")
         session.run("pytest", "-q", "examples/gpupoly", "--noconftest", env=always)
-        # Last, because it leaves nothing for the library to repair. Name the shim again, or uv looks
-        # for it on the index.
+        # Last, because it leaves nothing for the library to repair. The shim is named again, or uv
+        # would look for it on the index.
         session.install(*map(str, DIST.glob(f"cupy_compat*{kind}")))
         session.run("python", "-c", "import cupy", env=always)
         session.run("pip", "uninstall", "-q", "-y", "gpupoly", *PUBLISHED)
