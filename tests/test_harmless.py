@@ -203,6 +203,21 @@ def test_install_tries_a_cupy_as_often_as_it_must_and_keeps_its_modules(
     assert bare.output(code).split() == [state, str(trials), "True"]
 
 
+def test_the_reason_names_the_error_of_the_second_attempt(bare: Interpreter) -> None:
+    code = """
+        import sys, types
+        import cupy_compat
+
+        def memoize(errors=iter([ValueError("first"), KeyError("second")])):
+            raise next(errors)
+
+        sys.modules["cupy._util"] = util = types.ModuleType("cupy._util")
+        util.memoize = memoize
+        print(cupy_compat.install(force=True).reason)
+    """
+    assert "could not examine it (KeyError: 'second')" in bare.output(code)
+
+
 def test_the_hook_works_after_ctrl_c_at_any_moment_of_the_search(broken: Interpreter) -> None:
     code = """
         import functools, sys
