@@ -180,7 +180,7 @@ def test_an_error_from_outside_ends_the_import_and_repairs_nothing(
 
 @pytest.mark.parametrize(
     ("memoize", "trials", "state"),
-    [("lambda function: function", 1, "healthy"), ("[].pop()", 2, "inactive")],
+    [("lambda function: function", 1, "healthy"), ("[].pop()", 2, "inactive"), ("", 0, "inactive")],
 )
 def test_install_tries_a_cupy_as_often_as_it_must_and_keeps_its_modules(
     bare: Interpreter, memoize: str, trials: int, state: str
@@ -191,11 +191,12 @@ def test_install_tries_a_cupy_as_often_as_it_must_and_keeps_its_modules(
 
         def memoize():
             tried.append(True)
-            return {memoize}
+            return {memoize or None}
 
         tried = []
         sys.modules["cupy._util"] = util = types.ModuleType("cupy._util")
-        util.memoize = memoize
+        if {bool(memoize)}:
+            util.memoize = memoize
         print(cupy_compat.install(force=True).state, len(tried))
         cupy_compat.install(force=True)
         print("cupy._util" in sys.modules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import importlib
 import importlib.util
@@ -62,6 +63,13 @@ class Asking:
             return importlib.util.find_spec(name)
         finally:
             self.asked.remove(name)
+
+
+class AskingAnew(Asking):
+    """The same in a context of its own, as a thread has one: our finder answers twice."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        return contextvars.Context().run(super().find_spec, name)
 
 
 class Silent:
@@ -150,7 +158,7 @@ def test_two_finders_run_the_action_once() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("foreign", [Delegating, Asking, Silent])
+@pytest.mark.parametrize("foreign", [Delegating, Asking, AskingAnew, Silent])
 def test_other_finders_may_delegate_before_or_after_ours(foreign: type, place: int) -> None:
     _hook.arm(NAME, act)
     finder = foreign()
@@ -424,6 +432,16 @@ def test_without_pythons_lock_our_own_excludes_other_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_hook.ImportLock, "_make", lambda name: _hook._own_lock)
+    test_the_import_lock_is_reentrant_and_excludes_other_threads()
+
+
+def test_a_sandbox_that_hides_frames_does_not_open_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise PermissionError("sys._current_frames")
+
+    monkeypatch.setattr(sys, "_current_frames", refuse)
     test_the_import_lock_is_reentrant_and_excludes_other_threads()
 
 

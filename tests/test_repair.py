@@ -142,7 +142,26 @@ def test_a_repaired_module_has_a_proxy_of_functools(monkeypatch: pytest.MonkeyPa
     assert not hasattr(functools, "wraps")
 
 
-def test_the_type_of_a_repaired_function_names_its_module() -> None:
+def test_the_type_of_a_repaired_function_is_immutable_and_has_names() -> None:
     util = broken()
     _repair.examine(util)
-    assert type(util.memoize()(abs)).__module__ == "cupy_compat._memoized"
+    function = util.memoize()(abs)
+    assert type(function).__module__ == "cupy_compat._memoized"
+    assert function.__call__.__qualname__ == "cython_function_or_method.__call__"
+    with pytest.raises(TypeError, match="cannot delete '__get__' attribute of immutable type"):
+        del type(function).__get__
+
+
+def test_an_error_from_outside_during_the_second_trial_undoes_the_repair() -> None:
+    util = broken()
+    own = util.memoize
+
+    def memoize() -> Any:
+        if util.trials == 1:
+            raise TimeoutError
+        return own()
+
+    util.memoize = memoize
+    with pytest.raises(TimeoutError):
+        _repair.examine(util)
+    assert util.functools is functools
