@@ -18,8 +18,7 @@ from rich.table import Table
 from cupy_compat.cudamark import gpu as gpu_device
 from cupy_compat.cudamark.contenders import Contender, load, naming
 from cupy_compat.cudamark.cpu import threaded_sort, threads_used
-from cupy_compat.cudamark.dtypes import number_type
-from cupy_compat.cudamark.gpu import Limits, gpu_sort, most_threads
+from cupy_compat.cudamark.gpu import USUAL_SCRIPT, Limits, gpu_sort, most_threads
 from cupy_compat.cudamark.measure import Timing, copy_bandwidth
 from cupy_compat.cudamark.record import Run, readable_time
 from cupy_compat.cudamark.threads import usable_cpus
@@ -69,18 +68,16 @@ def compare_gpu(
     and between page-locked arrays. The last row adds up the three steps of a plain script. Returns
     the rows and the measured limits.
     """
-    # CuPy does not sort dates. These contain no NaT, so their integers have the same order.
-    bits = keys.view(number_type(keys.dtype))
     times = {
-        "cp.sort": gpu_device.sort_times(bits, repeat, in_place=False),
-        "cp.sort, in place": gpu_device.sort_times(bits, repeat, in_place=True),
+        "cp.sort": gpu_device.sort_times(keys, repeat, in_place=False),
+        "cp.sort, in place": gpu_device.sort_times(keys, repeat, in_place=True),
     }
     limits = gpu_device.measure_limits(keys.nbytes, median(times["cp.sort, in place"]), repeat)
     rows = [
         _in_gpu_memory(Run(name, "gpu", None, None, tuple(seconds)), limits)
         for name, seconds in times.items()
     ]
-    naive = timed(lambda: gpu_device.naive_sort(bits).view(keys.dtype))
+    naive = timed(lambda: gpu_device.naive_sort(keys))
     staged = timed(lambda: gpu_sort(keys))
     source, out = (gpu_device.page_locked(keys.size, keys.dtype) for _ in range(2))
     np.copyto(source, keys)
@@ -93,7 +90,7 @@ def compare_gpu(
 
     locked = timed(lambda: gpu_sort(source, out=out), to_numpy=taken)
     runs = (
-        Run("cp.asnumpy(cp.sort(cp.array(a)))", "gpu", None, *naive),
+        Run(USUAL_SCRIPT, "gpu", None, *naive),
         Run("gpu_sort", "gpu", most_threads(keys.nbytes), *staged),
         Run("gpu_sort, page-locked", "gpu", None, *locked),
         Run("bus up, cp.sort in place, bus down", "gpu", None, None, (limits.serial_seconds,)),

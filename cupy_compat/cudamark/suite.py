@@ -22,8 +22,14 @@ from cupy_compat.cudamark import gpu as gpu_device
 from cupy_compat.cudamark.compare import Row, compare_contender, compare_cpu, compare_gpu, table
 from cupy_compat.cudamark.contenders import Contender
 from cupy_compat.cudamark.cpu import serial, threaded_sort, threads_used, warm_up
-from cupy_compat.cudamark.dtypes import number_type
-from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, Limits, gpu_sort, most_threads
+from cupy_compat.cudamark.gpu import (
+    USUAL_SCRIPT,
+    Gpu,
+    GpuUnavailable,
+    Limits,
+    gpu_sort,
+    most_threads,
+)
 from cupy_compat.cudamark.gpu.order import sorts_dtype
 from cupy_compat.cudamark.inputs import make_input
 from cupy_compat.cudamark.machine import available_memory, describe_machine
@@ -205,11 +211,9 @@ class _Measurement:
         lines = {"np.sort, one thread": self._time("np.sort", "cpu", lambda: np.sort(keys)).median}
         parts = [f"{machine.cpu_name}, {usable_cpus()} CPUs"]
         if self.gpu:
-            gpu, bits = self.gpu, keys.view(number_type(keys.dtype))
-            script = "cp.asnumpy(cp.sort(cp.array(a)))"
-            naive = lambda: gpu_device.naive_sort(bits).view(keys.dtype)  # noqa: E731
-            lines[script] = self._time(script, "gpu", naive).median
-            in_place = median(gpu_device.sort_times(bits, repeat, in_place=True))
+            gpu, naive = self.gpu, lambda: gpu_device.naive_sort(keys)
+            lines[USUAL_SCRIPT] = self._time(USUAL_SCRIPT, "gpu", naive).median
+            in_place = median(gpu_device.sort_times(keys, repeat, in_place=True))
             self._limits = gpu_device.measure_limits(keys.nbytes, in_place, repeat)
             lines["GPU floor: bus up, bus down"] = self._limits.floor_seconds
             parts.append(f"{gpu.gpu_name}, driver {gpu.driver_version}, CuPy {gpu.cupy_version}")
