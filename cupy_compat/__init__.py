@@ -59,7 +59,7 @@ _failed: "tuple[ModuleType, str] | None" = None
 def install(force: bool = False) -> "cupy_compat.Status":
     """Arm the repair, and repair a CuPy whose import has already failed in this process.
 
-    Importing ``cupy_compat`` calls this with ``force=False``. Further calls change nothing. While
+    Importing ``cupy_compat`` arms as ``force=False`` does. Calling this again is harmless. While
     another thread imports CuPy, the call waits until that import ends.
 
     Parameters
@@ -97,14 +97,14 @@ def arm() -> None:
     _hook.arm(_UTIL, _examine)
     with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
         util = _hook.executed(_UTIL)
-        # A failed import of CuPy leaves some of its modules behind, without cupy._core, and the
-        # next import fails because of them. Drop them only if this very call repaired the failure.
-        failed = not {"cupy", "cupy._core"} & sys.modules.keys()
-        if util is not None and _examine(util) and failed:
-            _dropped = util
-            for name in list(sys.modules):
-                if name.partition(".")[0] in _PACKAGES:
-                    del sys.modules[name]
+        if util is None or not _examine(util) or {"cupy", "cupy._core"} & sys.modules.keys():
+            return
+        # This very call repaired a failed import of CuPy. It left some of CuPy's modules behind,
+        # without cupy._core, and the next import would fail because of them.
+        _dropped = util
+        for name in list(sys.modules):
+            if name.partition(".")[0] in _PACKAGES:
+                del sys.modules[name]
 
 
 def uninstall() -> None:

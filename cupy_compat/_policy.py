@@ -16,7 +16,7 @@ def decide() -> "tuple[bool, str]":
     Returns
     -------
     tuple of bool and str
-        Whether to arm, and a sentence that says why.
+        Whether to arm; and a sentence that says why, or how to arm.
     """
     chosen = environ.get(VARIABLE) or "auto"
     if chosen not in ("auto", "always", "never"):
