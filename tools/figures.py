@@ -183,9 +183,9 @@ def _shim_rows() -> Iterator[Sequence[str]]:
     for name, one in data["pythons"].items():
         yield (
             f"Python {name}",
-            f"{one['tests']:,} tests of {one.get('of', 'the shim, the start and the sorts')}",
+            f"{one['tests']:,} tests of the shim, the start and the sorts",
             f"{one['failed']} failed",
-            one.get("date") or data["date"],
+            one["date"],
             f"`{data['command']}`",
         )
     mutants = read("mutants-shim")
