@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GOLDEN = 0.6180339887498949
-RUN = 256
 
 
 def sample_indices(size: int, count: int) -> NDArray[np.intp]:
@@ -22,11 +21,11 @@ def sample_indices(size: int, count: int) -> NDArray[np.intp]:
     return (_fractions(count) * size).astype(np.intp)
 
 
-def sample_runs(a: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return two samples of 2048 keys each: runs of neighbours, in the array's order."""
-    starts = sample_indices(a.size - RUN + 1, 16).tolist()
-    runs = [a[start : start + RUN] for start in starts]
-    return [np.concatenate(runs[::2]), np.concatenate(runs[1::2])]
+def sample_runs(a: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return a sample of 2048 keys: `count` runs of neighbours, in the array's order."""
+    length = 2048 // count
+    starts = [int(fraction * (a.size - length)) for fraction in _fractions(count).tolist()]
+    return np.concatenate([a[start : start + length] for start in starts])
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from cupy_compat.cudamark.cpu import quicksort, serial
 from cupy_compat.cudamark.cpu.rates import BUCKETS, Rates, least_seconds, measure
 from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.dtypes import number_type, only_numpy_sorts
-from cupy_compat.cudamark.sampling import RUN, sample_runs
+from cupy_compat.cudamark.sampling import sample_runs
+from cupy_compat.cudamark.threads import usable_cpus
 
 # If NumPy takes less time, it sorts the keys, and no loop is compiled.
 _WORTH_SECONDS = 2e-3
@@ -42,19 +44,17 @@ class Keys(NamedTuple):
     """Seconds per key, for NumPy to sort them after they were split into buckets."""
 
 
-def is_cheap(a: NDArray[Any]) -> bool:
-    """Return whether two short runs of keys show that NumPy is too fast for threads to pay."""
-    two = [a[start : start + 4 * RUN] for start in (a.size // 3, 2 * a.size // 3)]
-    return _seconds_a_key(two) * a.size < _WORTH_SECONDS
+def make(a: NDArray[Any], threads: int | None) -> Plan | None:
+    """Plan a sort of keys of shape (n,) on at most `threads` threads and one for each usable CPU.
 
-
-def make(a: NDArray[Any], threads: int) -> Plan | None:
-    """Plan a sort of keys of shape (n,) on up to `threads` threads; None if NumPy is as fast."""
-    keys = estimate(a)
-    if keys.size * keys.numpy < _WORTH_SECONDS:
+    Return None if NumPy alone is as fast.
+    """
+    keys = estimate(a, _WORTH_SECONDS)
+    if keys is None:
         return None
     rates = measure(number_type(a.dtype).newbyteorder("="))
-    workers = choose(keys, rates, threads)
+    cpus = usable_cpus()
+    workers = choose(keys, rates, cpus if threads is None else min(threads, cpus))
     return (workers, method(a.dtype, _MARGIN * rates.radix < keys.finish)) if workers else None
 
 
@@ -79,31 +79,40 @@ def choose(keys: Keys, rates: Rates, threads: int) -> int:
     return workers if _MARGIN * seconds < keys.size * keys.numpy else 0
 
 
-def estimate(a: NDArray[Any]) -> Keys:
-    """Estimate, on samples, what NumPy takes for keys of shape (n,)."""
-    found = sample_runs(a)
-    numpy = finish = _seconds_a_key(found)
-    if a.dtype.kind in "mM":  # threads sort them as integers
-        finish = _seconds_a_key([one.view(number_type(a.dtype)) for one in found])
-    ordered = serial.sort(found[0])
-    values = 1 + np.count_nonzero(ordered[:-1] < ordered[1:])
-    # Sorting takes time per key in proportion to log(n), unless values recur.
-    deeper = math.log(a.size) / math.log(ordered.size)
-    scale = deeper if 2 * values > ordered.size else _RECURRING
-    numpy *= scale
+def estimate(a: NDArray[Any], worth: float) -> Keys | None:
+    """Estimate, on samples, what NumPy takes for keys of shape (n,); None if below `worth` s."""
+    samples, least = [], math.inf
+    for runs in (2, 8, 16):  # the first sample takes less time, and often suffices
+        sample = sample_runs(a, runs)
+        samples.append(sample)
+        seconds, ordered = _sort(sample)
+        least = min(least, seconds)
+        # Sorting takes time per key in proportion to log(n), unless values recur.
+        scale = deeper = math.log(a.size) / math.log(sample.size)
+        if scale * least * a.size < worth:
+            return None
+        with np.errstate(invalid="ignore"):  # NaN in complex keys
+            values = 1 + np.count_nonzero(ordered[:-1] < ordered[1:])
+        if 2 * values <= sample.size:
+            scale = _RECURRING
+            if scale * least * a.size < worth:
+                return None
     if only_numpy_sorts(a.dtype):
         # Cutting keys at their median destroys any order that they had.
-        shuffled = [one.reshape(8, -1).T.reshape(-1) for one in found]
-        finish = scale * _seconds_a_key(shuffled)
+        finish = scale * min(_sort(one.reshape(8, -1).T.reshape(-1))[0] for one in samples)
     elif values <= BUCKETS or a.itemsize <= 2:
         finish = 0.0  # each value has a bucket, or a counter
     else:
-        finish *= deeper - math.log(BUCKETS) / math.log(ordered.size)
-    return Keys(a.size, numpy, finish)
+        number = number_type(a.dtype)  # threads sort dates as integers
+        finish = least if number == a.dtype else min(_sort(one.view(number))[0] for one in samples)
+        finish *= deeper - math.log(BUCKETS) / math.log(sample.size)
+    return Keys(a.size, scale * least, finish)
 
 
-def _seconds_a_key(found: list[NDArray[Any]]) -> float:
-    call = least_seconds(functools.partial(serial.sort, found[0][:1]), 3)
-    # Sort each only once: the second time the processor would predict the branches.
-    seconds = min(least_seconds(functools.partial(serial.sort, one), 1) for one in found)
-    return max(seconds - call, 0.0) / found[0].size
+def _sort(sample: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+    """Return the seconds per key that NumPy takes to sort a sample, and the sorted keys."""
+    call = least_seconds(functools.partial(serial.sort, sample[:1]), 3)
+    # Only once: the second time the processor would predict the branches.
+    start = time.perf_counter()
+    ordered = serial.sort(sample)
+    return max(time.perf_counter() - start - call, 0.0) / sample.size, ordered

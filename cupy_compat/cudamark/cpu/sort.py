@@ -12,7 +12,7 @@ from cupy_compat.cudamark.cpu import plan, serial
 from cupy_compat.cudamark.cpu.rates import measure
 from cupy_compat.cudamark.crew import Crew
 from cupy_compat.cudamark.dtypes import as_keys, number_type
-from cupy_compat.cudamark.threads import checked_threads, usable_cpus
+from cupy_compat.cudamark.threads import checked_threads
 from cupy_compat.cudamark.turns import CompilerBusy
 
 # Shorter arrays may take NumPy no longer than sampling them.
@@ -78,12 +78,10 @@ def threads_used(a: NDArray[Any], threads: int) -> int:
 
 def _plan(a: NDArray[Any], threads: int | None) -> plan.Plan | None:
     """Return how threads sort the keys, or None if NumPy alone is as fast."""
-    if a.size < _SAMPLED_FROM or plan.is_cheap(a):
+    if a.size < _SAMPLED_FROM:
         return None
-    cpus = usable_cpus()
     try:
-        with np.errstate(all="ignore"):
-            return plan.make(a, cpus if threads is None else min(threads, cpus))
+        return plan.make(a, threads)
     except CompilerBusy:
         return None
 
