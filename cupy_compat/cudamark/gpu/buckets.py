@@ -96,10 +96,10 @@ def _sort_buckets(
     """Sort each bucket of `scattered` into its place in the result."""
     sizes = np.diff(bounds)
     most = max(capacities.values(), default=0) // scattered.itemsize
+    parts, targets = (np.split(a, bounds[1:-1]) for a in (scattered, result))
     # The largest first, so that the memory reserved for it suffices for all others.
-    order_of_size = np.argsort(-sizes)[: np.count_nonzero(sizes)].tolist()
-    queue = deque(b for b in order_of_size if sizes[b] <= most and not uniform[b])
-    left = deque(b for b in order_of_size if sizes[b] > most or uniform[b])
+    queue = deque(b for b in np.argsort(-sizes).tolist() if 0 < sizes[b] <= most and not uniform[b])
+    left = deque(b for b in range(sizes.size) if b not in queue)
     each = -(-threads // max(len(capacities), 1))
 
     def serve(resources: pinned.Resources) -> None:
@@ -109,7 +109,7 @@ def _sort_buckets(
                 bucket = queue.popleft()
             except IndexError:
                 return
-            part, target = (a[bounds[bucket] : bounds[bucket + 1]] for a in (scattered, result))
+            part, target = parts[bucket], targets[bucket]
             try:
                 if reserved is None:
                     with resources.work:
@@ -124,11 +124,10 @@ def _sort_buckets(
         try:
             with cupy.cuda.Device(device), pinned.resources(cupy) as resources:
                 serve(resources)
-        except BaseException:
-            queue.clear()
-            raise
+        finally:
+            queue.clear()  # if this failed, no other bucket starts
 
     Crew(len(capacities)).share(serve_on, capacities)
     for bucket in left:
-        part, target = (a[bounds[bucket] : bounds[bucket + 1]] for a in (scattered, result))
-        np.copyto(target, part if uniform[bucket] else threaded_sort(part, threads))
+        part = parts[bucket]
+        np.copyto(targets[bucket], part if uniform[bucket] else threaded_sort(part, threads))
