@@ -115,10 +115,7 @@ def wait(task: Any, event: Any) -> int:
     """Touch new memory until an event has happened. Return 0, or the driver's error."""
     error: int = call(task.query, (event,))
     while error == NOT_READY:
-        if not touch_stretch(task):
-            error = call(task.synchronize, (event,))
-            return error
-        error = call(task.query, (event,))
+        error = call(task.query if touch_stretch(task) else task.synchronize, (event,))
     return error
 
 
