@@ -24,61 +24,49 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    positive = partial(_integer, least=1)
+    add(
         "--device",
         choices=("auto", "cpu", "gpu"),
         default="auto",
         help="what sorts: a usable GPU, else the CPU (auto, the default), or one of them",
     )
-    parser.add_argument(
-        "--size",
-        type=partial(_integer, least=1),
-        default=50_000_000,
-        help="number of keys (default 50000000)",
-    )
-    parser.add_argument("--dtype", default="int32", help="NumPy dtype of the keys (default int32)")
-    parser.add_argument(
+    add("--size", type=positive, default=50_000_000, help="number of keys (default 50000000)")
+    add("--dtype", default="int32", help="NumPy dtype of the keys (default int32)")
+    add(
         "--threads",
         type=_thread_counts,
         default=(1, 2, 4, 8, 16, 32, 64, 128),
         metavar="N,N,...",
         help="numbers of CPU threads (default 1,2,4,8,16,32,64,128)",
     )
-    parser.add_argument(
-        "--repeat",
-        type=partial(_integer, least=1),
-        default=5,
-        help="timed calls for each figure (default 5)",
-    )
-    parser.add_argument(
-        "--seed", type=partial(_integer, least=0), default=0, help="seed of the keys (default 0)"
-    )
-    parser.add_argument(
+    add("--repeat", type=positive, default=5, help="timed calls for each figure (default 5)")
+    add("--seed", type=partial(_integer, least=0), default=0, help="seed of the keys (default 0)")
+    add(
         "--distribution",
         default="uniform",
         metavar="NAME",
         help="uniform (the default), sorted, reversed, nearly-sorted, constant, few-values, skewed",
     )
-    parser.add_argument(
+    add(
         "--compare",
         action="store_true",
         help="print one table of every sort against its limit instead",
     )
-    parser.add_argument(
+    add(
         "--with",
         dest="contenders",
-        type=_names,
+        type=lambda text: tuple(part.strip() for part in text.split(",")),
         default=(),
         metavar="NAME,NAME,...",
         help="other libraries as rows of --compare, as far as they are installed: polars, torch, "
         "parallel-sort, quill, cupynumeric",
     )
-    parser.add_argument("--quiet", action="store_true", help="nothing but errors on standard error")
-    parser.add_argument("--csv", metavar="FILE", help="write the table to FILE as CSV too")
-    parser.add_argument(
-        "--json", metavar="FILE", help="write every repeat, the machine and all versions to FILE"
-    )
-    parser.add_argument(
+    add("--quiet", action="store_true", help="nothing but errors on standard error")
+    add("--csv", metavar="FILE", help="write the table to FILE as CSV too")
+    add("--json", metavar="FILE", help="write every repeat, the machine and all versions to FILE")
+    add(
         "--plot",
         metavar="FILE",
         help="draw time against threads to FILE (.png or .svg); measures the CPU beside the GPU",
@@ -140,10 +128,6 @@ def _report_error(text: str, code: int) -> int:
 
 def _thread_counts(text: str) -> tuple[int, ...]:
     return tuple(_integer(part, least=1, most=_MOST_THREADS) for part in text.split(","))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
 
 
 def _integer(text: str, least: int, most: float = math.inf) -> int:
