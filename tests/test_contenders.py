@@ -30,7 +30,8 @@ from rich.filesize import decimal
 
 from cupy_compat.cudamark import command, compare, contenders, measure, suite
 from cupy_compat.cudamark.contenders import CONTENDERS, load
-from cupy_compat.cudamark.gpu import Gpu, Limits
+from cupy_compat.cudamark.gpu import Gpu
+from cupy_compat.cudamark.gpu.measure import Limits
 from cupy_compat.cudamark.record import Run
 from cupy_compat.cudamark.threads import usable_cpus
 

@@ -25,8 +25,9 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark import command, compare, measure, plot, suite
-from cupy_compat.cudamark.gpu import Gpu, Limits
+from cupy_compat.cudamark.gpu import Gpu
 from cupy_compat.cudamark.gpu import measure as gpu_measure
+from cupy_compat.cudamark.gpu.measure import Limits
 from cupy_compat.cudamark.inputs import make_input
 from cupy_compat.cudamark.measure import WrongResult, check, copy_bandwidth, time_sort
 from cupy_compat.cudamark.record import (
@@ -409,7 +410,7 @@ def test_the_comparison_shows_every_figure_of_a_run() -> None:
         compare.Row(Run("np.sort", "cpu", 1, 0.5, (0.1, 0.4, 0.9)), 0.1, "main memory"),
         compare.Row(Run("cp.sort", "gpu", None, None, (0.0125,)), 0.00625, "GPU memory"),
     ]
-    table = compare.table(iter(rows), 1000, "title", "caption")
+    table = compare.table(rows, 1000, "title", "caption")
     assert (table.title, table.caption, table.caption_justify) == ("title", "caption", "left")
     assert [list(column.cells) for column in table.columns] == [
         ["np.sort", "cp.sort"],
@@ -453,7 +454,6 @@ def test_gpu_rows_limits_are_its_memory_and_its_bus(
         sort_times=sort_times,
         measure_limits=measure_limits,
         naive_sort=lasting(clock, iter(CALLS), SORTED),
-        page_locked=np.empty,
     )
     staged = lasting(clock, iter(CALLS[::-1]), SORTED)
     locked = lasting(clock, iter(CALLS), SORTED)
@@ -466,7 +466,8 @@ def test_gpu_rows_limits_are_its_memory_and_its_bus(
         out[:] = locked(keys)
         return out
 
-    monkeypatch.setattr(compare, "gpu_device", stand_in)
+    monkeypatch.setattr(compare, "gpu_measure", stand_in)
+    monkeypatch.setattr(compare, "page_locked", np.empty)
     monkeypatch.setattr(compare, "most_threads", lambda nbytes: {24: 6}[nbytes])
     monkeypatch.setattr(compare, "gpu_sort", gpu_sort)
     steps: list[int] = []
@@ -503,9 +504,9 @@ def test_a_wrong_gpu_result_is_detected(
             sort_times=lambda *arguments, **options: [1.0],
             measure_limits=lambda *arguments, limits=limits: limits,
             naive_sort=sorts["naive_sort"],
-            page_locked=np.empty,
         )
-        monkeypatch.setattr(compare, "gpu_device", stand_in)
+        monkeypatch.setattr(compare, "gpu_measure", stand_in)
+        monkeypatch.setattr(compare, "page_locked", np.empty)
         monkeypatch.setattr(compare, "gpu_sort", sorts["gpu_sort"])
         with pytest.raises(WrongResult):
             compare.compare_gpu(KEYS, 3, timed())
@@ -518,7 +519,6 @@ def test_a_sort_that_does_nothing_is_detected(
         sort_times=lambda *arguments, **options: [1.0],
         measure_limits=lambda *arguments: Limits(24, 1.0, 1.0, 1.0, 1.0),
         naive_sort=np.sort,
-        page_locked=np.empty,
     )
     calls: list[int] = []
 
@@ -530,7 +530,8 @@ def test_a_sort_that_does_nothing_is_detected(
         calls.append(1)
         return out
 
-    monkeypatch.setattr(compare, "gpu_device", stand_in)
+    monkeypatch.setattr(compare, "gpu_measure", stand_in)
+    monkeypatch.setattr(compare, "page_locked", np.empty)
     monkeypatch.setattr(compare, "gpu_sort", idle_after_the_first)
     with pytest.raises(WrongResult):
         compare.compare_gpu(KEYS, 3, timed())
@@ -569,16 +570,16 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_gpu_time_excludes_warm_up_and_preparation(events: Clock) -> None:
-    seconds = iter(CALLS)
+    seconds = iter(CALLS[1:])
     prepared: list[int] = []
 
     def prepare() -> None:
         prepared.append(1)
         events.spend(1000.0)
 
-    times = gpu_measure.gpu_times(lambda: events.spend(next(seconds)), 3, 2, prepare)
+    times = gpu_measure.gpu_times(lambda: events.spend(next(seconds)), 3, prepare)
     assert times == [0.001, 0.002, 0.009]
-    assert len(prepared) == 5
+    assert len(prepared) == 4
     assert gpu_measure.gpu_times(lambda: events.spend(5.0), 2) == [0.005, 0.005]
 
 
@@ -781,6 +782,7 @@ def test_the_gpu_table_reports_measured_times(
     drawn: list[Any] = []
     monkeypatch.setattr(plot, "draw", lambda *arguments: drawn.extend(arguments) or b"drawn")
     monkeypatch.setattr(suite, "gpu_device", stand_in)
+    monkeypatch.setattr(suite, "gpu_measure", stand_in)
     monkeypatch.setattr(suite, "gpu_sort", sort)
     monkeypatch.setattr(suite, "most_threads", lambda nbytes: {4000: 4}[nbytes])
     document_file, picture = tmp_path / "out.json", tmp_path / "out.png"

@@ -7,7 +7,7 @@ run measures the speeds of memory and bus.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from cupy_compat.cudamark import gpu as gpu_device
 from cupy_compat.cudamark.contenders import Contender, load, naming
 from cupy_compat.cudamark.cpu import threaded_sort, threads_used
-from cupy_compat.cudamark.gpu import USUAL_SCRIPT, Limits, gpu_sort, most_threads
+from cupy_compat.cudamark.gpu import gpu_sort, most_threads, page_locked
+from cupy_compat.cudamark.gpu import measure as gpu_measure
+from cupy_compat.cudamark.gpu.measure import USUAL_SCRIPT, Limits
 from cupy_compat.cudamark.measure import Timing, copy_bandwidth
 from cupy_compat.cudamark.record import Run, readable_time
 from cupy_compat.cudamark.threads import usable_cpus
@@ -33,8 +34,8 @@ class Row(NamedTuple):
     """A row of the table: a sort's times, and its limit, in seconds (None if unknown) and words."""
 
     run: Run
-    limit_seconds: float | None
-    limit: str
+    limit_seconds: float | None = None
+    limit: str = ""
 
 
 def compare_cpu(keys: _Array, repeat: int, timed: Callable[..., Timing]) -> list[Row]:
@@ -42,21 +43,16 @@ def compare_cpu(keys: _Array, repeat: int, timed: Callable[..., Timing]) -> list
 
     `keys` have the shape (n,). `timed` is `time_sort` with most of its arguments filled in.
     """
-    rows = []
     cpus = usable_cpus()
-    sorts: tuple[tuple[str, int, Callable[[], _Array], int], ...] = (
-        ("np.sort", 1, lambda: np.sort(keys), 1),
-        ("threaded_sort", cpus, lambda: threaded_sort(keys, cpus), threads_used(keys, cpus)),
-    )
-    for name, threads, sort, used in sorts:
-        row = Row(Run(name, "cpu", threads, *timed(sort), used), None, "")
-        if keys.nbytes >= _LEAST_NBYTES:
-            speed = copy_bandwidth(keys.nbytes, threads, repeat)
-            row = row._replace(
-                limit_seconds=2 * keys.nbytes / speed, limit=f"main memory, {_speed(speed)}"
-            )
-        rows.append(row)
-    return rows
+    alone = Run("np.sort", "cpu", 1, *timed(lambda: np.sort(keys)), 1)
+    times = timed(lambda: threaded_sort(keys, cpus))
+    threaded = Run("threaded_sort", "cpu", cpus, *times, threads_used(keys, cpus))
+    if keys.nbytes < _LEAST_NBYTES:
+        return [Row(alone), Row(threaded)]
+    return [
+        _limited(run, keys.nbytes, "main memory", copy_bandwidth(keys.nbytes, threads, repeat))
+        for run, threads in ((alone, 1), (threaded, cpus))
+    ]
 
 
 def compare_gpu(
@@ -69,17 +65,15 @@ def compare_gpu(
     the rows and the measured limits.
     """
     times = {
-        "cp.sort": gpu_device.sort_times(keys, repeat, in_place=False),
-        "cp.sort, in place": gpu_device.sort_times(keys, repeat, in_place=True),
+        "cp.sort": gpu_measure.sort_times(keys, repeat, in_place=False),
+        "cp.sort, in place": gpu_measure.sort_times(keys, repeat, in_place=True),
     }
-    limits = gpu_device.measure_limits(keys.nbytes, median(times["cp.sort, in place"]), repeat)
-    rows = [
-        _in_gpu_memory(Run(name, "gpu", None, None, tuple(seconds)), limits)
-        for name, seconds in times.items()
-    ]
-    naive = timed(lambda: gpu_device.naive_sort(keys))
+    limits = gpu_measure.measure_limits(keys.nbytes, median(times["cp.sort, in place"]), repeat)
+    resident = [Run(name, "gpu", None, None, tuple(seconds)) for name, seconds in times.items()]
+    rows = [_limited(run, limits.nbytes, "GPU memory", limits.memory) for run in resident]
+    naive = timed(lambda: gpu_measure.naive_sort(keys))
     staged = timed(lambda: gpu_sort(keys))
-    source, out = (gpu_device.page_locked(keys.size, keys.dtype) for _ in range(2))
+    source, out = (page_locked(keys.size, keys.dtype) for _ in range(2))
     np.copyto(source, keys)
 
     def taken(result: _Array) -> _Array:
@@ -119,10 +113,10 @@ def compare_contender(
     run = Run(contender.name, task.device, task.threads, *timing)
     if run.device == "cpu":
         return Row(run, threaded.limit_seconds, threaded.limit)
-    return _in_gpu_memory(run, limits) if limits else Row(run, None, "")
+    return _limited(run, limits.nbytes, "GPU memory", limits.memory) if limits else Row(run)
 
 
-def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Table:
+def table(rows: Sequence[Row], size: int, title: str, caption: str | None) -> Table:
     """Return the rows as a table; the first one, ``np.sort``, is the base of the ratios."""
     result = Table(title=title, caption=caption, caption_justify="left")
     result.add_column("Sort")
@@ -130,8 +124,7 @@ def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Ta
         result.add_column(heading, justify="right")
     result.add_column("Limit")
     result.add_column("Limit / time", justify="right")
-    shown = list(rows)
-    for run, limit, words in shown:
+    for run, limit, words in rows:
         seconds, threads = run.median, run.used or run.threads
         result.add_row(
             run.name,
@@ -139,16 +132,16 @@ def table(rows: Iterable[Row], size: int, title: str, caption: str | None) -> Ta
             readable_time(seconds),
             f"{readable_time(min(run.repeats))} to {readable_time(max(run.repeats))}",
             f"{size / seconds:.3g}",
-            f"{shown[0].run.median / seconds:.2f}x",
+            f"{rows[0].run.median / seconds:.2f}x",
             f"{readable_time(limit)}: {words}" if limit else "",
             f"{limit / seconds:.0%}" if limit else "",
         )
     return result
 
 
-def _in_gpu_memory(run: Run, limits: Limits) -> Row:
-    seconds = 2 * limits.nbytes / limits.memory
-    return Row(run, seconds, f"GPU memory, {_speed(limits.memory)}")
+def _limited(run: Run, nbytes: int, memory: str, speed: float) -> Row:
+    """Return a row whose limit is to read and to write all keys once in this memory."""
+    return Row(run, 2 * nbytes / speed, f"{memory}, {_speed(speed)}")
 
 
 def _speed(bytes_per_second: float) -> str:

@@ -25,7 +25,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cupy_compat.cudamark.gpu import Gpu, Limits
+from cupy_compat.cudamark.gpu import Gpu
+from cupy_compat.cudamark.gpu.measure import Limits
 from cupy_compat.cudamark.machine import Machine
 
 SCHEMA_VERSION = 1
@@ -55,19 +56,15 @@ class Run:
 
 def readable_time(seconds: float) -> str:
     """Return a time with three digits in a suitable unit: 1.25 s, 13.6 ms, 7.08 us."""
-    number, unit = next(
-        (seconds * factor, unit)
-        for factor, unit, least in ((1.0, "s", 1.0), (1e3, "ms", 1e-3), (1e6, "us", 0.0))
-        if seconds >= least
-    )
+    factor, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "us")
+    number = seconds * factor
     return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f} {unit}"
 
 
 def csv_text(runs: Iterable[Run]) -> str:
     """Return the thread counts and their median seconds as CSV, with a header."""
-    lines = ["ThreadCount,TimeTakenSeconds"]
-    lines += [f"{run.threads},{run.median:.6f}" for run in runs]
-    return "\n".join(lines) + "\n"
+    lines = (f"{run.threads},{run.median:.6f}\n" for run in runs)
+    return "".join(["ThreadCount,TimeTakenSeconds\n", *lines])
 
 
 def json_text(

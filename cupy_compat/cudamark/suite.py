@@ -22,15 +22,9 @@ from cupy_compat.cudamark import gpu as gpu_device
 from cupy_compat.cudamark.compare import Row, compare_contender, compare_cpu, compare_gpu, table
 from cupy_compat.cudamark.contenders import Contender
 from cupy_compat.cudamark.cpu import serial, threaded_sort, threads_used, warm_up
-from cupy_compat.cudamark.gpu import (
-    USUAL_SCRIPT,
-    Gpu,
-    GpuUnavailable,
-    Limits,
-    gpu_sort,
-    most_threads,
-)
-from cupy_compat.cudamark.gpu.order import sorts_dtype
+from cupy_compat.cudamark.gpu import Gpu, GpuUnavailable, gpu_sort, most_threads, sorts_dtype
+from cupy_compat.cudamark.gpu import measure as gpu_measure
+from cupy_compat.cudamark.gpu.measure import USUAL_SCRIPT, Limits
 from cupy_compat.cudamark.inputs import make_input
 from cupy_compat.cudamark.machine import available_memory, describe_machine
 from cupy_compat.cudamark.measure import Timing, time_sort
@@ -172,7 +166,7 @@ class _Measurement:
             used = min(threads, most_threads(keys.nbytes))
             return self._time("gpu_sort", device, lambda: gpu_sort(keys, threads), threads, used)
         used = threads_used(keys, threads)
-        sort = lambda: threaded_sort(keys, threads)  # noqa: E731
+        sort = partial(threaded_sort, keys, threads)
         return self._time("threaded_sort", device, sort, threads, used)
 
     def _time(
@@ -211,10 +205,10 @@ class _Measurement:
         lines = {"np.sort, one thread": self._time("np.sort", "cpu", lambda: np.sort(keys)).median}
         parts = [f"{machine.cpu_name}, {usable_cpus()} CPUs"]
         if self.gpu:
-            gpu, naive = self.gpu, lambda: gpu_device.naive_sort(keys)
+            gpu, naive = self.gpu, partial(gpu_measure.naive_sort, keys)
             lines[USUAL_SCRIPT] = self._time(USUAL_SCRIPT, "gpu", naive).median
-            in_place = median(gpu_device.sort_times(keys, repeat, in_place=True))
-            self._limits = gpu_device.measure_limits(keys.nbytes, in_place, repeat)
+            in_place = median(gpu_measure.sort_times(keys, repeat, in_place=True))
+            self._limits = gpu_measure.measure_limits(keys.nbytes, in_place, repeat)
             lines["GPU floor: bus up, bus down"] = self._limits.floor_seconds
             parts.append(f"{gpu.gpu_name}, driver {gpu.driver_version}, CuPy {gpu.cupy_version}")
         versions = f"NumPy {machine.numpy_version}, Python {machine.python_version}"

@@ -48,26 +48,23 @@ class Limits:
 
 
 def gpu_times(
-    work: Callable[[], object],
-    repeat: int,
-    warm_up: int = 1,
-    prepare: Callable[[], object] = lambda: None,
+    work: Callable[[], object], repeat: int, prepare: Callable[[], object] = lambda: None
 ) -> list[float]:
-    """Return the GPU times of `repeat` calls, in seconds, after `warm_up` untimed calls.
+    """Return the GPU times of `repeat` calls, in seconds, after an untimed one.
 
     `prepare` is called before each call, and is not timed.
     """
     cuda = load_cupy().cuda
     begin, end = cuda.Event(), cuda.Event()
     seconds = []
-    for _ in range(warm_up + repeat):
+    for _ in range(1 + repeat):
         prepare()
         begin.record()
         work()
         end.record()
         end.synchronize()
         seconds.append(cuda.get_elapsed_time(begin, end) / 1e3)
-    return seconds[warm_up:]
+    return seconds[1:]
 
 
 def sort_times(keys: _Array, repeat: int, in_place: bool) -> list[float]:
