@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cupy_compat.cudamark.cpu import serial
+
 _Array = NDArray[Any]
 _Draw = Callable[[np.random.Generator, int, "np.dtype[Any]"], _Array]
 
@@ -53,9 +55,7 @@ def _uniform(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Arra
 
 
 def _sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
-    keys = _uniform(rng, size, dtype)
-    keys.sort()
-    return keys
+    return serial.sort(_uniform(rng, size, dtype))
 
 
 def _nearly_sorted(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array:
