@@ -64,11 +64,7 @@ def _groups(controller: str) -> Iterator[Path]:
         group = Path(folder, inside)
         if ".." in group.parts or not group.is_dir():
             group = Path(folder)
-        while True:
-            yield group
-            if group == Path(folder):
-                break
-            group = group.parent
+        yield from (one for one in (group, *group.parents) if one.is_relative_to(folder))
 
 
 def _read(path: Path) -> str:

@@ -137,8 +137,7 @@ CONTENDERS = {
     contender.name: contender
     for contender in (
         Contender(
-            *("polars", "polars", "polars", _load_polars, 2, 1),
-            variables={"POLARS_MAX_THREADS": "{cpus}"},
+            "polars", "polars", "polars", _load_polars, 2, 1, {"POLARS_MAX_THREADS": "{cpus}"}
         ),
         Contender("torch", "torch", "torch", _load_torch, 1, 20),
         Contender("parallel-sort", "parallel-sort", "parallel_sort", _load_parallel_sort, 2, 1),

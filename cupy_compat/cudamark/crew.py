@@ -74,13 +74,12 @@ class Crew:
 def _wait(tasks: list[weakref.ref[Any]], ends: queue.SimpleQueue[object]) -> None:
     """Wait until all tasks are deleted. Raise a Ctrl-C only after that."""
     interrupts: list[BaseException] = []
-    left = True
-    while left:
+    while True:
         try:
             while any(task() is not None for task in tasks):
                 with contextlib.suppress(queue.Empty):
                     ends.get(timeout=_POLL_SECONDS)
-            left = False
+            break
         except BaseException as error:
             interrupts.append(error)
     if interrupts:

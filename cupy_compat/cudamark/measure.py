@@ -57,13 +57,12 @@ def time_sort(
 
 def check(result: _Array, expected: _Array) -> None:
     """Raise `WrongResult` unless both arrays have the same dtype and keys, NaN equal to NaN."""
-    same = result.dtype == expected.dtype and result.shape == expected.shape
-    equal_nan = expected.dtype.kind in "fcmM"
     # In parts, so that the comparison's own arrays stay small.
-    for low in range(0, expected.size if same else 0, _CHECKED_AT_ONCE):
-        part = slice(low, low + _CHECKED_AT_ONCE)
-        same = same and np.array_equal(result[part], expected[part], equal_nan=equal_nan)
-    if not same:
+    parts = [slice(at, at + _CHECKED_AT_ONCE) for at in range(0, expected.size, _CHECKED_AT_ONCE)]
+    equal_nan = expected.dtype.kind in "fcmM"
+    if (result.dtype, result.shape) != (expected.dtype, expected.shape) or not all(
+        np.array_equal(result[part], expected[part], equal_nan=equal_nan) for part in parts
+    ):
         raise WrongResult("the result differs from np.sort's")
 
 

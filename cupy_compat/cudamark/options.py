@@ -51,10 +51,8 @@ def checked_dtype(options: Options) -> np.dtype[Any]:
     if len({Path(path).resolve() for path in targets}) < len(targets):
         raise BadArgument("--csv, --json and --plot need a file each")
     if options.distribution not in DISTRIBUTIONS:
-        raise BadArgument(
-            f"argument --distribution: {options.distribution!r} is none of "
-            + ", ".join(DISTRIBUTIONS)
-        )
+        known = ", ".join(DISTRIBUTIONS)
+        raise BadArgument(f"argument --distribution: {options.distribution!r} is none of {known}")
     try:
         dtype = parse_dtype(options.dtype)
     except ValueError as error:

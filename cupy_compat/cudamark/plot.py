@@ -24,10 +24,9 @@ def draw(
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    shown = sorted(runs, key=lambda run: run.threads or 1)
     # Plot against the threads used, once each: asking for more measures the same again.
     points: dict[str, dict[int, float]] = {device: {} for device in _STYLES}
-    for run in shown:
+    for run in sorted(runs, key=lambda run: run.threads or 1):
         points[run.device].setdefault(run.used or run.threads or 1, run.median)
     for device, (colour, marker, label) in _STYLES.items():
         if points[device]:
@@ -47,12 +46,11 @@ def draw(
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: readable_time(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel("time (median)")
+    axes.set(xlabel="threads", ylabel="time (median)")
     figure.suptitle(title)
     axes.set_title(subtitle, fontsize="x-small", color="0.35")
     axes.grid(which="both", alpha=0.25)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
-    axes.set_xlabel("threads")
     file = io.BytesIO()
     figure.savefig(file, format=format_, dpi=150)
     return file.getvalue()

@@ -152,9 +152,8 @@ def _next_value(values: NDArray[Any]) -> NDArray[Any]:
     """Return the next greater value of the dtype for each value; the greatest stays the same."""
     if values.dtype.kind == "f":
         above: NDArray[Any] = np.nextafter(values, values.dtype.type(np.inf))
-    else:
-        above = values + (values < np.iinfo(values.dtype).max).astype(values.dtype)
-    return above
+        return above
+    return values + (values < np.iinfo(values.dtype).max)
 
 
 def bucket_offsets(

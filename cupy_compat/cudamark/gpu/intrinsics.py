@@ -24,7 +24,6 @@ def intrinsic(signature: Any) -> Callable[[Callable[..., Any]], Any]:
                 made = emit(builder, *values)
                 return context.get_dummy_value() if signature.return_type == types.void else made
 
-            del typing_context, arguments
             return signature, generate
 
         return extending.intrinsic(define)
@@ -34,7 +33,6 @@ def intrinsic(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def _call(typing_context: Any, address: Any, arguments: Any) -> Any:
     """``call(address, (argument, ...))``: call a C function that takes words and returns an int."""
-    del typing_context, address
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         words = [builder.extract_value(values[1], i) for i in range(len(arguments))]
