@@ -86,19 +86,16 @@ class Partition:
 
     def choose(self, keys: NDArray[Any]) -> bool:
         """Choose buckets by a sample of native host keys; return False if values are too few."""
-        with np.errstate(all="ignore"):
-            return self._choose(keys, _FIRST_SAMPLE) and self._choose(keys, SAMPLE)
-
-    def _choose(self, keys: NDArray[Any], size: int) -> bool:
         count = self._reserved.buckets
-        sample = np.sort(rank(keys[sample_indices(keys.size, size)], self._nat_last))
-        picked = np.unique(sample[np.arange(1, count) * size // count])
-        splitters = picked[picked > sample[0]]
-        counts = np.diff(np.searchsorted(sample, splitters), prepend=0, append=size)
-        if counts.max() > _MAX_FACTOR * size // count:
-            return False
-        if size < SAMPLE:
-            return True
+        for size in (_FIRST_SAMPLE, SAMPLE):
+            with np.errstate(all="ignore"):
+                ranks = rank(keys[sample_indices(keys.size, size)], self._nat_last)
+            sample = np.sort(ranks)
+            picked = np.unique(sample[np.arange(1, count) * size // count])
+            splitters = picked[picked > sample[0]]
+            counts = np.diff(np.searchsorted(sample, splitters), prepend=0, append=size)
+            if counts.max() > _MAX_FACTOR * size // count:
+                return False
         plan = self.plan[0]
         plan["bins"], plan["filled"] = self._reserved.bins.data.ptr, self._reserved.filled.data.ptr
         plan["buckets"] = len(counts)
