@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from cupy_compat.cudamark.contenders import Contender, load, naming
+from cupy_compat.cudamark.contenders import Contender, ContenderError, load, one_line
 from cupy_compat.cudamark.cpu import threaded_sort, threads_used
 from cupy_compat.cudamark.gpu import gpu_sort, most_threads, page_locked
 from cupy_compat.cudamark.gpu import measure as gpu_measure
 from cupy_compat.cudamark.gpu.measure import USUAL_SCRIPT, Limits
-from cupy_compat.cudamark.measure import Timing, copy_bandwidth
+from cupy_compat.cudamark.measure import Timing, WrongResult, copy_bandwidth
 from cupy_compat.cudamark.record import Run, readable_time
 from cupy_compat.cudamark.threads import usable_cpus
 
@@ -107,9 +107,15 @@ def compare_contender(
 
     Raises `ContenderError` if the library fails, `WrongResult` if it sorts wrongly.
     """
-    with naming(contender):
+    try:
         task = load(contender, keys)
         timing = timed(task.sort, to_numpy=task.to_numpy)
+    except WrongResult as error:
+        raise WrongResult(f"{contender.name}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # polars raises panics as BaseException
+        raise ContenderError(f"{contender.name} failed: {one_line(error)}") from error
     run = Run(contender.name, task.device, task.threads, *timing)
     if run.device == "cpu":
         return Row(run, threaded.limit_seconds, threaded.limit)

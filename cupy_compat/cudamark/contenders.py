@@ -30,7 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_compat.cudamark.inputs import make_input
-from cupy_compat.cudamark.measure import WrongResult
 from cupy_compat.cudamark.options import BadArgument
 from cupy_compat.cudamark.threads import usable_cpus
 
@@ -229,7 +228,7 @@ def try_out(name: str, size: int, dtype: str) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # polars raises panics as BaseException
-        print(f"\n{_one_line(error)}", flush=True)
+        print(f"\n{one_line(error)}", flush=True)
         sys.exit(failed)
 
 
@@ -262,20 +261,7 @@ def output_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-@contextmanager
-def naming(contender: Contender) -> Iterator[None]:
-    """Name the contender in the block's errors: `WrongResult`, or `ContenderError` for others."""
-    try:
-        yield
-    except WrongResult as error:
-        raise WrongResult(f"{contender.name}: {error}") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # polars raises panics as BaseException
-        raise ContenderError(f"{contender.name} failed: {_one_line(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return a library's error in one line."""
     text = str(error)
     # Legate's message is a page long. Its line "#0" states the error.
