@@ -403,7 +403,6 @@ def test_page_locked_memory_is_detected() -> None:
     by_cupy = np.frombuffer(memory, np.int64, 1000)
     ordinary = np.zeros(1000, np.int64)
     assert pinned.is_page_locked(cupy, by_cupy)
-    assert not pinned.is_page_locked(cupy, by_cupy[::-1])
     assert not pinned.is_page_locked(cupy, ordinary)
     large = np.zeros(1 << 20, np.uint8)
     cupy.cuda.runtime.hostRegister(large.ctypes.data, large.nbytes // 2, 0)

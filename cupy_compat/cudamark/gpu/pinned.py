@@ -119,9 +119,7 @@ def page_locked(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def is_page_locked(cupy: Any, a: NDArray[Any]) -> bool:
-    """Return whether an array can be copied over the bus as it is: plain, and page-locked whole."""
-    if not (is_plain(a) and a.size):
-        return False
+    """Return whether a plain array, of shape (n,), n >= 1, is page-locked as a whole."""
     runtime = cupy.cuda.runtime
     first = a.ctypes.data
     try:
