@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from cupy_compat.cudamark.cpu import serial
 
 _Array = NDArray[Any]
-_Draw = Callable[[np.random.Generator, int, "np.dtype[Any]"], _Array]
 
 
 def parse_dtype(name: str) -> np.dtype[Any]:
@@ -82,7 +81,7 @@ def _skewed(rng: np.random.Generator, size: int, dtype: np.dtype[Any]) -> _Array
     return ranks.astype(np.int64).view(dtype) if dtype.kind in "mM" else ranks.astype(dtype)
 
 
-DISTRIBUTIONS: dict[str, _Draw] = {
+DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int, np.dtype[Any]], _Array]] = {
     "uniform": _uniform,
     "sorted": _sorted,
     "reversed": lambda *arguments: _sorted(*arguments)[::-1].copy(),

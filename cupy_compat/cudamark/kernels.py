@@ -43,8 +43,7 @@ def count_values(values: NDArray[Any], counts: NDArray[Any]) -> None:
     indices are counted in separate rows: in a single one, equal neighbours would wait for each
     other's increment.
     """
-    even = counts[0]
-    odd = counts[1]
+    even, odd = counts[0], counts[1]
     pairs = len(values) // 2
     for i in range(pairs):
         even[values[2 * i]] += np.uint32(1)
@@ -55,10 +54,7 @@ def count_values(values: NDArray[Any], counts: NDArray[Any]) -> None:
 
 @compiled
 def classify(
-    keys: NDArray[Any],
-    splitters: NDArray[Any],
-    ids: NDArray[np.uint8],
-    counts: NDArray[np.uint64],
+    keys: NDArray[Any], splitters: NDArray[Any], ids: NDArray[np.uint8], counts: NDArray[np.uint64]
 ) -> None:
     """Write each key's bucket to `ids`, and add the number of keys in each bucket to `counts`.
 
@@ -115,10 +111,7 @@ def classify_by_cell(
 
 @compiled
 def scatter(
-    keys: NDArray[Any],
-    ids: NDArray[np.uint8],
-    offsets: NDArray[np.uint64],
-    out: NDArray[Any],
+    keys: NDArray[Any], ids: NDArray[np.uint8], offsets: NDArray[np.uint64], out: NDArray[Any]
 ) -> None:
     """Copy each key to `out`, after the previous keys of its bucket.
 

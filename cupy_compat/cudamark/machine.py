@@ -53,8 +53,7 @@ def available_memory() -> int | None:
 
 def cpu_name() -> str:
     """Return the name that the processor gives itself."""
-    name = _field("/proc/cpuinfo", "model name")
-    return name or platform.processor() or platform.machine()
+    return _field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
 
 
 def _meminfo(name: str) -> int | None:

@@ -37,13 +37,7 @@ class Split(NamedTuple):
 
 
 def scatter_by_value(
-    keys: NDArray[Any],
-    out: NDArray[Any],
-    crew: Crew,
-    buckets: int,
-    sample: int,
-    *,
-    nat_last: bool,
+    keys: NDArray[Any], out: NDArray[Any], crew: Crew, buckets: int, sample: int, *, nat_last: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Write keys to `out`, bucket by bucket in order of value. The buckets are not sorted inside.
 

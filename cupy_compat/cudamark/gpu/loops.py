@@ -93,7 +93,7 @@ def shared(task: Any, item: int) -> Any:
 def extent(bounds: Any, piece: Any) -> Any:
     """Return the start and the size of a piece, in bytes, from the bounds at an address."""
     start = load(bounds + piece * _WORD)
-    return start, load(bounds + (piece + np.uintp(1)) * _WORD) - start
+    return start, load(bounds + (piece + _ONE) * _WORD) - start
 
 
 @compiled
@@ -208,10 +208,7 @@ def send(address: Any) -> None:
 
 @compiled
 def cut(
-    up: NDArray[np.intp],
-    edges: NDArray[np.intp],
-    origins: NDArray[np.intp],
-    down: NDArray[np.intp],
+    up: NDArray[np.intp], edges: NDArray[np.intp], origins: NDArray[np.intp], down: NDArray[np.intp]
 ) -> int:
     """Cut the download into pieces, each from a single bucket, and return their number.
 
