@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -70,12 +69,11 @@ def copy_bandwidth(nbytes: int, threads: int, repeat: int) -> float:
     """Return the bytes per second that threads read and write in total when they copy `nbytes`."""
     source = np.ones(nbytes, dtype=np.uint8)
     target = np.ones(nbytes, dtype=np.uint8)
-    bounds = np.linspace(0, nbytes, threads + 1, dtype=np.intp)
-    spans = [slice(low, high) for low, high in itertools.pairwise(bounds)]
+    targets, sources = (np.array_split(a, threads) for a in (target, source))
     seconds = []
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(1 + repeat):
             start = time.perf_counter()
-            list(pool.map(lambda span: np.copyto(target[span], source[span]), spans))
+            list(pool.map(np.copyto, targets, sources))
             seconds.append(time.perf_counter() - start)
     return 2 * nbytes / statistics.median(seconds[1:])

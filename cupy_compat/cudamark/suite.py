@@ -164,9 +164,8 @@ class _Measurement:
         keys = self._keys
         if device == "gpu":
             used = min(threads, most_threads(keys.nbytes))
-            return self._time("gpu_sort", device, lambda: gpu_sort(keys, threads), threads, used)
-        used = threads_used(keys, threads)
-        sort = partial(threaded_sort, keys, threads)
+            return self._time("gpu_sort", device, partial(gpu_sort, keys, threads), threads, used)
+        used, sort = threads_used(keys, threads), partial(threaded_sort, keys, threads)
         return self._time("threaded_sort", device, sort, threads, used)
 
     def _time(

@@ -100,7 +100,7 @@ def _sort_buckets(
     # The largest first, so that the memory reserved for it suffices for all others.
     queue = deque(b for b in np.argsort(-sizes).tolist() if 0 < sizes[b] <= most and not uniform[b])
     left = deque(b for b in range(sizes.size) if b not in queue)
-    each = -(-threads // max(len(capacities), 1))
+    threads_each = -(-threads // max(len(capacities), 1))
 
     def serve(resources: pinned.Resources) -> None:
         reserved: memory.Reservation | None = None
@@ -114,7 +114,7 @@ def _sort_buckets(
                 if reserved is None:
                     with resources.work:
                         reserved = memory.Reservation(cupy, part.size, part.dtype, False)
-                StagedSort(cupy, resources, part, target, reserved, each, False).run()
+                StagedSort(cupy, resources, part, target, reserved, threads_each, False).run()
             except Exception as error:
                 if not memory.is_out_of_memory(cupy, error):
                     raise

@@ -105,9 +105,9 @@ def resources(cupy: Any) -> Iterator[Resources]:
 def free_pinned_buffers() -> None:
     """Free the page-locked memory that `gpu_sort` keeps between calls."""
     with lock:
-        for resources in itertools.chain(*kept.values()):
+        for unused in itertools.chain(*kept.values()):
             # Keep the other streams, because CuPy's pool keeps memory for each stream apart.
-            resources.staging.clear()
+            unused.staging.clear()
 
 
 def page_locked(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:

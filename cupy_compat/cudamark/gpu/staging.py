@@ -217,11 +217,8 @@ class StagedSort:
         self.cupy.cuda.runtime.memcpyAsync(target, source, nbytes, kind, stream)
 
     def _copy(self, target: _Array, source: _Array) -> None:
-        cuts = [source.size * i // self.threads for i in range(self.threads + 1)]
-        Crew(self.threads).share(
-            lambda span: np.copyto(target[span], source[span]),
-            [slice(*ends) for ends in itertools.pairwise(cuts)],
-        )
+        parts = (np.array_split(a, self.threads) for a in (target, source))
+        Crew(self.threads).share(lambda pair: np.copyto(*pair), zip(*parts, strict=True))
 
 
 def piece_bounds(size: int, itemsize: int, threads: int) -> NDArray[np.intp]:
