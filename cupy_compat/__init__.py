@@ -147,18 +147,18 @@ def _status_without_modules(error: Exception) -> "cupy_compat.Status":
     from types import SimpleNamespace
 
     util = sys.modules.get(_UTIL)
-    said = f"cupy_compat cannot load its own modules ({type(error).__name__}: {error})."
+    failure = f"cupy_compat cannot load its own modules ({type(error).__name__}: {error})."
     verdict = getattr(sys.modules.get(f"{__name__}._repair"), "verdict", None)
     known = None if util is None or verdict is None else verdict(util)
-    state, reason = known or ("inactive", said if _failed is None else f"{_failed[1]} {said}")
-    answer = SimpleNamespace(
+    state, reason = known or ("inactive", failure if _failed is None else f"{_failed[1]} {failure}")
+    record = SimpleNamespace(
         state=state,
         reason=reason,
         python=sys.version.partition(" ")[0],
         cupy=getattr(sys.modules.get("cupy"), "__version__", None),
         cython=getattr(util, "cython_build_ver", None),
     )
-    return answer  # type: ignore[return-value]
+    return record  # type: ignore[return-value]
 
 
 def _examine(util: ModuleType) -> bool:
@@ -182,8 +182,8 @@ def _examine(util: ModuleType) -> bool:
         if errors:
             raise errors[0]
         return repaired
-    said = f"{type(errors[1]).__name__}: {errors[1]}"
-    _failed = util, f"CuPy is left alone: cupy_compat could not examine it ({said})."
+    message = f"{type(errors[1]).__name__}: {errors[1]}"
+    _failed = util, f"CuPy is left alone: cupy_compat could not examine it ({message})."
     return False
 
 

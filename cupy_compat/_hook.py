@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     Action = Callable[[ModuleType], object]
-    Asking = ContextVar[str]
+    SearchedName = ContextVar[str]
 else:
     # Run-time type checkers evaluate the hints. These stand-ins need no import.
     ModuleType = type(sys)
-    Action = Any = Asking = object
+    Action = Any = SearchedName = object
 
 
 def arm(name: str, action: Action) -> None:
@@ -62,7 +62,7 @@ def is_armed(name: str) -> bool:
     return finder is not None and finder.action is not None
 
 
-def contents(name: str) -> "dict[str, object]":
+def namespace(name: str) -> "dict[str, object]":
     """Return the namespace of the module of that name, without loading anything.
 
     It is empty if there is no such module. A module of ``importlib.util.LazyLoader`` is not loaded
@@ -86,11 +86,11 @@ def executed(name: str) -> "ModuleType | None":
 
 def is_executing(name: str) -> bool:
     """Return whether the module of that name exists and its execution is not complete."""
-    return bool(getattr(contents(name).get("__spec__"), "_initializing", False))
+    return bool(getattr(namespace(name).get("__spec__"), "_initializing", False))
 
 
-# The module for which this thread is asking the finders after ours.
-_asking: "Asking | None" = None
+# The module that this thread is searching for in the finders after ours.
+_searched_name: "SearchedName | None" = None
 # A fallback if Python's own lock disappears. It excludes only threads that use this module.
 _own_lock = RLock()
 
@@ -175,16 +175,16 @@ class _Finder:
         # Every import in the process calls this. The comparison is its whole cost.
         if fullname != self.name:
             return None
-        global _asking
+        global _searched_name
         # NumPy has loaded this by now. At arming it would be a third of the cost.
         from _contextvars import ContextVar, copy_context
 
-        _asking = _asking or ContextVar("cupy_compat asks for", default="")
+        _searched_name = _searched_name or ContextVar("cupy_compat searches for", default="")
         # A finder after this one may ask all finders again, this one included. A context variable
         # detects that recursion. Unlike a flag, it is reset even if Ctrl-C interrupts the search.
-        if self.action is None or _asking.get() == fullname:
+        if self.action is None or _searched_name.get() == fullname:
             return None
-        spec = copy_context().run(self._ask_behind, fullname, path, target)
+        spec = copy_context().run(self._search_later_finders, fullname, path, target)
         loader = getattr(spec, "loader", None)
         if hasattr(loader, "exec_module") and not _is_ours(loader):
             try:  # noqa: SIM105 - contextlib would cost more than all of this
@@ -194,10 +194,10 @@ class _Finder:
                 pass
         return spec
 
-    def _ask_behind(
+    def _search_later_finders(
         self, name: str, path: object, target: "ModuleType | None"
     ) -> "ModuleSpec | None":
-        _asking.set(name)  # type: ignore[union-attr]
+        _searched_name.set(name)  # type: ignore[union-attr]
         # The finders before this one have already been asked, without result.
         finders = iter(_meta_path())
         for finder in finders:

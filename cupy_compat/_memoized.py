@@ -135,23 +135,23 @@ _call.__name__ = "__call__"
 _call.__qualname__ = "cython_function_or_method.__call__"
 
 
-def maker(name: str, module: dict[str, Any]) -> Callable[[], FunctionType]:
+def metadata_factory(name: str, namespace: dict[str, Any]) -> Callable[[], FunctionType]:
     """Return a factory of Python functions that hold metadata and are never called.
 
     Parameters
     ----------
     name : str
         Their initial name, that of Cython's inner function.
-    module : dict
+    namespace : dict
         Their globals.
     """
     # Cython uses the same file name. As no such file exists, inspect finds the wrapped function's
     # source instead.
-    file = f"{module['__name__'].replace('.', '/')}.pyx"
+    file = f"{namespace['__name__'].replace('.', '/')}.pyx"
     source = f"def make():\n def {name}(*args, **kwargs): pass\n return {name}"
-    made: dict[str, Callable[[], FunctionType]] = {}
-    exec(compile(source, file, "exec"), module, made)
-    return made["make"]
+    definitions: dict[str, Callable[[], FunctionType]] = {}
+    exec(compile(source, file, "exec"), namespace, definitions)
+    return definitions["make"]
 
 
 def with_metadata(native: Callable[..., Any], metadata: FunctionType) -> Any:

@@ -50,8 +50,8 @@ def examine(util: ModuleType) -> bool:
     # Each trial leaves a trace in CuPy, so a CuPy is tried once.
     if verdict(util) is not None:
         return False
-    found = vars(util).get("functools")
-    if _undone is not None and _undone[0] is util and found is functools:
+    current = vars(util).get("functools")
+    if _undone is not None and _undone[0] is util and current is functools:
         util.functools, _undone = _undone[1], None  # type: ignore[attr-defined]
         return True
     memoize = getattr(util, "memoize", None)
@@ -62,14 +62,14 @@ def examine(util: ModuleType) -> bool:
     if failure is None:
         _tried = util, ("healthy", "CuPy's own memoize works; nothing was changed.")
         return False
-    said = f"{type(failure).__name__}: {failure}"
-    if found is functools:
+    message = f"{type(failure).__name__}: {failure}"
+    if current is functools:
         from ._functools import repaired_functools
 
         repaired = False
         util.functools = repaired_functools(  # type: ignore[attr-defined]
             vars(util),
-            f"CuPy's memoize failed to copy a function's metadata ({said}); "
+            f"CuPy's memoize failed to copy a function's metadata ({message}); "
             "cupy._util now uses a functools with a wraps that works.",
         )
         try:
@@ -79,16 +79,16 @@ def examine(util: ModuleType) -> bool:
                 util.functools = functools  # type: ignore[attr-defined]
         if repaired:
             return True
-    _tried = util, ("inactive", f"CuPy is left alone: the repair does not cure it ({said}).")
+    _tried = util, ("inactive", f"CuPy is left alone: the repair does not cure it ({message}).")
     return False
 
 
 def verdict(util: ModuleType) -> Verdict | None:
     """Return what was done to a ``cupy._util`` and why, or None if it was not examined."""
     # Read each once: status() takes no lock, so another thread may undo the repair at any time.
-    found, tried = vars(util).get("functools"), _tried
-    if _is_repaired(found):
-        return "repaired", found.reason  # type: ignore[union-attr]
+    current, tried = vars(util).get("functools"), _tried
+    if _is_repaired(current):
+        return "repaired", current.reason  # type: ignore[union-attr]
     if tried is not None and tried[0] is util:
         return tried[1]
     return None
@@ -98,15 +98,15 @@ def undo(util: ModuleType) -> None:
     """Give a repaired ``cupy._util`` its own ``functools`` back, and forget the verdict."""
     global _tried, _undone
     _tried = None
-    found = vars(util).get("functools")
-    if _is_repaired(found):
-        _undone = util, found
+    current = vars(util).get("functools")
+    if _is_repaired(current):
+        _undone = util, current
         util.functools = functools  # type: ignore[attr-defined]
 
 
-def _is_repaired(found: object) -> bool:
+def _is_repaired(current: object) -> bool:
     # Check an attribute, not the class: another copy of this package may have made the repair.
-    return getattr(type(found), "of_cupy_compat", False) is True
+    return getattr(type(current), "of_cupy_compat", False) is True
 
 
 def _failure_of(memoize: Callable[..., Any]) -> Exception | None:
@@ -118,17 +118,17 @@ def _failure_of(memoize: Callable[..., Any]) -> Exception | None:
         return x
 
     try:
-        answer = memoize()(probe)(1)
+        result = memoize()(probe)(1)
     except (AttributeError, TypeError) as error:
-        if _comes_of_copying(error):
+        if _was_raised_in_functools(error):
             return error
         raise
-    if answer != 1:
+    if result != 1:
         raise RuntimeError("a memoized function returned something else")
     return None
 
 
-def _comes_of_copying(error: Exception) -> bool:
+def _was_raised_in_functools(error: Exception) -> bool:
     """Return whether the error was raised in ``functools``: Cython's setters have no frame."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -57,14 +57,14 @@ def report(util_name: str, util: ModuleType | None, uninstalled: bool, failure: 
     failure : str
         Why the shim could not examine the module; empty if it could.
     """
-    state, reason = _judge(util_name, util, uninstalled, failure)
-    cupy = _hook.contents("cupy").get("__version__")
+    state, reason = _state_and_reason(util_name, util, uninstalled, failure)
+    cupy = _hook.namespace("cupy").get("__version__")
     cython = None if util is None else vars(util).get("cython_build_ver")
     python = sys.version.partition(" ")[0]
     return Status(state, reason, python, _text(cupy), _text(cython))
 
 
-def _judge(
+def _state_and_reason(
     util_name: str, util: ModuleType | None, uninstalled: bool, failure: str
 ) -> tuple[State, str]:
     if failure:
@@ -79,9 +79,9 @@ def _judge(
     if not _hook.is_armed(util_name):
         if uninstalled:
             return "inactive", "uninstall() was called."
-        arming, why = _policy.decide()
-        if not arming:
-            return "inactive", why
+        armed, reason = _policy.decide()
+        if not armed:
+            return "inactive", reason
         return "inactive", "The hook is not in sys.meta_path. Call install() to add it."
     # Do not use `util` here: it may be a repaired module that uninstall() has given up.
     if _hook.executed(util_name) is not None:
@@ -91,7 +91,7 @@ def _judge(
         )
     if _hook.is_executing(util_name):
         return "armed", f"{util_name} is being imported."
-    if "__version__" in _hook.contents("cupy"):
+    if "__version__" in _hook.namespace("cupy"):
         return "inactive", f"CuPy is left alone: it has no {util_name}."
     return "armed", f"{util_name} has not been imported yet."
 

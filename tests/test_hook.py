@@ -358,22 +358,22 @@ def test_the_action_of_a_lazy_module_runs_when_it_is_loaded() -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[NAME] = module
     spec.loader.exec_module(module)
-    assert "order" not in _hook.contents(NAME)
+    assert "order" not in _hook.namespace(NAME)
     assert _hook.executed(NAME) is None
     assert object.__getattribute__(module, "__class__") is not ModuleType
     assert module.order == ["executed", "acted"]
     assert _hook.executed(NAME) is module
-    assert "order" in _hook.contents(NAME)
+    assert "order" in _hook.namespace(NAME)
 
 
 @pytest.mark.parametrize("odd", [None, 1, object()])
-def test_an_object_that_is_not_a_module_has_no_contents_and_is_not_executed(
+def test_an_object_that_is_not_a_module_has_no_namespace_and_is_not_executed(
     odd: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, NAME, odd)  # type: ignore[arg-type]
-    assert _hook.contents(NAME) == {}
+    assert _hook.namespace(NAME) == {}
     assert _hook.executed(NAME) is None
-    assert _hook.contents("cupy_compat_absent") == {}
+    assert _hook.namespace("cupy_compat_absent") == {}
 
 
 def test_the_import_lock_waits_until_a_module_is_executed(awaited: Path) -> None:
@@ -395,7 +395,7 @@ def test_the_import_lock_waits_until_a_module_is_executed(awaited: Path) -> None
 
         def wait() -> None:
             with _hook.ImportLock(NAME):
-                seen.append("end" in _hook.contents(NAME))
+                seen.append("end" in _hook.namespace(NAME))
 
         waiter = threading.Thread(target=wait)
         waiter.start()
