@@ -183,7 +183,7 @@ def candidate(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the module that a rebuild of that CuPy compiles."""
     tool = testbed._cython(PYTHON, TYPICAL[1])
     folder = tmp_path_factory.mktemp("candidate")
-    return compile_util(PYTHON, tool, source, folder, repaired=True)
+    return compile_util(PYTHON, tool, source, folder, fix=True)
 
 
 # Each CuPy, and each Cython, once.

@@ -81,10 +81,8 @@ def check_compiler(python: Path | str) -> None:
     RebuildError
         If there is no C++ compiler, or if Python's headers are not installed.
     """
-    asked = (
-        "import sysconfig as s; print(s.get_path('include'), s.get_config_var('CXX'), sep='\\n')"
-    )
-    include, configured = run([python, "-c", asked]).stdout.splitlines()
+    code = "import sysconfig as s; print(s.get_path('include'), s.get_config_var('CXX'), sep='\\n')"
+    include, configured = run([python, "-c", code]).stdout.splitlines()
     # Choose the compiler in the same way as setuptools.
     compiler = (shlex.split(os.environ.get("CXX") or configured) or ["c++"])[0]
     if shutil.which(compiler) is None:
@@ -104,13 +102,13 @@ def unknown_directives(python: Path | str, tool: Path, source: Path) -> list[str
 
     If there are any, this Cython is too old, and CuPy's own build would fail.
     """
-    asked = "from Cython.Compiler.Options import get_directive_defaults as d; print(*d())"
-    known = run([python, "-P", "-c", asked], env=with_modules(tool)).stdout.split()
+    code = "from Cython.Compiler.Options import get_directive_defaults as d; print(*d())"
+    known = run([python, "-P", "-c", code], env=with_modules(tool)).stdout.split()
     return sorted(cupy_source.directives(source).keys() - set(known))
 
 
 def compile_util(
-    python: Path | str, tool: Path, source: Path, into: Path, *, repaired: bool = False
+    python: Path | str, tool: Path, source: Path, into: Path, *, fix: bool = False
 ) -> Path:
     """Compile ``cupy/_util.pyx`` for an interpreter.
 
@@ -124,8 +122,8 @@ def compile_util(
         CuPy's unpacked source, which is not changed.
     into : Path
         An existing folder for the compiled module.
-    repaired : bool, optional
-        Whether to apply CuPy's own fix, see `cupy_compat.rebuild.source.repaired`.
+    fix : bool, optional
+        Whether to apply CuPy's own fix, see `cupy_compat.rebuild.source.apply_fix`.
 
     Returns
     -------
@@ -147,7 +145,7 @@ def compile_util(
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         (scratch / "cupy").mkdir()
-        text = cupy_source.repaired(text) if repaired else text
+        text = cupy_source.apply_fix(text) if fix else text
         (scratch / "cupy" / "_util.pyx").write_text(text, encoding="utf-8")
         run(
             [python, "-P", "-c", _COMPILE, source, json.dumps(known)],

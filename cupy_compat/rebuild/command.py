@@ -100,7 +100,7 @@ def _undo(installed: Installation) -> int:
 
 
 def _rebuild(installed: Installation, options: argparse.Namespace) -> int:
-    broken = digest(installed.module.read_bytes())
+    installed_digest = digest(installed.module.read_bytes())
     before = _examine(installed)
     failure = before.failure("memoize")
     if failure is None:
@@ -124,9 +124,9 @@ def _rebuild(installed: Installation, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="cupy-compat-rebuild-") as folder:
         candidate = _compile(installed.version, cython, options.source, Path(folder))
         print("testing the compiled module")
-        tried = try_cupy(Interpreter(), "util", _LIMIT, candidate)
-        _check(before, tried, candidate)
-        installed.replace(candidate.read_bytes(), broken)
+        after = try_cupy(Interpreter(), "util", _LIMIT, candidate)
+        _check(before, after, candidate)
+        installed.replace(candidate.read_bytes(), installed_digest)
     print(f"replaced {installed.module}")
     print(f"kept the original as {installed.original.name}; --undo restores it")
     if installed.installer not in ("pip", "uv"):
@@ -134,7 +134,7 @@ def _rebuild(installed: Installation, options: argparse.Namespace) -> int:
             f"This CuPy was not installed by pip or uv (but by: {installed.installer}). Undo the "
             "rebuild before you remove or upgrade CuPy; otherwise the original is left behind."
         )
-    _report_other_failure(tried)
+    _report_other_failure(after)
     return 0
 
 
@@ -159,42 +159,42 @@ def _examine(installed: Installation) -> Attempt:
     return attempt
 
 
-def _compile(version: str, cython: str, given: Path | None, folder: Path) -> Path:
+def _compile(version: str, cython: str, source_path: Path | None, folder: Path) -> Path:
     """Compile the module in that folder, and return its path."""
-    parts = tool, unpacked, built = [folder / name for name in ("tool", "source", "built")]
-    for part in parts:
-        part.mkdir()
-    if given is None:
+    folders = tool, unpacked, built = [folder / name for name in ("tool", "source", "built")]
+    for each in folders:
+        each.mkdir()
+    if source_path is None:
         print(f"downloading the source of CuPy {version}")
         tree = source.fetch(sys.executable, version, unpacked)
-    elif given.is_dir():
-        tree = given.absolute()
+    elif source_path.is_dir():
+        tree = source_path.absolute()
     else:
-        tree = source.unpack(given, unpacked)
+        tree = source.unpack(source_path, unpacked)
     stated = source.version_of(tree / "cupy")
     if stated != version:
         raise RebuildError(f"the source is CuPy {stated}, but CuPy {version} is installed")
     print(f"installing Cython {cython} into a temporary folder")
     build.install_cython(sys.executable, cython, tool)
     print("compiling cupy/_util.pyx with CuPy's fix")
-    return build.compile_util(sys.executable, tool, tree, built, repaired=True)
+    return build.compile_util(sys.executable, tool, tree, built, fix=True)
 
 
-def _check(before: Attempt, tried: Attempt, candidate: Path) -> None:
+def _check(before: Attempt, after: Attempt, candidate: Path) -> None:
     """Raise an error unless the candidate works and has the interface of the installed module."""
-    if tried.values.get("util", {}).get("file") != str(candidate):
+    if after.values.get("util", {}).get("file") != str(candidate):
         raise RebuildError(
-            f"the compiled module cannot be loaded: {tried.failures[0].said}. Check that --source "
+            f"the compiled module cannot be loaded: {after.failures[0].said}. Check that --source "
             "is the source of the installed CuPy"
         )
-    old, new = before.values["util"]["names"], tried.values["util"]["names"]
+    old, new = before.values["util"]["names"], after.values["util"]["names"]
     different = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     if different:
         raise RebuildError(
             "the source is not that of the installed CuPy: their modules _util differ in "
             f"{', '.join(different)}. Give the right source with --source"
         )
-    failure = tried.failure("memoize")
+    failure = after.failure("memoize")
     if failure is not None:
         raise RebuildError(
             f"the compiled module fails, too: {failure.said}. Choose another Cython with --cython"

@@ -27,9 +27,9 @@ from cupy_compat.rebuild.source import version_of
 State = Literal["as installed", "rebuilt", "interrupted", "replaced since"]
 
 #: The part of the original's file name between the module's name and the hash.
-_KEPT = ".original-"
+_ORIGINAL = ".original-"
 #: The suffix of a new file before it replaces another one.
-_NEW = ".cupy-compat-new"
+_NEW_SUFFIX = ".cupy-compat-new"
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Installation:
             return "rebuilt"
         if any(not _has_content_of(each, self.module) for each in self._originals()):
             return "replaced since"
-        entered = self.record is not None and self._updated_record() != self.record.read_bytes()
-        return "interrupted" if self._leftover_files() or entered else "as installed"
+        changed = self.record is not None and self._updated_record() != self.record.read_bytes()
+        return "interrupted" if self._leftover_files() or changed else "as installed"
 
     def check_writable(self) -> None:
         """Raise an error if a folder with files to change is not writable.
@@ -124,14 +124,14 @@ class Installation:
                     '"cupy-compat[auto]"`'
                 )
 
-    def replace(self, candidate: bytes, broken: str) -> None:
+    def replace(self, candidate: bytes, expected: str) -> None:
         """Replace the module and keep the original, or do neither.
 
         Parameters
         ----------
         candidate : bytes
             The content of the new module.
-        broken : str
+        expected : str
             The `digest` of the installed module when it was tried.
 
         Raises
@@ -140,7 +140,7 @@ class Installation:
             If a file cannot be written, or if the installed module has changed.
         """
         content = self.module.read_bytes()
-        if digest(content) != broken:
+        if digest(content) != expected:
             raise RebuildError(f"{self.module} has just changed; run the command again")
         original = self._original_for(candidate)
         # Clean up only files of this process, because another rebuild may be running.
@@ -160,7 +160,7 @@ class Installation:
                 original.replace(self.module)
             self._clean_up(new)
             if isinstance(error, OSError):
-                raise _unwritable(error) from None
+                raise _write_error(error) from None
             raise
 
     def undo(self) -> None:
@@ -182,12 +182,12 @@ class Installation:
                 self.original.replace(self.module)
             self._clean_up(self._leftover_files())
         except OSError as error:
-            raise _unwritable(error) from None
+            raise _write_error(error) from None
 
-    def _clean_up(self, left: list[Path]) -> None:
+    def _clean_up(self, leftover: list[Path]) -> None:
         """Remove those files and originals that equal the module, and update the record."""
         for each in [
-            *left,
+            *leftover,
             *(kept for kept in self._originals() if _has_content_of(kept, self.module)),
         ]:
             each.unlink(missing_ok=True)
@@ -200,16 +200,16 @@ class Installation:
 
     def _leftover_files(self) -> list[Path]:
         """Return the files that an interrupted run has left behind."""
-        left = [each for each in self._originals() if _has_content_of(each, self.module)]
+        leftover = [each for each in self._originals() if _has_content_of(each, self.module)]
         for file in filter(None, [self.module, self.record]):
-            left += file.parent.glob(f".{file.name}.*{_NEW}")
-        return left
+            leftover += file.parent.glob(f".{file.name}.*{_NEW_SUFFIX}")
+        return leftover
 
     def _originals(self) -> list[Path]:
-        return sorted(self.module.parent.glob(f"{self.module.name}{_KEPT}*"))
+        return sorted(self.module.parent.glob(f"{self.module.name}{_ORIGINAL}*"))
 
     def _original_for(self, module: bytes) -> Path:
-        return self.module.with_name(f"{self.module.name}{_KEPT}{digest(module)[:16]}")
+        return self.module.with_name(f"{self.module.name}{_ORIGINAL}{digest(module)[:16]}")
 
     def _updated_record(self, candidate: bytes | None = None) -> bytes:
         """Return the record as the installer wrote it, or updated for that new module.
@@ -219,7 +219,7 @@ class Installation:
         """
         assert self.record is not None
         lines = self.record.read_bytes().splitlines(keepends=True)
-        module, kept = f"{self.entry},".encode(), f"{self.entry}{_KEPT}".encode()
+        module, kept = f"{self.entry},".encode(), f"{self.entry}{_ORIGINAL}".encode()
         if any(line.startswith(kept) for line in lines):
             lines = [line for line in lines if not line.startswith(module)]
         for index, line in enumerate(lines):
@@ -252,7 +252,7 @@ def _has_content_of(one: Path, other: Path) -> bool:
 
 def _write_new(target: Path, content: bytes) -> Path:
     """Write a new file beside the file that it is about to replace."""
-    descriptor, name = tempfile.mkstemp(_NEW, f".{target.name}.", target.parent)
+    descriptor, name = tempfile.mkstemp(_NEW_SUFFIX, f".{target.name}.", target.parent)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
@@ -265,5 +265,5 @@ def _write_new(target: Path, content: bytes) -> Path:
     return Path(name)
 
 
-def _unwritable(error: OSError) -> RebuildError:
+def _write_error(error: OSError) -> RebuildError:
     return RebuildError(f"cannot write {error.filename}: {error.strerror}")

@@ -42,7 +42,7 @@ def run(
         If the command cannot be started, or fails.
     """
     # The text of a program would bury the message.
-    words = " ".join("..." if "\n" in str(word) else str(word) for word in command)
+    invocation = " ".join("..." if "\n" in str(word) else str(word) for word in command)
     try:
         done = subprocess.run(
             [str(word) for word in command],
@@ -55,11 +55,11 @@ def run(
             check=False,
         )
     except OSError as error:
-        raise RebuildError(f"`{words}` cannot be started: {error.strerror}") from None
+        raise RebuildError(f"`{invocation}` cannot be started: {error.strerror}") from None
     if check and done.returncode != 0:
         # The error comes last, after hundreds of warnings by Cython.
-        said = "\n".join((done.stdout + done.stderr).splitlines()[-_LINES:])
-        raise RebuildError(f"`{words}` failed with exit status {done.returncode}:\n{said}")
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-_LINES:])
+        raise RebuildError(f"`{invocation}` failed with exit status {done.returncode}:\n{tail}")
     return done
 
 

@@ -15,7 +15,7 @@ from cupy_compat.rebuild.process import RebuildError, pip
 
 #: The decorator of the inner function of ``memoize``.
 _WRAPPER = re.compile(r"^( +)@functools\.wraps\(f\)\n(?=\1def ret\()", re.MULTILINE)
-_BOUND = "@cython.binding(True)"
+_BINDING = "@cython.binding(True)"
 
 
 def fetch(python: Path | str, version: str, into: Path) -> Path:
@@ -116,7 +116,7 @@ def directives(source: Path) -> dict[str, bool]:
     }
 
 
-def repaired(text: str) -> str:
+def apply_fix(text: str) -> str:
     """Return the text of ``_util.pyx`` with CuPy's own fix, which is in CuPy 13.5 and later.
 
     The fix makes Cython create a function with writable metadata, as Cython 3.0 always did. See
@@ -127,9 +127,9 @@ def repaired(text: str) -> str:
     RebuildError
         If the fix does not apply to the text.
     """
-    if _BOUND in text:
+    if _BINDING in text:
         return text
-    fixed, count = _WRAPPER.subn(rf"\g<0>\1{_BOUND}\n", text)
+    fixed, count = _WRAPPER.subn(rf"\g<0>\1{_BINDING}\n", text)
     if count != 1:
         raise RebuildError("CuPy's fix does not apply to the cupy/_util.pyx of this source")
     return re.sub(r"^import functools$", r"cimport cython\n\g<0>", fixed, count=1, flags=re.M)

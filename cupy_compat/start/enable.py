@@ -31,13 +31,13 @@ def main(argv: Sequence[str]) -> int:
         description="Repair a broken CuPy at every start of this environment's Python. "
         "Undo it with `cupy-compat disable`.",
     )
-    only = parser.add_mutually_exclusive_group()
-    only.add_argument(
+    query = parser.add_mutually_exclusive_group()
+    query.add_argument(
         "--status",
         action="store_true",
         help="change nothing, and print whether it is enabled; exit status 1 if not",
     )
-    only.add_argument(
+    query.add_argument(
         "--show",
         action="store_true",
         help="change nothing, and print each start-up file with its SHA-256 hash and content",
@@ -55,8 +55,8 @@ def main(argv: Sequence[str]) -> int:
         return 1
     for path in written:
         print(f"wrote {path}")
-    done = "now arms" if written else "already arms"
-    print(f"Each start of {sys.executable} {done} cupy_compat.")
+    verb = "now arms" if written else "already arms"
+    print(f"Each start of {sys.executable} {verb} cupy_compat.")
     return 0
 
 
@@ -82,14 +82,14 @@ def _files_of_auto() -> dict[Path, bytes]:
     except importlib.metadata.PackageNotFoundError:
         return {}
     paths = [Path(str(file.locate())) for file in listed]
-    runs = [path for path in paths if path.suffix in (".pth", ".py", ".start") and path.exists()]
-    return {path: path.read_bytes() for path in runs}
+    suffixes = (".pth", ".py", ".start")
+    return {path: path.read_bytes() for path in paths if path.suffix in suffixes and path.exists()}
 
 
 def _show(files: Mapping[Path, bytes]) -> int:
     for path, content in files.items():
-        there = path.exists() and path.read_bytes() == content
-        print(f"{path} ({'present' if there else 'would be written'})")
+        present = path.exists() and path.read_bytes() == content
+        print(f"{path} ({'present' if present else 'would be written'})")
         print(f"sha256 {hashlib.sha256(content).hexdigest()}")
         for line in content.decode().splitlines():
             print(f"    {line}".rstrip())

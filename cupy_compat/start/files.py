@@ -137,17 +137,17 @@ class Startup:
         """
         module, pth, start = (self.folder / name for name in _NAMES)
         # Remove the file that calls the module before the module itself.
-        there = [path for path in (pth, start, module) if path.exists()]
+        existing = [path for path in (pth, start, module) if path.exists()]
         restored = self._updated_record({})
-        if not there and restored == self.record.read_bytes():
+        if not existing and restored == self.record.read_bytes():
             return []
         try:
-            for path in [*there, *(self.folder / name for name in _BYTECODE)]:
+            for path in [*existing, *(self.folder / name for name in _BYTECODE)]:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise StartupError(f"cannot remove {error.filename}: {error.strerror}") from None
         _write({self.record: restored}, mode_of=self.record)
-        return [*there, self.record]
+        return [*existing, self.record]
 
     def _updated_record(self, files: Mapping[Path, bytes]) -> bytes:
         """Return the record with lines for these files, and no other line of start-up files."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from importlib.machinery import PathFinder
 
 #: The folder whose ``sitecustomize`` arms.
-START = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
+SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,14 +50,14 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f"{program[0]}: put Python's own options first: python {program[0]} ...")
     if sys.flags.ignore_environment or sys.flags.no_site:
         parser.error("python's options -I, -E and -S prevent arming; omit them")
-    if os.pathsep in START:
-        parser.error(f"PYTHONPATH cannot contain {START}, because of the {os.pathsep!r} in it")
+    if os.pathsep in SITE:
+        parser.error(f"PYTHONPATH cannot contain {SITE}, because of the {os.pathsep!r} in it")
     python = [sys.executable, *own_options(sys.orig_argv[1:]), *program]
     inherited = os.environ.get("PYTHONPATH")
     # A nested run must not change anything.
-    folders = [folder for folder in (inherited or "").split(os.pathsep) if folder != START]
+    folders = [folder for folder in (inherited or "").split(os.pathsep) if folder != SITE]
     changes = {
-        "PYTHONPATH": os.pathsep.join([START, *(folders if inherited else [])]),
+        "PYTHONPATH": os.pathsep.join([SITE, *(folders if inherited else [])]),
         "CUPY_COMPAT_RUN": f"{sys.implementation.cache_tag}:{os.path.realpath(sys.prefix)}",
     }
     before = _sitecustomize_before_pythonpath()
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
             f"first: {before}",
             file=sys.stderr,
         )
-    return _become(python, {**os.environ, **changes})
+    return _replace_process(python, {**os.environ, **changes})
 
 
 def own_options(words: Iterable[str]) -> list[str]:
@@ -106,13 +106,13 @@ def _sitecustomize_before_pythonpath() -> str | None:
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     known = {os.path.dirname(os.__file__), *map(os.path.abspath, folders)}
     # The first entry depends on how this command was called.
-    lasting = sys.path if sys.flags.safe_path else sys.path[1:]
-    before = list(itertools.takewhile(lambda folder: folder not in known, lasting))
+    fixed_path = sys.path if sys.flags.safe_path else sys.path[1:]
+    before = list(itertools.takewhile(lambda folder: folder not in known, fixed_path))
     spec = PathFinder.find_spec("sitecustomize", before)
     return spec.origin if spec else None
 
 
-def _become(command: list[str], environment: dict[str, str]) -> int:
+def _replace_process(command: list[str], environment: dict[str, str]) -> int:
     if sys.platform == "win32":
         import subprocess
 

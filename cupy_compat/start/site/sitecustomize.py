@@ -1,7 +1,7 @@
-"""Arm ``cupy_compat`` in the program of ``cupy-compat run`` and its children, then step aside.
+"""Arm ``cupy_compat`` for ``cupy-compat run``, then import the next ``sitecustomize``.
 
-``run`` puts this folder first on ``PYTHONPATH``, so every Python among the children executes this
-file. It must work on Pythons before 3.11 and on Pythons without ``cupy_compat``, too.
+``run`` puts this folder first on ``PYTHONPATH``, so every Python that the program starts executes
+this file. It must work on Pythons before 3.11 and on Pythons without ``cupy_compat``, too.
 """
 
 # Empty unless another sitecustomize executes this file in its own module, as New Relic's does.
@@ -20,7 +20,7 @@ def _start():  # type: () -> None
     if ours:
         failure = _arm_from(os.path.dirname(os.path.dirname(os.path.dirname(here))))
     try:
-        _step_aside(here)
+        _import_next_sitecustomize(here)
     finally:
         # Try again, because the other sitecustomize may have extended sys.path. A Python of another
         # environment without cupy_compat continues silently.
@@ -48,30 +48,30 @@ def _arm():  # type: () -> str
     return ""
 
 
-def _arm_from(home):  # type: (str) -> str
+def _arm_from(folder):  # type: (str) -> str
     """Arm with the ``cupy_compat`` that this file belongs to, and return the error, as ``_arm``.
 
-    ``home`` may contain other packages, so it must not be put on ``sys.path``.
+    ``folder`` may contain other packages, so it must not be put on ``sys.path``.
     """
     import sys
     from importlib.machinery import PathFinder
 
-    class Home:
+    class Finder:
         @staticmethod
         def find_spec(name, path=None, target=None):  # type: ignore
             # The repair imports wrapt.
             if name in ("cupy_compat", "wrapt"):
-                return PathFinder.find_spec(name, [home])
+                return PathFinder.find_spec(name, [folder])
             return None
 
     # An uninstallation may leave a folder that imports as an empty package.
     sys.modules.pop("cupy_compat", None)
-    sys.meta_path.insert(0, Home)
+    sys.meta_path.insert(0, Finder)
     failure = _arm()
     # For later imports, the program's own packages take precedence.
-    sys.meta_path.remove(Home)
+    sys.meta_path.remove(Finder)
     if not failure:
-        sys.meta_path.append(Home)
+        sys.meta_path.append(Finder)
     return failure
 
 
@@ -87,7 +87,7 @@ def _warn(line):  # type: (str) -> None
         pass
 
 
-def _step_aside(here):  # type: (str) -> None
+def _import_next_sitecustomize(here):  # type: (str) -> None
     import sys
 
     # Remove the traces of this file, and let the import end as it would without it: with another
