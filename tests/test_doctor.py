@@ -666,8 +666,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "doctor.md"
 def test_the_documentation_describes_the_json(broken_content: dict[str, Any]) -> None:
     content = broken_content
     page = PAGE.read_text()
-    assert content["version"] == report.SHAPE
-    assert f'"version": {report.SHAPE},' in page
+    assert content["version"] == report.FORMAT_VERSION
+    assert f'"version": {report.FORMAT_VERSION},' in page
     names = {
         *content,
         *content["repair"],

@@ -41,13 +41,13 @@ class Attempt:
         try:
             value = action()
         except BaseException as error:
-            self.report({"step": name, "error": _described(error), "value": None})
+            self.report({"step": name, "error": _error_record(error), "value": None})
             return False
         self.report({"step": name, "error": None, "value": value})
         return True
 
 
-def _described(error: BaseException) -> "dict[str, str]":
+def _error_record(error: BaseException) -> "dict[str, str]":
     trace = error.__traceback__
     # Hide the frames of this module from the user.
     while trace is not None and trace.tb_frame.f_globals is globals():

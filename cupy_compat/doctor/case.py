@@ -19,7 +19,7 @@ class Case:
     @property
     def repair_failure(self) -> str:
         """Why a trial with the shim failed; empty if it succeeded or was not made."""
-        if self.second is None or self.second.shim != "with" or self.second.works_alone:
+        if self.second is None or self.second.shim != "with" or self.second.memoizes:
             return ""
         failed = self.second.failures[0].said
         status = self.second.values.get("shim")

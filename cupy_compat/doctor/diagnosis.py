@@ -156,34 +156,34 @@ def diagnose(case: Case, gpu: bool) -> Diagnosis:
         Whether it is a problem if CuPy cannot use a GPU.
     """
     attempt = case.attempt
-    use = gpu or (attempt is not None and "device" in attempt.values)
+    needs_gpu = gpu or (attempt is not None and "device" in attempt.values)
     findings: dict[Check, Finding] = {}
-    shown = dict(_without_message(case))
-    known = {"import" for check in shown if check.breaks}
+    detected = dict(_findings_without_message(case))
+    explained = {"import" for check in detected if check.breaks}
     for failure in attempt.failures if attempt is not None else ():
         if failure.type in ("crashed", "timed out"):
-            known.add(failure.step)
+            explained.add(failure.step)
             continue
-        for check, match in _recognized(_read(failure.traceback), case.machine)[0]:
-            known.add(failure.step)
-            required = use or failure.step in _EVERYWHERE
+        for check, match in _match_checks(_read(failure.traceback), case.machine)[0]:
+            explained.add(failure.step)
+            required = needs_gpu or failure.step in _EVERYWHERE
             severity: Severity = "problem" if required and not check.remark else "remark"
             findings.setdefault(check, _finding(check, case, severity, failure.step, match))
-    findings = {**shown, **findings}
+    findings = {**detected, **findings}
     if attempt is not None:
         reading = _read(attempt.stderr)
         for check, match in _matches(reading.before, reading, case.machine).items():
             findings.setdefault(check, _finding(check, case, "remark", None, match))
     # Without a driver CuPy cannot be used, so report that first.
     ranked = sorted(
-        _roots(findings),
+        _root_causes(findings),
         key=lambda check: (findings[check].severity != "problem", check.name != "no-driver"),
     )
     failures = attempt.failures if attempt is not None else []
     return Diagnosis(
         case,
         tuple(findings[check] for check in ranked),
-        tuple(each for each in failures if each.step not in known),
+        tuple(each for each in failures if each.step not in explained),
         _repair(case),
         attempt is not None and attempt.imports,
         _works(attempt),
@@ -200,7 +200,7 @@ def explain(file: BinaryIO) -> Explanation:
     """
     reading = read(file, _WORDINGS, _TOPIC)
     machine = machines.of_text(reading.text)
-    problems, remarks, ending = _sorted(reading, machine)
+    problems, remarks, ending = _classify(reading, machine)
     case = Case(machine)
     found = [_finding(check, case, "problem", None, match) for check, match in problems]
     if not problems:
@@ -233,21 +233,21 @@ def _owner(reading: Reading) -> str | None:
     return next(filter(None, (*found, *more)), None)
 
 
-Found = list[tuple[Check, Match]]
+CheckMatches = list[tuple[Check, Match]]
 
 
-def _sorted(reading: Reading, machine: Machine) -> tuple[Found, Found, str | None]:
+def _classify(reading: Reading, machine: Machine) -> tuple[CheckMatches, CheckMatches, str | None]:
     """Return the checks for the final failure, those for earlier messages, and the exception."""
-    problems, on_the_way = _recognized(reading, machine)
+    problems, earlier = _match_checks(reading, machine)
     ending = reading.chains[-1][-1].exception if reading.chains else None
-    warnings = [(check, match) for check, match in on_the_way if check.remark or match.warned]
+    warnings = [(check, match) for check, match in earlier if check.remark or match.is_warning]
     # Next to an unknown failure, a warning would be mistaken for its cause.
     if ending is not None:
-        on_the_way = [each for each in on_the_way if each not in warnings]
-    return problems, on_the_way, ending
+        earlier = [each for each in earlier if each not in warnings]
+    return problems, earlier, ending
 
 
-def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
+def _match_checks(reading: Reading, machine: Machine) -> tuple[CheckMatches, CheckMatches]:
     """Return the checks that match the final failure, and all others."""
     final: dict[Check, Match] = {}
     earlier: dict[Check, Match] = {}
@@ -261,7 +261,7 @@ def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
         (final if ended else earlier).update(found)
         if found or _TOPIC in "".join(part.text for part in chain).lower():
             break
-    for check, match in _valid(reading.printed.items(), reading, machine, None).items():
+    for check, match in _accepting_checks(reading.printed.items(), reading, machine, None).items():
         if check.printed:
             final.setdefault(check, match)
     if not final and reading.chains:
@@ -270,12 +270,12 @@ def _recognized(reading: Reading, machine: Machine) -> tuple[Found, Found]:
     problems = {
         check: match
         for check, match in final.items()
-        if not check.remark and (check.printed or not match.warned)
+        if not check.remark and (check.printed or not match.is_warning)
     }
     others = {check: final[check] for check in final.keys() - problems.keys()} | earlier
     return (
-        [(check, problems[check]) for check in _roots(problems)],
-        [(check, others[check]) for check in _roots(others)],
+        [(check, problems[check]) for check in _root_causes(problems)],
+        [(check, others[check]) for check in _root_causes(others)],
     )
 
 
@@ -289,19 +289,19 @@ def _is_final(chain: list[Part], reading: Reading, machine: Machine) -> bool:
 
 def _matches(part: Part, reading: Reading, machine: Machine) -> dict[Check, Match]:
     pairs = ((wording, match) for wording, lines in part.matches.items() for match in lines)
-    return _valid(pairs, reading, machine, part)
+    return _accepting_checks(pairs, reading, machine, part)
 
 
-def _valid(
+def _accepting_checks(
     pairs: Iterable[tuple[str, Match]], reading: Reading, machine: Machine, part: Part | None
 ) -> dict[Check, Match]:
     """Return the checks that accept the matches, each with the first line that it accepts.
 
     Without a part, the lines come from anywhere in the text and have no traceback.
     """
-    near = reading.text.lower()
+    context = reading.text.lower()
     text = part.text if part is not None else ""
-    other = None if machine.built else failed_build(near)
+    other = None if machine.built else failed_build(context)
     found: dict[Check, Match] = {}
     by_wording: dict[str, list[Match]] = {}
     for wording, match in pairs:
@@ -312,21 +312,21 @@ def _valid(
         for match in (each for wording in check.says for each in by_wording.get(wording, ())):
             if not check.shared and other_library(match.line, text):
                 continue
-            accepted = _accepted(check, match, near, machine)
-            if accepted is not None and _raised(check, match, text):
+            accepted = _accepted_match(check, match, context, machine)
+            if accepted is not None and _has_required_origin(check, match, text):
                 found[check] = accepted
                 break
     return found
 
 
-def _accepted(check: Check, match: Match, near: str, machine: Machine) -> Match | None:
+def _accepted_match(check: Check, match: Match, context: str, machine: Machine) -> Match | None:
     line = match.line.lower()
     # Ignore source lines in a traceback; the message is at its end.
     if line.startswith("raise ") or any(text.lower() in line for text in check.unless):
         return None
-    if check.needs and not any(text in near for text in check.needs):
+    if check.needs and not any(text in context for text in check.needs):
         return None
-    if check.given is not None and not check.given(machine):
+    if check.condition is not None and not check.condition(machine):
         return None
     if check.details is None:
         return match
@@ -334,16 +334,16 @@ def _accepted(check: Check, match: Match, near: str, machine: Machine) -> Match 
     return None if more is None else Match(match.line, {**match.words, **more})
 
 
-def _raised(check: Check, match: Match, text: str) -> bool:
+def _has_required_origin(check: Check, match: Match, text: str) -> bool:
     """Return whether the code that a check requires raised a line."""
-    if not check.raised:
+    if not check.raised_by:
         return True
     package = raising_package(text.partition(match.line)[0])
     place = "" if package is None else "cupy" if package == "cupy" else "other"
-    return place in check.raised
+    return place in check.raised_by
 
 
-def _roots(found: Mapping[Check, object]) -> list[Check]:
+def _root_causes(found: Mapping[Check, object]) -> list[Check]:
     """Return the checks that are not consequences of others, in the order of the table."""
     return [
         check
@@ -356,22 +356,22 @@ def _read(text: str) -> Reading:
     return read(BytesIO(text.encode("utf-8", "backslashreplace")), _WORDINGS, _TOPIC)
 
 
-def _without_message(case: Case) -> Iterator[tuple[Check, Finding]]:
+def _findings_without_message(case: Case) -> Iterator[tuple[Check, Finding]]:
     """Yield the results of the checks that need no message."""
     failures = case.attempt.failures if case.attempt is not None else []
     ended = next((each for each in failures if each.type in ("crashed", "timed out")), None)
     for check in CHECKS:
-        if check.shows is None or not check.shows(case):
+        if check.detects is None or not check.detects(case):
             continue
         if check.name in ("crash", "hang") and ended is not None:
             required = ended.step in _EVERYWHERE or ended.step in ("device", "kernel")
             finding = _finding(check, case, "problem" if required else "remark", ended.step, None)
-            yield check, _with_trace(finding, ended)
+            yield check, _with_traceback(finding, ended)
         else:
             yield check, _finding(check, case, "problem" if check.breaks else "remark", None, None)
 
 
-def _with_trace(finding: Finding, ended: Failure) -> Finding:
+def _with_traceback(finding: Finding, ended: Failure) -> Finding:
     lines = ended.traceback.strip().splitlines()
     return Finding(**{**finding.__dict__, "said": ended.said, "traceback": "\n".join(lines[-40:])})
 
@@ -380,7 +380,7 @@ def _finding(
     check: Check, case: Case, severity: Severity, step: str | None, match: Match | None
 ) -> Finding:
     texts = {
-        **words.NEUTRAL,
+        **words.DEFAULTS,
         **words.of(case.machine),
         "repair_failure": case.repair_failure,
         **(match.words if match is not None else {}),
@@ -402,7 +402,7 @@ def _with_second_attempt(case: Case, interpreter: Interpreter, limit: float) -> 
     attempt = case.attempt
     if attempt is None:
         return case
-    if _shim(attempt, "shim") == "repaired":
+    if _shim_state(attempt, "shim") == "repaired":
         return Case(case.machine, attempt, try_cupy(interpreter, "without", limit))
     names = {finding.check for finding in diagnose(case, False).findings}
     version = case.machine.python
@@ -415,19 +415,19 @@ def _repair(case: Case) -> Repair:
     first, second = case.attempt, case.second
     if first is None:
         return Repair("off", "CuPy was not tried.")
-    if _shim(first, "shim") == "repaired":
-        if second is not None and not second.works_alone:
+    if _shim_state(first, "shim") == "repaired":
+        if second is not None and not second.memoizes:
             return Repair("repairs", f"Without it: {second.failures[0].said}.")
         return Repair("repairs", str(first.values["shim"]["reason"]))
-    if second is not None and second.works_alone:
+    if second is not None and second.memoizes:
         return Repair("would repair", "In a trial with it, CuPy imports and its memoize works.")
-    if _shim(first, "start") == "armed":
+    if _shim_state(first, "start") == "armed":
         return Repair("armed", "Each start of this Python arms it.")
     status = first.values.get("start")
     return Repair("off", status["reason"] if status else "No start-up file of this Python arms it.")
 
 
-def _shim(attempt: Attempt, step: str) -> str | None:
+def _shim_state(attempt: Attempt, step: str) -> str | None:
     status = attempt.values.get(step)
     return None if status is None else str(status["state"])
 

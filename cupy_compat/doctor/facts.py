@@ -58,7 +58,7 @@ def gather(mode: str, environment: bool, user: bool, pip: str) -> "dict[str, Any
     """
     path = _path(mode, environment, user)
     installed = _try(lambda: _distributions(path), [])
-    found = _try(lambda: _found(path), {"kind": "nothing", "path": None})
+    found = _try(lambda: _import_target(path), {"kind": "nothing", "path": None})
     package = found["path"] if found["kind"] in ("cupy", "source") else None
     return {
         "python": {
@@ -76,7 +76,7 @@ def gather(mode: str, environment: bool, user: bool, pip: str) -> "dict[str, Any
             "wheel": _try(lambda: _wheel(package), None),
             "extension_suffixes": _try(lambda: _suffixes(package), []),
             "cache": _try(_cache, {"path": None, "writable": None}),
-            "conda": _try(lambda: _of_conda("cupy-"), False),
+            "conda": _try(lambda: _is_from_conda("cupy-"), False),
             "writable": bool(package) and os.access(package or "", os.W_OK),
         },
         "packages": {
@@ -162,20 +162,20 @@ def _applies(marker: str) -> bool:
         "extra": "",
     }
     # Markers are Python comparisons, except for two rare operators.
-    return bool(_try(lambda: _value(ast.parse(marker, mode="eval").body, values), True))
+    return bool(_try(lambda: _evaluate(ast.parse(marker, mode="eval").body, values), True))
 
 
-def _value(node: "ast.AST", values: "dict[str, str]") -> "Any":
+def _evaluate(node: "ast.AST", values: "dict[str, str]") -> "Any":
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.Name):
         return values[node.id]
     if isinstance(node, ast.BoolOp):
-        each = (_value(value, values) for value in node.values)
+        each = (_evaluate(value, values) for value in node.values)
         return all(each) if isinstance(node.op, ast.And) else any(each)
     if not isinstance(node, ast.Compare):
         raise ValueError("not a marker")
-    left, right = _value(node.left, values), _value(node.comparators[0], values)
+    left, right = _evaluate(node.left, values), _evaluate(node.comparators[0], values)
     operator = type(node.ops[0]).__name__
     if operator in ("In", "NotIn"):
         return (left in right) == (operator == "In")
@@ -188,7 +188,7 @@ def _value(node: "ast.AST", values: "dict[str, str]") -> "Any":
     }[operator]  # fmt: skip
 
 
-def _found(path: "list[str]") -> "dict[str, Any]":
+def _import_target(path: "list[str]") -> "dict[str, Any]":
     """Return what ``import cupy`` would load: CuPy, or something else with that name."""
     own, sys.path[:] = list(sys.path), path
     try:
@@ -236,7 +236,7 @@ def _cache() -> "dict[str, Any]":
     return {"path": path, "writable": can}
 
 
-def _of_conda(start: str) -> bool:
+def _is_from_conda(start: str) -> bool:
     """Return whether conda installed a package whose record starts with that text."""
     names = os.listdir(os.path.join(sys.prefix, "conda-meta"))
     return any(re.match(re.escape(start) + r"(core-)?\d", name) for name in names)

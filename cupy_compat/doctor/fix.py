@@ -99,15 +99,15 @@ def run(
     before = _installed(pip)
     failed = _run_steps(pip, steps)
     after = _installed(pip)
-    back = [each for each in before if each not in after]
-    if back:
+    removed = [each for each in before if each not in after]
+    if removed:
         # Print it even if a step failed, because an earlier one may have removed something.
-        write(f"\nTo undo this: {interpreter.pip} install {shlex.join(back)}")
+        write(f"\nTo undo this: {interpreter.pip} install {shlex.join(removed)}")
     if failed:
         write(f"\nThis step failed: {interpreter.pip} {shlex.join(failed)}")
-    again = examine(interpreter, gpu, limit)
-    write("\nAfter the cure:\n" + as_text(again))
-    return 0 if _is_usable(again, gpu) and not failed else 1
+    result = examine(interpreter, gpu, limit)
+    write("\nAfter the cure:\n" + as_text(result))
+    return 0 if _is_usable(result, gpu) and not failed else 1
 
 
 def _is_usable(diagnosis: Diagnosis, gpu: bool) -> bool:

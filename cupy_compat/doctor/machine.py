@@ -107,7 +107,7 @@ class Machine:
         """CuPy's requirement that the installed NumPy does not meet; empty if there is none."""
         for each in self._cupy.get("distributions", []):
             for requirement in each["requires"]:
-                if self.numpy and not _meets(self.numpy, requirement):
+                if self.numpy and not _meets_requirement(self.numpy, requirement):
                     return str(requirement).partition(";")[0].strip()
         return ""
 
@@ -209,43 +209,43 @@ _TREE = re.compile(r'(?:File "|File |\()([^"\n]{1,300}?)[/\\]cupy[/\\](?:_?core[
 def of_text(text: str) -> Machine:
     """Return the machine that a text describes."""
     # Remove CuPy's banner, which names all platforms.
-    said = re.sub(
+    text = re.sub(
         r"cupy-cudaXXX or cupy-rocm-X-X|CUDA or ROCm|CUDA/ROCm|CUDA or AMD ROCm", "", text
     )
-    wheels = tuple(sorted({each.replace("_", "-") for each in _WHEEL.findall(said)}))
-    names = wheels or (("cupy",) if _SOURCE.search(said) else ())
-    rocm = bool(_ROCM.search(said)) and not any("cuda" in name for name in wheels)
+    wheels = tuple(sorted({each.replace("_", "-") for each in _WHEEL.findall(text)}))
+    names = wheels or (("cupy",) if _SOURCE.search(text) else ())
+    rocm = bool(_ROCM.search(text)) and not any("cuda" in name for name in wheels)
     major = next(filter(None, (_group(r"cupy-cuda(\d{2})", name) for name in wheels)), None)
-    major = major or _first(_CUDA, said)
-    folders = [each for each in _TREE.findall(said) if each]
+    major = major or _first_match(_CUDA, text)
+    folders = [each for each in _TREE.findall(text) if each]
     systems = ((_WINDOWS, "Windows"), (_MACOS, "macOS"), (_LINUX, "Linux"))
-    version = _first(_CUPY, said)
-    capability, nvrtc = _first(_CAPABILITY, said), _first(_NVRTC, said)
+    version = _first_match(_CUPY, text)
+    capability, nvrtc = _first_match(_CAPABILITY, text), _first_match(_NVRTC, text)
     return Machine(
-        python=_first(_PYTHON, said),
-        system=next((name for pattern, name in systems if pattern.search(said)), None),
+        python=_first_match(_PYTHON, text),
+        system=next((name for pattern, name in systems if pattern.search(text)), None),
         distributions=names,
         versions=(version,) if version else (),
         cuda=int(major[:2]) if major and not rocm and 8 <= int(major[:2]) <= 20 else None,
         rocm=rocm,
-        conda=bool(_CONDA.search(said)),
-        capability=int(capability) if capability else _by_name(said),
+        conda=bool(_CONDA.search(text)),
+        capability=int(capability) if capability else _capability_by_name(text),
         nvrtc=int(nvrtc) if nvrtc else None,
-        built=bool(_SOURCE.search(said)),
-        frozen=bool(_FROZEN.search(said)),
+        built=bool(_SOURCE.search(text)),
+        frozen=bool(_FROZEN.search(text)),
         source_tree=bool(folders)
         and not any(re.search(r"(site|dist)-packages", each) for each in folders)
-        and not _FROZEN.search(said),
+        and not _FROZEN.search(text),
     )
 
 
-def _by_name(text: str) -> int | None:
+def _capability_by_name(text: str) -> int | None:
     """Return the compute capability of the GPU that a text names, None if it names several."""
     found = [capability for name, capability in _GPUS if name.search(text)]
     return found[0] if len(found) == 1 else None
 
 
-def _first(patterns: tuple[re.Pattern[str], ...], text: str) -> str | None:
+def _first_match(patterns: tuple[re.Pattern[str], ...], text: str) -> str | None:
     for pattern in patterns:
         found = pattern.search(text)
         if found:
@@ -268,7 +268,7 @@ _COMPARISONS = {
 }
 
 
-def _meets(version: str, requirement: str) -> bool:
+def _meets_requirement(version: str, requirement: str) -> bool:
     """Return whether a NumPy meets a requirement. A requirement on another package is met."""
     named = re.match(r"numpy(?![\w.-])\s*\(?([^;)]*)", requirement, re.IGNORECASE)
     bounds = re.findall(r"(<=|>=|==|!=|<|>)\s*([\d.]+)", named.group(1)) if named else []

@@ -23,13 +23,13 @@ _STANDARD = re.compile(
     re.I,
 )
 #: Packages that fail on behalf of their caller, or only run the failing code.
-_NEUTRAL = {"cuda", "conda", "distutils", "fastrlock", "numpy", "pip", "setuptools", "Cython"}
-#: Python 3.9 has no such list. Of its standard modules, these two print exceptions as `_DOTTED`
+_IGNORED = {"cuda", "conda", "distutils", "fastrlock", "numpy", "pip", "setuptools", "Cython"}
+#: Python 3.9 has no such list. Of its standard modules, these two print exceptions as `_EXCEPTION`
 #: expects them.
 _STANDARD_MODULES = getattr(sys, "stdlib_module_names", frozenset(("json", "subprocess")))
-_DOTTED = re.compile(r"(?:^|[\s:\]])(\w+)(?:\.\w+){0,7}\.\w*(?:[Ee]rror|Exception)(?=:|$)")
+_EXCEPTION = re.compile(r"(?:^|[\s:\]])(\w+)(?:\.\w+){0,7}\.\w*(?:[Ee]rror|Exception)(?=:|$)")
 #: Messages that only other libraries print.
-_WORDS = (
+_WORDINGS = (
     (
         re.compile(
             r"(?:^|RuntimeError: |\s)(?:CUDA|CUDA driver|cuDNN|cuFFT) error: |"
@@ -42,7 +42,7 @@ _WORDS = (
     (re.compile(r"\bxla\b|jaxlib"), "JAX"),
 )
 #: Exceptions that only CuPy raises.
-_OWN = re.compile(
+_CUPY_EXCEPTION = re.compile(
     r"CUDARuntimeError|CUDADriverError|CompileException|NVRTCError|NcclError|"
     r"(?:CUBLAS|CURAND|CUSOLVER|CuSparse|CuFFT|CuDNN|CuTensor)Error",
     re.I,
@@ -75,7 +75,7 @@ def _package(path: str) -> str | None:
     if package:
         # Other packages may have a subpackage with that name: array_api_compat/cupy.
         name = package.group(1)
-        return "cupy" if _CUPY.match(f"{name}/") else None if name in _NEUTRAL else name
+        return "cupy" if _CUPY.match(f"{name}/") else None if name in _IGNORED else name
     if _CUPY.search(path):
         return "cupy"
     return None if _STANDARD.search(path) else ""
@@ -93,13 +93,13 @@ def other_library(line: str, text: str) -> str | None:
     """
     if "cupy" in line.lower():
         return None
-    words = library_by_wording(line)
-    if words:
-        return words
-    dotted = _DOTTED.search(line)
-    if dotted and dotted.group(1) not in _STANDARD_MODULES | _NEUTRAL:
-        return dotted.group(1)
-    if _OWN.search(line):
+    library = library_by_wording(line)
+    if library:
+        return library
+    exception = _EXCEPTION.search(line)
+    if exception and exception.group(1) not in _STANDARD_MODULES | _IGNORED:
+        return exception.group(1)
+    if _CUPY_EXCEPTION.search(line):
         return None
     stack = text.partition(line)[0]
     frames = list(_FRAME.finditer(stack))
@@ -112,7 +112,7 @@ def other_library(line: str, text: str) -> str | None:
 
 def library_by_wording(line: str) -> str | None:
     """Return the library that a line's wording identifies, None if it identifies none."""
-    return next((name for wording, name in _WORDS if wording.search(line)), None)
+    return next((name for wording, name in _WORDINGS if wording.search(line)), None)
 
 
 def failed_build(text: str) -> str | None:

@@ -16,13 +16,13 @@ from functools import cache
 from typing import BinaryIO
 
 #: Bytes: the size of a block, and how much of the beginning and of the end of a part is kept.
-PIECE, KEPT = 1 << 20, 1 << 15
+BLOCK_SIZE, SAMPLE_SIZE = 1 << 20, 1 << 15
 #: How many bytes around its fixed part a pattern can match.
 REACH = 1200
 #: The maximal number of occurrences of one fixed part that are examined per block.
-_TRIES = 500
+_MAX_OCCURRENCES = 500
 #: The same, once all patterns with that fixed part have matched.
-_REPEATS = 10
+_MAX_REPEATS = 10
 
 #: The lines that begin a traceback, or link one to the next.
 _MARKERS = {
@@ -88,7 +88,7 @@ class Match:
     words: dict[str, str]
 
     @property
-    def warned(self) -> bool:
+    def is_warning(self) -> bool:
         """Whether the line reports no failure, but a warning or a skipped test."""
         return bool(_WARNING.search(self.line))
 
@@ -112,9 +112,9 @@ class Part:
 
     def add(self, raw: bytes) -> None:
         """Append text; only the beginning and the end are kept."""
-        room = KEPT - len(self._head)
+        room = SAMPLE_SIZE - len(self._head)
         self._head += raw[:room]
-        self._tail = (self._tail + raw[max(room, 0) :])[-KEPT:]
+        self._tail = (self._tail + raw[max(room, 0) :])[-SAMPLE_SIZE:]
 
     def is_relevant(self, topic: bytes) -> bool:
         """Return whether a pattern matches, or the text contains the topic."""
@@ -182,7 +182,7 @@ def read(file: BinaryIO, wordings: Iterable[str], topic: str = "cupy") -> Readin
     reading = Reading(Part("start"), [], {})
     current, link = reading.before, "start"
     word = topic.encode()
-    for raw in _pieces(file):
+    for raw in _blocks(file):
         low = raw.lower()
         present = finder.present(low)
         at = 0
@@ -237,7 +237,7 @@ class _Finder:
     def present(self, low: bytes) -> dict[bytes, list[Pattern]]:
         """Return the patterns whose fixed part occurs in a lower-case text."""
         among: Iterable[bytes] = self._anchors
-        if len(low) >= PIECE // 4:
+        if len(low) >= BLOCK_SIZE // 4:
             if self._stems is None:
                 self._stems = _stems(set(self._anchors))
             among = [anchor for stem, each in self._stems.items() if stem in low for anchor in each]
@@ -270,7 +270,7 @@ def _match_anchor(
 ) -> None:
     """Match the patterns with one fixed part between two positions of a block."""
     at, repeated = start, 0
-    for _ in range(_TRIES):
+    for _ in range(_MAX_OCCURRENCES):
         at = low.find(anchor, at, end)
         if at < 0:
             return
@@ -288,13 +288,13 @@ def _match_anchor(
                     lines.append(found)
         # Try a few more lines, because a check may reject this one and accept a later one.
         repeated += all(each.wording in part.matches for each in patterns)
-        if repeated > _REPEATS:
+        if repeated > _MAX_REPEATS:
             return
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
     """Yield a text in blocks that end at the end of a line, unless the line is too long."""
-    first = file.read(PIECE)
+    first = file.read(BLOCK_SIZE)
     coding = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(first[:2])
     rest = b""
     block = first[2:] if coding else first
@@ -307,14 +307,14 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         # Split a long line so that no match within REACH is lost.
         if not cut and len(block) > REACH:
             cut = len(block) - REACH
-        yield _plain(block[:cut])
+        yield _normalized(block[:cut])
         rest = block[cut:]
-        block = file.read(PIECE)
+        block = file.read(BLOCK_SIZE)
     if rest:
-        yield _plain(rest)
+        yield _normalized(rest)
 
 
-def _plain(block: bytes) -> bytes:
+def _normalized(block: bytes) -> bytes:
     """Remove control sequences of terminals, and normalize line ends and quotation marks."""
     if b"\x1b" in block:
         block = _ESCAPES.sub(b"", block)

@@ -15,7 +15,7 @@ from .machine import Machine
 from .trial import Attempt, Failure
 
 #: The version of the JSON format. It is incremented when a key is renamed, removed or redefined.
-SHAPE = 2
+FORMAT_VERSION = 2
 
 _WIDTH = 88
 #: Characters that terminals interpret: control characters except the line feed, and characters
@@ -59,7 +59,7 @@ def as_text(diagnosis: Diagnosis) -> str:
     parts = [_finding(finding) for finding in diagnosis.findings]
     parts += [_unknown(failure) for failure in diagnosis.unknown]
     if diagnosis.unknown or any(finding.traceback for finding in diagnosis.findings):
-        parts.append(_facts(diagnosis))
+        parts.append(_facts_section(diagnosis))
     repair = diagnosis.repair
     parts.append(
         f"{verdict(diagnosis)}\nThe repair of cupy_compat: {repair.state}. {repair.reason}"
@@ -107,7 +107,7 @@ def explanation_as_json(explanation: Explanation) -> str:
             "findings": [asdict(each) for each in explanation.findings],
             "ending": explanation.ending,
             "owner": explanation.owner,
-            "machine": _known(explanation.machine),
+            "machine": _machine_properties(explanation.machine),
         }
     )
 
@@ -121,11 +121,11 @@ def printable(text: str) -> str:
 
 def _dump(content: dict[str, Any]) -> str:
     # In ASCII, because a file name may contain characters that cannot be encoded.
-    whole = {"version": SHAPE, "cupy_compat": own_version(), **content}
+    whole = {"version": FORMAT_VERSION, "cupy_compat": own_version(), **content}
     return json.dumps(whole, indent=2)
 
 
-def _known(machine: Machine) -> dict[str, Any]:
+def _machine_properties(machine: Machine) -> dict[str, Any]:
     names = ("python", "system", "distributions", "versions", "cuda", "rocm", "conda", "frozen")
     return {name: getattr(machine, name) for name in names}
 
@@ -166,26 +166,26 @@ def _unknown(failure: Failure) -> str:
     )
 
 
-def _facts(diagnosis: Diagnosis) -> str:
+def _facts_section(diagnosis: Diagnosis) -> str:
     case = diagnosis.case
     lines = ["facts"]
-    lines += _listed(case.machine.facts)
+    lines += _fact_lines(case.machine.facts)
     for each in (case.attempt, case.second):
         if each is not None:
-            lines.append(_ended(each))
+            lines.append(_attempt_line(each))
     return "\n".join(lines)
 
 
-def _listed(facts: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:
+def _fact_lines(facts: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:
     for name, value in facts.items():
         if isinstance(value, dict) and value:
             yield f"{indent}{name}"
-            yield from _listed(value, indent + "  ")
+            yield from _fact_lines(value, indent + "  ")
         else:
             yield f"{indent}{name}: {value}"
 
 
-def _ended(attempt: Attempt) -> str:
+def _attempt_line(attempt: Attempt) -> str:
     passed = ", ".join(name for name in attempt.values) or "nothing"
     failed = ", ".join(each.step for each in attempt.failures) or "nothing"
     return f"  attempt {attempt.shim}: {attempt.end}; passed: {passed}; failed: {failed}"

@@ -28,9 +28,9 @@ OLDEST_FOR_SHIM = (3, 11)
 #: Seconds that an interpreter gets after its limit to print where it hangs, or to end when killed.
 _GRACE = 2.0
 #: Seconds after which a message announces the wait.
-_ANNOUNCED = 10.0
+_ANNOUNCE_AFTER = 10.0
 #: How many bytes of an interpreter's output are kept; the middle of longer output is dropped.
-_KEPT = 1 << 22
+_MAX_OUTPUT = 1 << 22
 #: The line of CuPy's banner that precedes the error.
 _BANNER = "Original error:"
 
@@ -131,7 +131,7 @@ class Attempt:
         return "import" in self.values
 
     @property
-    def works_alone(self) -> bool:
+    def memoizes(self) -> bool:
         """Whether CuPy was imported and its ``memoize`` works."""
         return self.imports and "memoize" in self.values
 
@@ -148,15 +148,15 @@ def gather_facts(interpreter: Interpreter, limit: float) -> dict[str, Any]:
         If the interpreter cannot be started, or is too old.
     """
     # Describe the search path of the user's programs, which an isolated interpreter does not have.
-    path = interpreter.command
-    flags = "".join(path[1:])
-    given = ["isolated" if "-I" in path else "safe" if "-P" in path else "open"]
-    given += ["no environment" if "-E" in flags else "environment"]
-    given += ["no user" if "-s" in path else "user", interpreter.pip]
-    records, code, stderr = _interpret([path[0], "-I"], "facts", given, limit)
+    python, *options = interpreter.command
+    flags = "".join(options)
+    arguments = ["isolated" if "-I" in options else "safe" if "-P" in options else "open"]
+    arguments += ["no environment" if "-E" in flags else "environment"]
+    arguments += ["no user" if "-s" in options else "user", interpreter.pip]
+    records, code, stderr = _run_module([python, "-I"], "facts", arguments, limit)
     if records and release(records[0]["python"]["version"], 2) < (*OLDEST, 0):
         raise TrialError(
-            f"{path[0]} is Python {records[0]['python']['version']}; Python "
+            f"{python} is Python {records[0]['python']['version']}; Python "
             f"{OLDEST[0]}.{OLDEST[1]} or later is needed"
         )
     if records:
@@ -165,7 +165,7 @@ def gather_facts(interpreter: Interpreter, limit: float) -> dict[str, Any]:
     last = stderr.strip().splitlines()[-1:] or ["no message"]
     if interpreter.path is not None and code is not None:
         oldest = ".".join(map(str, OLDEST))
-        raise TrialError(f"{path[0]} does not run as Python {oldest} or later: {reason}: {last[0]}")
+        raise TrialError(f"{python} does not run as Python {oldest} or later: {reason}: {last[0]}")
     return _without_facts(interpreter, f"{reason}: {last[0]}")
 
 
@@ -218,31 +218,31 @@ def try_cupy(
     else:
         # The folder, or the archive, that contains the shim.
         path = str(Path(__file__).parents[1 + __package__.count(".")])
-    given = [shim, str(limit), path]
-    records, code, stderr = _interpret(command, "attempt", given, limit + _GRACE)
+    arguments = [shim, str(limit), path]
+    records, code, stderr = _run_module(command, "attempt", arguments, limit + _GRACE)
     values: dict[str, Any] = {}
     failures = []
-    begun = "start"
+    current = "start"
     for record in records:
         if "begin" in record:
-            begun = record["begin"]
+            current = record["begin"]
         elif record["error"] is None:
             values[record["step"]] = record["value"]
-            begun = ""
+            current = ""
         else:
             failures.append(Failure(record["step"], **record["error"]))
-            begun = ""
+            current = ""
     if code == 0:
         return Attempt(shim, "finished", values, failures, stderr)
     hung = code is None or "Timeout (" in stderr
     how = f"after {limit:g} seconds" if hung else _exit_reason(code or 0)
     # Python's own exit statuses are small; Windows reports a crash with a large number.
     end: End = "timed out" if hung else "ended" if 0 < (code or 0) < 256 else "crashed"
-    failures.append(Failure(begun or "end", end, how, stderr))
+    failures.append(Failure(current or "end", end, how, stderr))
     return Attempt(shim, end, values, failures, stderr)
 
 
-def _interpret(
+def _run_module(
     command: list[str], module: str, arguments: list[str], limit: float
 ) -> tuple[list[dict[str, Any]], int | None, str]:
     """Run the text of a module; return its records, exit status (None if killed) and errors."""
@@ -265,11 +265,11 @@ def _interpret(
     try:
         code = _wait(process, limit)
     except BaseException:
-        _end(process)
+        _kill(process)
         raise
     # Do not wait for child processes that keep the streams open.
     out, err = (reader.finish(_GRACE) for reader in readers)
-    _end(process)
+    _kill(process)
     records = [
         ast.literal_eval(line[len(token) :])
         for line in out.splitlines()
@@ -295,8 +295,8 @@ class _Reader(threading.Thread):
                 if not block:
                     return
                 self._content += block
-                if len(self._content) > 2 * _KEPT:
-                    del self._content[_KEPT // 2 : -_KEPT // 2]
+                if len(self._content) > 2 * _MAX_OUTPUT:
+                    del self._content[_MAX_OUTPUT // 2 : -_MAX_OUTPUT // 2]
 
     def finish(self, limit: float) -> str:
         """Return the output, after waiting at most that many seconds for the rest."""
@@ -308,18 +308,18 @@ def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
     """Wait for the end of a process, and announce a long wait; None if the limit is reached."""
     until = time.monotonic() + limit
     with suppress(subprocess.TimeoutExpired):
-        return process.wait(min(limit, _ANNOUNCED))
-    if limit > _ANNOUNCED and sys.stderr is not None:
+        return process.wait(min(limit, _ANNOUNCE_AFTER))
+    if limit > _ANNOUNCE_AFTER and sys.stderr is not None:
         print(
             f"waiting for CuPy, up to {limit - _GRACE:g} seconds ...", file=sys.stderr, flush=True
         )
     with suppress(subprocess.TimeoutExpired):
         return process.wait(max(0.0, until - time.monotonic()))
-    _end(process)
+    _kill(process)
     return None
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     if os.name == "posix":
         # The process may have ended by itself.
         with suppress(ProcessLookupError, PermissionError):

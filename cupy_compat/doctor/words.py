@@ -13,7 +13,7 @@ from .machine import Machine
 from .wheels import CHECKED, NEWEST, PYTHONS, WHEELS, Wheel, cuda_of, release, retired
 
 #: Stand-ins for the parts of a message, for checks that apply without one.
-NEUTRAL = {
+DEFAULTS = {
     "attribute": "the name",
     "digit": "",
     "file": "a library",
@@ -60,7 +60,7 @@ def of(machine: Machine) -> dict[str, str]:
         "unmet": machine.unmet or "numpy>=2,<2.6",
         "cuda": f"CUDA {machine.cuda}" if machine.cuda else "a newer CUDA",
         "own_toolkit": _own_toolkit(machine),
-        "driver": f"CUDA {_dotted(machine.driver)}" if machine.driver else "an older CUDA",
+        "driver": f"CUDA {_cuda_version(machine.driver)}" if machine.driver else "an older CUDA",
         "cache": str(machine.cache.get("path") or "The folder for compiled kernels"),
         "visible": _visible(machine),
         "pip": machine.pip,
@@ -96,10 +96,10 @@ def wheel(machine: Machine) -> Wheel | None:
     if not machine.rocm and major is not None:
         # A driver also supports older CUDA versions.
         names.insert(0, f"cupy-cuda{min(major, 13)}x")
-    suiting = [WHEELS[name] for name in names if name in WHEELS]
+    suitable = [WHEELS[name] for name in names if name in WHEELS]
     if machine.driver:
-        suiting = [each for each in suiting if not each.name.startswith("cupy-rocm")] or suiting
-    return next((each for each in suiting if each.supports(machine.python)), None)
+        suitable = [each for each in suitable if not each.name.startswith("cupy-rocm")] or suitable
+    return next((each for each in suitable if each.supports(machine.python)), None)
 
 
 def _install(machine: Machine) -> str:
@@ -114,9 +114,9 @@ def _install(machine: Machine) -> str:
             f"upgrade the NVIDIA driver (no current CuPy supports CUDA {machine.cuda}), then "
             + _install_for_machine(machine)
         )
-    suiting = wheel(machine)
-    if suiting is not None:
-        return f"`{machine.pip} install {suiting.name}`"
+    suitable = wheel(machine)
+    if suitable is not None:
+        return f"`{machine.pip} install {suitable.name}`"
     return _ROCM.format(pip=machine.pip) if machine.rocm else _install_for_machine(machine)
 
 
@@ -124,12 +124,12 @@ def _install_for_machine(machine: Machine) -> str:
     """Return how to install the wheel for the CUDA of the machine, not of the installed CuPy."""
     if machine.driver:
         return f"`{machine.pip} install cupy-cuda{min(max(machine.driver // 1000, 11), 13)}x`"
-    served = _has_wheel(machine)
-    pip, python = (machine.pip, machine.python) if served else ("python -m pip", None)
+    has_wheel = _has_wheel(machine)
+    pip, python = (machine.pip, machine.python) if has_wheel else ("python -m pip", None)
     names = [name for name in ("cupy-cuda12x", "cupy-cuda13x") if WHEELS[name].supports(python)]
     choice = ", ".join(f"`{pip} install {name}` for {WHEELS[name].platform}" for name in names)
     choice += " (`nvidia-smi` shows the newest CUDA that the driver supports)"
-    return choice if served else f"{_PYTHON}, and there {choice}"
+    return choice if has_wheel else f"{_PYTHON}, and there {choice}"
 
 
 def _has_wheel(machine: Machine) -> bool:
@@ -228,14 +228,14 @@ def _upgrade(machine: Machine) -> str:
 def _reinstall(machine: Machine) -> str:
     if machine.conda:
         return "`conda install --force-reinstall -c conda-forge cupy`"
-    suiting = wheel(machine)
+    suitable = wheel(machine)
     if not machine.here or not machine.distributions:
         return (
             f"uninstall every CuPy in `{machine.pip} list` (`cupy`, `cupy-cuda...`, "
             f"`cupy-rocm-...`), then {_install(machine)}"
         )
     own = _only_distribution(machine)
-    if own is not None and (own == "cupy" or (suiting is not None and suiting.name == own)):
+    if own is not None and (own == "cupy" or (suitable is not None and suitable.name == own)):
         return f"`{machine.pip} install --force-reinstall --no-deps {own}`"
     names = " ".join(machine.distributions)
     return f"`{machine.pip} uninstall -y {names}`, then {_install(machine)}"
@@ -250,13 +250,13 @@ def _toolkit(machine: Machine) -> str:
         return f"install the {_own_toolkit(machine)}, and set CUDA_PATH to its folder"
     if machine.python and release(machine.python) < _CTK:
         return "install the newest toolkit of CuPy's CUDA version, and set CUDA_PATH to its folder"
-    suiting = WHEELS.get(own) if own in WHEELS else wheel(machine)
-    if suiting is not None and suiting.name == "cupy-cuda11x":
+    suitable = WHEELS.get(own) if own in WHEELS else wheel(machine)
+    if suitable is not None and suitable.name == "cupy-cuda11x":
         return "install the CUDA 11 toolkit, and set CUDA_PATH to its folder"
-    if suiting is not None and suiting.name.startswith("cupy-cuda") and own != "cupy":
-        return f'`{machine.pip} install --upgrade "{suiting.name}[ctk]"` (CuPy 14)'
-    if own == "cupy" and suiting is not None:
-        return f"install the {suiting.platform} toolkit, and set CUDA_PATH to its folder"
+    if suitable is not None and suitable.name.startswith("cupy-cuda") and own != "cupy":
+        return f'`{machine.pip} install --upgrade "{suitable.name}[ctk]"` (CuPy 14)'
+    if own == "cupy" and suitable is not None:
+        return f"install the {suitable.platform} toolkit, and set CUDA_PATH to its folder"
     return (
         f'`{machine.pip} install --upgrade "cupy-cuda12x[ctk]"` for CUDA 12, "cupy-cuda13x[ctk]" '
         "for CUDA 13 (CuPy 14); for CUDA 11, install its toolkit"
@@ -319,5 +319,5 @@ def _visible(machine: Machine) -> str:
     return "CUDA_VISIBLE_DEVICES is " + ("not set" if value is None else repr(value))
 
 
-def _dotted(driver: int) -> str:
+def _cuda_version(driver: int) -> str:
     return f"{driver // 1000}.{driver % 1000 // 10}"

@@ -39,20 +39,20 @@ class Check:
         Texts on the same line that rule the failure out.
     needs : tuple of str
         Texts, in lower case, one of which must be elsewhere in the output.
-    raised : tuple of str
+    raised_by : tuple of str
         The code that must raise the error, see `cupy_compat.doctor.origin`: CuPy's (``'cupy'``),
         other code (``'other'``), or a text without frames (``''``). Empty: any code.
     shared : bool
         Whether the check also applies to errors that other libraries raise.
-    given : callable, optional
+    condition : callable, optional
         A condition on the machine.
     details : callable, optional
         Returns more values for the names in braces, or None if the check does not apply. Its
         arguments are the machine and the parts of the message.
-    shows : callable, optional
+    detects : callable, optional
         Whether an examined environment has the failure, independently of any message.
     breaks : bool
-        Whether a failure found by ``shows`` prevents the import.
+        Whether a failure found by ``detects`` prevents the import.
     after : tuple of str
         Checks and groups of checks of which this failure is a consequence; ``*`` means all.
     group : str
@@ -72,11 +72,11 @@ class Check:
     source: str = ""
     unless: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    raised: tuple[str, ...] = ()
+    raised_by: tuple[str, ...] = ()
     shared: bool = False
-    given: Callable[[Machine], bool] | None = None
+    condition: Callable[[Machine], bool] | None = None
     details: Details | None = None
-    shows: Callable[[Case], bool] | None = None
+    detects: Callable[[Case], bool] | None = None
     breaks: bool = False
     after: tuple[str, ...] = ()
     group: str = ""

@@ -41,7 +41,7 @@ BUILDING = (
             "hipcc' returned non-zero",
             "No such file or directory: 'hipcc'",
         ),
-        given=_built,
+        condition=_built,
         example="error: command '/opt/rocm/bin/hipcc' failed with exit code 1\nERROR: Failed "
         "building wheel for cupy",
         source="cupy/cupy#9098",
@@ -80,7 +80,7 @@ BUILDING = (
             "Unsupported gpu architecture 'sm_",
             "is not defined for option 'gpu-architecture'",
         ),
-        given=_built,
+        condition=_built,
         example="nvcc fatal   : Unsupported gpu architecture 'compute_30'\nERROR: Failed building "
         "wheel for cupy",
         source="cupy/cupy#3575",
@@ -99,7 +99,7 @@ BUILDING = (
             "Cannot find compiler 'cl.exe' in PATH",
             "Unable to find a compatible Visual Studio",
         ),
-        given=_built,
+        condition=_built,
         example='Microsoft Visual C++ 14.0 is required. Get it with "Microsoft Visual C++ Build '
         'Tools"\nCollecting cupy',
         source="cupy/cupy#2137",
@@ -125,7 +125,7 @@ BUILDING = (
             "fatal error: Python.h: No such file",
             "gcc: No such file or directory",
         ),
-        given=_built,
+        condition=_built,
         example="error: command 'gcc' failed: No such file or directory\nERROR: Failed building "
         "wheel for cupy",
         source="made with pip",
@@ -143,7 +143,7 @@ BUILDING = (
             "build isolation: `{pip} install --no-build-isolation ...`.",
         ),
         says=("Cython.Compiler.Errors.CompileError: cupy", "Error compiling Cython file"),
-        given=_built,
+        condition=_built,
         example="Cython.Compiler.Errors.CompileError: cupy/_core/core.pyx\nERROR: Failed building "
         "wheel for cupy",
         source="BLAST-WarpX/warpx#4247",
@@ -164,7 +164,7 @@ BUILDING = (
             "No module named 'Cython'",
             "Please install Cython {version}",
         ),
-        given=_built,
+        condition=_built,
         example="ERROR: No matching distribution found for Cython>=3\nCollecting cupy",
         source="cvg/mpsfm#21",
         printed=True,
@@ -183,7 +183,7 @@ BUILDING = (
             "module 'pkgutil' has no attribute 'ImpImporter'",
             "module 'setuptools.",
         ),
-        given=_built,
+        condition=_built,
         example="ModuleNotFoundError: No module named 'distutils'\nERROR: Failed to build cupy",
         source="read in setuptools",
         printed=True,
@@ -199,7 +199,7 @@ BUILDING = (
             "fatal error: Killed",
             "virtual memory exhausted",
         ),
-        given=_built,
+        condition=_built,
         example="c++: fatal error: Killed signal terminated program cc1plus\nBuilding wheel for "
         "cupy",
         source="read in gcc",
@@ -240,7 +240,7 @@ BUILDING = (
             "*** WARNING: Include files not found: [",
             "*** WARNING: Skip installing cuda support",
         ),
-        given=_built,
+        condition=_built,
         example="a.cpp:1:10: fatal error: 'cublas_v2.h' file not found\n  Using cached "
         "cupy-6.5.0.tar.gz",
         source="Bartzi/kiss#3",
@@ -263,7 +263,7 @@ BUILDING = (
             "cupy{*}.cu({line}): error: ",
         ),
         unless=(".cubin.cu", "cannot open source file"),
-        given=_built,
+        condition=_built,
         example="cupy_backends/cuda/api/runtime.cpp:25399:67: error: cannot convert "
         "'PyObject*'\nERROR: Failed building wheel for cupy",
         source="cupy/cupy#5273",
@@ -286,7 +286,7 @@ BUILDING = (
             "bin/nvcc.exe', ",
             "bin/nvcc', ",
         ),
-        given=_built,
+        condition=_built,
         example="error: command '/usr/local/cuda/bin/nvcc' failed with exit code 1\nERROR: Failed "
         "building wheel for cupy",
         source="dipy/cudipy#5",

@@ -27,7 +27,7 @@ DEVICES = (
             "all`).",
         ),
         says=("cudaErrorInsufficientDriver",),
-        given=lambda machine: machine.here and not machine.driver and not machine.rocm,
+        condition=lambda machine: machine.here and not machine.driver and not machine.rocm,
         source="seen on machines without a GPU",
     ),
     Check(
@@ -36,7 +36,7 @@ DEVICES = (
         "The driver supports at most {driver}, and this CuPy is for {cuda}.",
         ("Install the wheel for this driver: {reinstall}.", "Or upgrade the driver."),
         says=("cudaErrorInsufficientDriver",),
-        given=lambda machine: machine.here and bool(machine.driver),
+        condition=lambda machine: machine.here and bool(machine.driver),
         source="read in CUDA",
     ),
     Check(
@@ -52,7 +52,7 @@ DEVICES = (
             "or install the wheel for that version.",
         ),
         says=("cudaErrorInsufficientDriver",),
-        given=lambda machine: not machine.here,
+        condition=lambda machine: not machine.here,
         example="cupy_backends.cuda.api.runtime.CUDARuntimeError: cudaErrorInsufficientDriver: "
         "CUDA driver version is insufficient for CUDA runtime version",
         source="nagadomi/nunif#702",

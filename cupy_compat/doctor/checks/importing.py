@@ -141,7 +141,7 @@ IMPORTING = (
         example="AttributeError: attribute '__name__' of 'builtin_function_or_method' objects is "
         "not writable",
         source="cupy/cupy#9128",
-        raised=("cupy", ""),
+        raised_by=("cupy", ""),
     ),
     Check(
         "memoize-annotated",
@@ -151,7 +151,7 @@ IMPORTING = (
         says=("__annotate__() missing 1 required positional argument",),
         example="TypeError: f.__annotate__() missing 1 required positional argument: 'format'",
         source="cython/cython#7767",
-        raised=("cupy", ""),
+        raised_by=("cupy", ""),
     ),
     Check(
         "two-distributions",
@@ -162,7 +162,7 @@ IMPORTING = (
         says=("CuPy may not function correctly because multiple CuPy packages are installed",),
         example="  CuPy may not function correctly because multiple CuPy packages are installed",
         source="cupy/cupy#4872",
-        shows=lambda case: len(case.machine.distributions) > 1,
+        detects=lambda case: len(case.machine.distributions) > 1,
         remark=True,
     ),
     Check(
@@ -182,8 +182,8 @@ IMPORTING = (
         example="ImportError: cannot import name 'core' from partially initialized module "
         "'cupy._core' (most likely due to a circular import) (/w/cupy/cupy/_core/__init__.py)",
         source="cupy/cupy#682",
-        given=lambda machine: machine.source_tree,
-        shows=lambda case: case.machine.found == "source",
+        condition=lambda machine: machine.source_tree,
+        detects=lambda case: case.machine.found == "source",
         breaks=True,
     ),
     Check(
@@ -208,8 +208,8 @@ IMPORTING = (
         "'cupy._core' (most likely due to a circular import) "
         "(/venv/lib/python3.13/site-packages/cupy/_core/__init__.py)",
         source="made with pip",
-        given=lambda machine: not machine.source_tree and not machine.frozen,
-        shows=lambda case: case.machine.other_abi,
+        condition=lambda machine: not machine.source_tree and not machine.frozen,
+        detects=lambda case: case.machine.other_abi,
         breaks=True,
     ),
     Check(
@@ -229,7 +229,7 @@ IMPORTING = (
         example="AttributeError: partially initialized module 'cupy' has no attribute 'zeros' "
         "(most likely due to a circular import)",
         source="made with pip",
-        shows=lambda case: case.machine.found == "stranger",
+        detects=lambda case: case.machine.found == "stranger",
         breaks=True,
     ),
     Check(
@@ -271,7 +271,7 @@ IMPORTING = (
         unless=_SHADOW,
         details=_replacement,
         after=("not-imported",),
-        raised=("other", ""),
+        raised_by=("other", ""),
         example="AttributeError: module 'cupy' has no attribute 'util'",
         source="cupy/cupy#5044",
     ),
@@ -286,10 +286,10 @@ IMPORTING = (
             "No module named 'cupyx.{attribute}'",
         ),
         details=_replacement_of_module,
-        raised=("other", ""),
+        raised_by=("other", ""),
         example="ModuleNotFoundError: No module named 'cupy.core'",
         source="cupy/cupy#5761",
-        given=lambda machine: not machine.source_tree and not machine.frozen,
+        condition=lambda machine: not machine.source_tree and not machine.frozen,
     ),
     Check(
         "files-gone",
@@ -308,7 +308,7 @@ IMPORTING = (
         example="AttributeError: module 'cupy' has no attribute 'ndarray'",
         after=("not-installed",),
         source="cupy/cupy#7021",
-        shows=lambda case: (
+        detects=lambda case: (
             case.machine.found in ("nothing", "folder", "remains")
             and bool(case.machine.distributions)
         ),
@@ -327,7 +327,7 @@ IMPORTING = (
         unless=_SHADOW,
         details=_if_never_in_cupy,
         after=("not-imported", "pytest"),
-        raised=("other", ""),
+        raised_by=("other", ""),
         example="AttributeError: module 'cupy' has no attribute 'polyfit'",
         source="UCBerkeleySETI/hyperseti#60",
     ),
@@ -344,10 +344,10 @@ IMPORTING = (
         says=("No module named 'cupy.{attribute}'", "No module named 'cupyx.{attribute}'"),
         details=_other_module,
         after=("not-imported", "built-without"),
-        raised=("other", ""),
+        raised_by=("other", ""),
         example="ModuleNotFoundError: No module named 'cupy.cuda.cublas'",
         source="cupy/cupy#6248",
-        given=lambda machine: not machine.source_tree and not machine.frozen,
+        condition=lambda machine: not machine.source_tree and not machine.frozen,
     ),
     Check(
         "frozen",
@@ -368,7 +368,7 @@ IMPORTING = (
         example="ModuleNotFoundError: No module named 'cupy_backends.cuda._softlink'\n"
         '  File "PyInstaller\\loader\\pyimod02_importers.py", line 385, in exec_module',
         source="pyinstaller/pyinstaller#7873",
-        given=lambda machine: machine.frozen,
+        condition=lambda machine: machine.frozen,
     ),
     Check(
         "old-core",
@@ -381,7 +381,7 @@ IMPORTING = (
         ),
         says=("module 'cupy' has no attribute '_core'", "cannot import name '_core' from 'cupy'"),
         unless=_SHADOW,
-        raised=("other", ""),
+        raised_by=("other", ""),
         example="AttributeError: module 'cupy' has no attribute '_core'",
         source="UCBerkeleySETI/turbo_seti#272",
     ),
@@ -400,8 +400,8 @@ IMPORTING = (
             "No module named 'cupy_backends.cuda.libs.{attribute}'",
         ),
         details=_library_left_out,
-        raised=("cupy",),
-        given=lambda machine: not machine.frozen,
+        raised_by=("cupy",),
+        condition=lambda machine: not machine.frozen,
         example='  File "/opt/cupy/cupy/cutensor.py", line 3, in <module>\n'
         "ModuleNotFoundError: No module named 'cupyx.cutensor'",
         source="cupy/cupy#7991",
@@ -422,8 +422,8 @@ IMPORTING = (
             "cannot import name core{$}",
             "type object 'cupy{*}' has no attribute '__reduce_cython__'",
         ),
-        raised=("cupy",),
-        given=lambda machine: not machine.source_tree and not machine.frozen,
+        raised_by=("cupy",),
+        condition=lambda machine: not machine.source_tree and not machine.frozen,
         after=("incomplete", "built-without", "other-python", "second-import"),
         example='  File "/venv/cupy/cuda/__init__.py", line 34, in <module>\n'
         "ImportError: cannot import name 'cub' from 'cupy.cuda'",
@@ -446,7 +446,7 @@ IMPORTING = (
         after=("other-python", "built-without"),
         example="ModuleNotFoundError: No module named 'cupy._environment'",
         source="cupy/cupy#7021",
-        given=lambda machine: not machine.source_tree and not machine.frozen,
+        condition=lambda machine: not machine.source_tree and not machine.frozen,
     ),
     Check(
         "not-installed",
@@ -456,8 +456,8 @@ IMPORTING = (
         says=("No module named 'cupy'", "No module named cupy{$}"),
         example="ModuleNotFoundError: No module named 'cupy'",
         source="Fannovel16/ComfyUI-Frame-Interpolation#10",
-        given=lambda machine: not machine.frozen and not (machine.here and machine.distributions),
-        shows=lambda case: (
+        condition=lambda machine: not (machine.frozen or (machine.here and machine.distributions)),
+        detects=lambda case: (
             case.machine.found in ("nothing", "folder", "remains")
             and not case.machine.distributions
         ),
@@ -575,7 +575,7 @@ IMPORTING = (
         needs=("cupy-cuda", "cupy 1"),
         example="cupy-cuda12x 14.2.0 requires numpy<2.6,>=2.0, but you have numpy 1.26.4 which is "
         "incompatible.",
-        shows=lambda case: bool(case.machine.unmet),
+        detects=lambda case: bool(case.machine.unmet),
         source="made with pip",
         after=("numpy-too-old", "numpy-too-new", "numpy-1-module"),
     ),
@@ -591,7 +591,7 @@ IMPORTING = (
         example="ModuleNotFoundError: No module named 'fastrlock'\n"
         '  File "/venv/lib/python3.12/site-packages/cupy/__init__.py", line 17',
         source="made with pip",
-        given=lambda machine: not machine.frozen,
+        condition=lambda machine: not machine.frozen,
     ),
     Check(
         "old-pathfinder",
@@ -624,7 +624,7 @@ IMPORTING = (
         ("Upgrade CuPy: {upgrade}.", 'Or downgrade setuptools: `{pip} install "setuptools<82"`.'),
         says=("No module named 'pkg_resources'",),
         needs=("cupy/testing", "cupy\\testing"),
-        raised=("cupy", ""),
+        raised_by=("cupy", ""),
         example="ModuleNotFoundError: No module named 'pkg_resources'\n"
         "cupy/testing/_helper.py:56: in installed",
         source="cupy/cupy#8446",

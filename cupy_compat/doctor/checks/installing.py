@@ -16,7 +16,7 @@ _NONE = (
 )
 
 
-def _split(requirement: str) -> tuple[str, str]:
+def _split_requirement(requirement: str) -> tuple[str, str]:
     """Return the name and the version of a requirement; the version may be empty."""
     name, operator, version = re.split(r"([=<>~!]+|$)", requirement, maxsplit=1)
     return name.partition("[")[0].lower().replace("_", "-"), version.rstrip(
@@ -24,8 +24,8 @@ def _split(requirement: str) -> tuple[str, str]:
     ) if operator else ""
 
 
-def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    name, _ = _split(words["requirement"])
+def _known_distribution(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    name, _ = _split_requirement(words["requirement"])
     if name not in WHEELS:
         return None
     wheel = WHEELS[name]
@@ -49,13 +49,13 @@ def _known(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | No
 def _any_version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
     none = words.get("none", "")
     # If there are wheels of other versions, or pip does not say, the version is the reason.
-    if none not in ("none", "wheels") and (none or _split(words["requirement"])[1]):
+    if none not in ("none", "wheels") and (none or _split_requirement(words["requirement"])[1]):
         return None
-    return _known(machine, words)
+    return _known_distribution(machine, words)
 
 
-def _unknown(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    name, _ = _split(words["requirement"])
+def _unknown_distribution(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    name, _ = _split_requirement(words["requirement"])
     if not name.startswith("cupy") or name in WHEELS or name in ("cupy", "cupy-wheel"):
         return None
     reason = f"The index has no distribution named `{name}`."
@@ -64,10 +64,10 @@ def _unknown(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | 
             f"`{name}` dates from the time when each minor version of CUDA had a distribution. It "
             "no longer gets releases, and has no wheels for newer Pythons."
         )
-    return {"reason": reason, "instead": _instead(name, machine)}
+    return {"reason": reason, "instead": _replacement(name, machine)}
 
 
-def _instead(name: str, machine: Machine) -> str:
+def _replacement(name: str, machine: Machine) -> str:
     """Return how to install a current CuPy for the CUDA in a distribution's name."""
     named = cuda_of(name)
     major = int(named.partition(".")[0]) if named else machine.cuda or 0
@@ -87,8 +87,8 @@ def _instead(name: str, machine: Machine) -> str:
     )
 
 
-def _version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
-    name, version = _split(words["requirement"])
+def _wrong_version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
+    name, version = _split_requirement(words["requirement"])
     if not version or (name not in WHEELS and name != "cupy"):
         return None
     cuda = re.fullmatch(r"(9|1[0-3])\.\d(\.\d+)?", version)
@@ -96,7 +96,7 @@ def _version(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | 
     looks = " It looks like a version of CUDA." if cuda else ""
     fitting = f"Omit the version: `{machine.pip} install {name}`"
     if wheel not in WHEELS:
-        fitting = _instead(wheel, machine)
+        fitting = _replacement(wheel, machine)
     elif wheel != name:
         looks = " It is the name of a wheel."
         fitting = f"`{machine.pip} install {wheel}`"
@@ -123,7 +123,7 @@ INSTALLING = (
             "No matching distribution found for {/requirement}",
             "there is no version of {/requirement}",
         ),
-        details=_version,
+        details=_wrong_version,
         example="ERROR: Could not find a version that satisfies the requirement "
         "cupy-cuda12x==12.4 (from versions: 12.3.0, 13.0.0)",
         source="made with pip",
@@ -140,7 +140,7 @@ INSTALLING = (
             "depends on {/requirement} ({*}) which doesn't match any versions",
             "we only found wheels for `{/requirement}` (v",
         ),
-        details=_unknown,
+        details=_unknown_distribution,
         example="ERROR: No matching distribution found for cupy-cuda121",
         source="made with pip",
         after=("network",),
@@ -160,7 +160,7 @@ INSTALLING = (
         details=_any_version,
         example="ERROR: Could not find a version that satisfies the requirement cupy-cuda13x "
         "(from versions: none)",
-        given=lambda machine: machine.system != "macOS",
+        condition=lambda machine: machine.system != "macOS",
         source="made with pip",
         after=("network",),
     ),
@@ -171,7 +171,7 @@ INSTALLING = (
         ("Use a machine with an NVIDIA or AMD GPU. On a Mac, use NumPy.",),
         says=_NONE,
         details=_any_version,
-        given=lambda machine: machine.system == "macOS",
+        condition=lambda machine: machine.system == "macOS",
         example="ERROR: No matching distribution found for cupy-cuda12x\n  "
         "/Users/u/venv/lib/python3.12",
         source="read in CuPy",
@@ -357,7 +357,7 @@ INSTALLING = (
             "Reinstall CuPy: {reinstall}.",
             "If it still crashes, report it to the project of the last module in the traceback.",
         ),
-        shows=lambda case: case.attempt is not None and case.attempt.end == "crashed",
+        detects=lambda case: case.attempt is not None and case.attempt.end == "crashed",
     ),
     Check(
         "hang",
@@ -369,14 +369,14 @@ INSTALLING = (
             "If it hangs in the step that counts GPUs, check whether `nvidia-smi` works. If not, "
             "restart the machine.",
         ),
-        shows=lambda case: case.attempt is not None and case.attempt.end == "timed out",
+        detects=lambda case: case.attempt is not None and case.attempt.end == "timed out",
     ),
     Check(
         "no-repair",
         "CuPy could be repaired, but cupy_compat cannot do it here",
         "A trial with cupy_compat failed: {repair_failure}.",
         ("Reinstall it: `{pip} install --upgrade --force-reinstall cupy-compat`.",),
-        shows=lambda case: bool(case.repair_failure),
+        detects=lambda case: bool(case.repair_failure),
         remark=True,
     ),
 )

@@ -164,7 +164,7 @@ KERNELS = (
             "For an older GPU, use an older CUDA, and the CuPy for it.",
         ),
         says=("CUDA_ERROR_NO_BINARY_FOR_GPU", "cudaErrorNoKernelImageForDevice"),
-        given=lambda machine: not machine.rocm,
+        condition=lambda machine: not machine.rocm,
         example="cupy_backends.cuda.api.driver.CUDADriverError: CUDA_ERROR_NO_BINARY_FOR_GPU: no "
         "kernel image is available for execution on the device",
         source="cupy/cupy#9106",
@@ -496,7 +496,7 @@ KERNELS = (
         example="PermissionError: [Errno 13] Permission denied: '/home/u/.cupy'\n"
         '  File "/venv/cupy/cuda/_compiler_cache.py", line 96, in __init__',
         source="NixOS/nixpkgs#551032",
-        shows=lambda case: case.machine.cache.get("writable") is False,
+        detects=lambda case: case.machine.cache.get("writable") is False,
         after=("cache-race",),
     ),
 )

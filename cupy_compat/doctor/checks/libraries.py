@@ -38,7 +38,7 @@ _SYMBOLS = (
 )
 
 
-def _symbol_of(*names: str) -> Details:
+def _symbol_belongs_to(*names: str) -> Details:
     def details(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
         found = next((name for start, name in _LIBRARIES if start.match(words["symbol"])), None)
         known = found is not None and (not names or found in names)
@@ -63,7 +63,7 @@ _OPTIONAL = {
 }
 
 
-def _named(pattern: re.Pattern[str]) -> Details:
+def _file_matches(pattern: re.Pattern[str]) -> Details:
     def details(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
         name = words["file"].partition(".so")[0]
         return {"library": words["file"]} if pattern.match(name) else None
@@ -139,7 +139,7 @@ LIBRARIES = (
         says=_SYMBOLS,
         details=lambda machine, words: (
             {"nvjitlink": "nvidia-nvjitlink" + ("-cu12" if "_12_" in words["symbol"] else "")}
-            if _symbol_of("nvJitLink")(machine, words)
+            if _symbol_belongs_to("nvJitLink")(machine, words)
             else None
         ),
         example="ImportError: /venv/nvidia/cusparse/lib/libcusparse.so.12: undefined symbol: "
@@ -161,7 +161,7 @@ LIBRARIES = (
             "package for that version only.",
         ),
         says=("libtorch{*}undefined symbol: {symbol}", "/torch/lib/{*}undefined symbol: {symbol}"),
-        details=_symbol_of(*_OTHER),
+        details=_symbol_belongs_to(*_OTHER),
         example="ImportError: /venv/torch/lib/libtorch_cuda.so: undefined symbol: "
         "cudaGraphInstantiateWithFlags, version libcudart.so.11.0",
         source="cupy/cupy#7506",
@@ -178,7 +178,7 @@ LIBRARIES = (
             "driver supports.",
         ),
         says=_SYMBOLS,
-        details=_symbol_of("the driver"),
+        details=_symbol_belongs_to("the driver"),
         example="ImportError: /venv/cupy_backends/cuda/api/driver.cpython-38-x86_64-linux-gnu.so: "
         "undefined symbol: cuDevicePrimaryCtxRelease_v2",
         source="cupy/cupy#3827",
@@ -201,7 +201,7 @@ LIBRARIES = (
                 "rocm_install": "install a CuPy for the installed ROCm: a wheel (`cupy-rocm-7-0` "
                 "for ROCm 7.0), or your own build with ROCM_HOME set"
             }
-            if _symbol_of("ROCm")(machine, words)
+            if _symbol_belongs_to("ROCm")(machine, words)
             else None
         ),
         example="ImportError: "
@@ -240,7 +240,7 @@ LIBRARIES = (
         "PyTorch, or another `nvidia-...` package.",
         ("Upgrade CUDA within its major version: {toolkit}.", *_NEWER),
         says=_SYMBOLS,
-        details=_symbol_of(*_OTHER),
+        details=_symbol_belongs_to(*_OTHER),
         unless=("/torch/lib/", "libtorch"),
         example="ImportError: "
         "/venv/cupy_backends/cuda/libs/cusparse.cpython-36m-x86_64-linux-gnu.so: symbol "
@@ -261,7 +261,7 @@ LIBRARIES = (
             "Reinstall the CUDA that CuPy is for: {toolkit}.",
         ),
         says=("version `{file}' not found (required by {/user})",),
-        details=_named(_CUDA),
+        details=_file_matches(_CUDA),
         example="ImportError: /venv/nvidia/cu13/lib/libnvJitLink.so.13: version "
         "`libnvJitLink.so.13' not found (required by /venv/nvidia/cu13/lib/libcusparse.so.12)",
         source="seen with nvJitLink of CUDA 12 under the name of CUDA 13's",
@@ -349,7 +349,7 @@ LIBRARIES = (
         example="ImportError: libcuda.so.1: cannot open shared object file: No such file or "
         "directory",
         source="cupy/cupy#1790",
-        given=lambda machine: all(release(each) < (13, 0, 0) for each in machine.versions),
+        condition=lambda machine: all(release(each) < (13, 0, 0) for each in machine.versions),
     ),
     Check(
         "nvjitlink-missing",
@@ -380,7 +380,7 @@ LIBRARIES = (
         example="RuntimeError: CuPy failed to load libnvrtc.so.12: OSError: libnvrtc.so.12: "
         "cannot open shared object file: No such file or directory",
         source="cupy/cupy#8317",
-        given=lambda machine: not machine.rocm,
+        condition=lambda machine: not machine.rocm,
     ),
     Check(
         "toolkit",
@@ -409,7 +409,7 @@ LIBRARIES = (
             "{newer_python}",
         ),
         says=(*_ABSENT, "Could not find module '{file}"),
-        details=_named(_CUDA),
+        details=_file_matches(_CUDA),
         example="ImportError: libcudart.so.11.0: cannot open shared object file: No such file or "
         "directory",
         source="KiseKloset/DM-VTON#17",
@@ -428,7 +428,7 @@ LIBRARIES = (
             "For an NVIDIA GPU: remove this CuPy, and install a `cupy-cuda...` wheel.",
         ),
         says=(*_ABSENT, "CuPy failed to load {file}: "),
-        details=_named(_HIP),
+        details=_file_matches(_HIP),
         example="ImportError: libamdhip64.so.5: cannot open shared object file: No such file or "
         "directory",
         source="made with pip",
