@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status. 0: CuPy imports and, with ``--gpu``, works; 1: it does not; 2: wrong usage.
+        The exit status, as ``--help`` describes it.
     """
     parser = _parser()
     options = parser.parse_args(argv)
@@ -85,12 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROG,
         description="Find out why CuPy does not import or work, and what to do.",
-        epilog="Exit status: 0 CuPy imports, 1 it does not, 2 wrong usage.",
+        epilog="Exit status: 0 CuPy imports and, with --gpu, works on a GPU; 1 it does not, or the "
+        "interpreter cannot be started; 2 wrong usage. With --explain: 0 the text matches a known "
+        "problem; 1 it does not; 2 also if the file cannot be read. With --fix: 0 CuPy imports and "
+        "works (a missing GPU counts only with --gpu); 1 it does not, or the cure failed.",
     )
     parser.add_argument("--json", action="store_true", help="print the complete result as JSON")
     parser.add_argument("--list", action="store_true", help="print the list of checks and exit")
     parser.add_argument(
-        "--gpu", action="store_true", help="exit with status 1 also if CuPy cannot use a GPU"
+        "--gpu", action="store_true", help="report it as a problem if CuPy cannot use a GPU"
     )
     parser.add_argument(
         "--python",
@@ -101,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         "--explain",
         metavar="FILE",
         help="explain a traceback or the output of pip, without trying CuPy here; - is standard "
-        "input; exit status 1 if it matches no known problem",
+        "input",
     )
     parser.add_argument(
         "--fix",

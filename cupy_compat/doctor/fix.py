@@ -73,7 +73,7 @@ def run(
     Returns
     -------
     int
-        The exit status. 0: CuPy now imports and, with ``gpu``, works; 1: it does not.
+        The exit status, as ``cupy-compat doctor --help`` describes it.
 
     Raises
     ------

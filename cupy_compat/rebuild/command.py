@@ -30,8 +30,7 @@ def main(argv: Sequence[str]) -> int:
     Returns
     -------
     int
-        The exit status. 0: done, or nothing to do; 1: failed; 130: interrupted. With ``--status``,
-        0: rebuilt; 1: not.
+        The exit status, as ``--help`` describes it.
     """
     options = _parser().parse_args(argv)
     try:
@@ -48,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{_PROG}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"{_PROG}: interrupted; nothing has changed", file=sys.stderr)
+        print(f"{_PROG}: interrupted; --status shows the state of CuPy", file=sys.stderr)
         return 130
 
 
@@ -56,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROG,
         description="Recompile the broken module of the installed CuPy with CuPy's own fix, and "
-        "replace it. The original is kept beside it.",
-        epilog="Exit status: 0 done, or nothing to do; 1 failed, nothing has changed; 2 wrong "
-        "usage. With --status: 0 rebuilt, 1 not.",
+        "replace it. The original is kept beside it. If a step fails, nothing changes.",
+        epilog="Exit status: 0 done, or nothing to do; 1 failed; 2 wrong usage; 130 interrupted. "
+        "With --status: 0 rebuilt; 1 not.",
     )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--status", action="store_true", help="print whether CuPy is rebuilt")

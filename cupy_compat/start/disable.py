@@ -25,6 +25,7 @@ def main(argv: Sequence[str]) -> int:
     argparse.ArgumentParser(
         prog="cupy-compat disable",
         description="Undo `cupy-compat enable`: remove its start-up files.",
+        epilog="Exit status: 0 done, or nothing to do; 1 failed; 2 wrong usage.",
     ).parse_args(argv)
     try:
         startup = Startup.find()

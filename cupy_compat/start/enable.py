@@ -23,19 +23,20 @@ def main(argv: Sequence[str]) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 if the files could not be written. With ``--status``, 1 if this
-        Python is not enabled.
+        The exit status, as ``--help`` describes it.
     """
     parser = argparse.ArgumentParser(
         prog="cupy-compat enable",
         description="Repair a broken CuPy at every start of this environment's Python. "
         "Undo it with `cupy-compat disable`.",
+        epilog="Exit status: 0 done, or nothing to do; 1 failed; 2 wrong usage. With --status: 0 "
+        "enabled; 1 not.",
     )
     query = parser.add_mutually_exclusive_group()
     query.add_argument(
         "--status",
         action="store_true",
-        help="change nothing, and print whether it is enabled; exit status 1 if not",
+        help="change nothing, and print whether it is enabled",
     )
     query.add_argument(
         "--show",

@@ -37,8 +37,9 @@ def main(argv: Sequence[str]) -> int:
         prog="cupy-compat run",
         usage="cupy-compat run (SCRIPT | -m MODULE | -c CODE | -) [ARGUMENT ...]",
         description="Run a program as python does, and repair its CuPy if it is broken. This "
-        "works on every Python, and in every process that the program starts.",
-        epilog="Put Python's own options first: python -X dev -m cupy_compat run SCRIPT.",
+        "works on every Python, and in child processes that inherit the environment.",
+        epilog="Put Python's own options first: python -X dev -m cupy_compat run SCRIPT. "
+        "Exit status: the program's; 2 also for wrong usage.",
     )
     program = list(argv)
     if program[:1] in (["-h"], ["--help"]):
