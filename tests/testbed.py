@@ -30,6 +30,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 # Last: the tests are for the installed package. A session that installs none uses the checkout.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -231,13 +232,9 @@ def _pip(python: Path | str, *arguments: str, env: Mapping[str, str] = {}) -> No
 
 
 def _run(
-    command: list[str | Path],
-    *,
-    check: bool = True,
-    cwd: Path | None = None,
-    env: Mapping[str, str] = {},
+    command: list[str | Path], *, env: Mapping[str, str] = {}, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    return run(command, check=check, cwd=cwd, env={**_CLEAN, **env})
+    return run(command, env={**_CLEAN, **env}, **options)
 
 
 #: Neither variable may leak in from the caller.

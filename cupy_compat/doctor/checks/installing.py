@@ -18,10 +18,8 @@ _NONE = (
 
 def _split_requirement(requirement: str) -> tuple[str, str]:
     """Return the name and the version of a requirement; the version may be empty."""
-    name, operator, version = re.split(r"([=<>~!]+|$)", requirement, maxsplit=1)
-    return name.partition("[")[0].lower().replace("_", "-"), version.rstrip(
-        ".,"
-    ) if operator else ""
+    name, _, version = re.split(r"([=<>~!]+|$)", requirement, maxsplit=1)
+    return name.partition("[")[0].lower().replace("_", "-"), version.rstrip(".,")
 
 
 def _known_distribution(machine: Machine, words: Mapping[str, str]) -> Mapping[str, str] | None:
