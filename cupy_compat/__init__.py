@@ -96,7 +96,7 @@ def arm() -> None:
     # cupy._util yet.
     _hook.arm(_UTIL, _examine)
     with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
-        util = _hook.executed(_UTIL)
+        util = _hook.executed_module(_UTIL)
         if util is None or not _examine(util) or {"cupy", "cupy._core"} & sys.modules.keys():
             return
         # This very call repaired a failed import of CuPy. It left some of CuPy's modules behind,
@@ -119,7 +119,7 @@ def uninstall() -> None:
     _uninstalled = True
     with _hook.ImportLock("cupy"), _hook.ImportLock(_UTIL):
         _hook.disarm(_UTIL)
-        util = _hook.executed(_UTIL) or _dropped
+        util = _hook.executed_module(_UTIL) or _dropped
         # After a failed examination there is nothing to undo, and _repair may not be importable.
         if util is not None and _failed is None:
             from . import _repair
@@ -135,7 +135,7 @@ def status() -> "cupy_compat.Status":
     try:
         from . import _hook, _status
 
-        util = _hook.executed(_UTIL) or _dropped
+        util = _hook.executed_module(_UTIL) or _dropped
         failure = _failed[1] if _failed is not None and _failed[0] is util else ""
         return _status.report(_UTIL, util, _uninstalled, failure)
     except Exception as error:

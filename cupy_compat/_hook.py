@@ -75,7 +75,7 @@ def namespace(name: str) -> "dict[str, object]":
     return found
 
 
-def executed(name: str) -> "ModuleType | None":
+def executed_module(name: str) -> "ModuleType | None":
     """Return the module of that name if its execution is complete, else None."""
     module = sys.modules.get(name)
     # LazyLoader gives a module that is not loaded yet another class.

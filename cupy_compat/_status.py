@@ -84,7 +84,7 @@ def _state_and_reason(
             return "inactive", reason
         return "inactive", "The hook is not in sys.meta_path. Call install() to add it."
     # Do not use `util` here: it may be a repaired module that uninstall() has given up.
-    if _hook.executed(util_name) is not None:
+    if _hook.executed_module(util_name) is not None:
         return "inactive", (
             f"{util_name} was loaded by another finder before the hook was asked, or examined by "
             "another copy of this package. Call install(force=True) to examine it."

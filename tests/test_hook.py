@@ -359,10 +359,10 @@ def test_the_action_of_a_lazy_module_runs_when_it_is_loaded() -> None:
     sys.modules[NAME] = module
     spec.loader.exec_module(module)
     assert "order" not in _hook.namespace(NAME)
-    assert _hook.executed(NAME) is None
+    assert _hook.executed_module(NAME) is None
     assert object.__getattribute__(module, "__class__") is not ModuleType
     assert module.order == ["executed", "acted"]
-    assert _hook.executed(NAME) is module
+    assert _hook.executed_module(NAME) is module
     assert "order" in _hook.namespace(NAME)
 
 
@@ -372,7 +372,7 @@ def test_an_object_that_is_not_a_module_has_no_namespace_and_is_not_executed(
 ) -> None:
     monkeypatch.setitem(sys.modules, NAME, odd)  # type: ignore[arg-type]
     assert _hook.namespace(NAME) == {}
-    assert _hook.executed(NAME) is None
+    assert _hook.executed_module(NAME) is None
     assert _hook.namespace("cupy_compat_absent") == {}
 
 
@@ -390,7 +390,7 @@ def test_the_import_lock_waits_until_a_module_is_executed(awaited: Path) -> None
         importer.start()
         assert begun.wait(20)
         assert _hook.is_executing(NAME)
-        assert _hook.executed(NAME) is None
+        assert _hook.executed_module(NAME) is None
         seen: list[bool] = []
 
         def wait() -> None:
@@ -406,7 +406,7 @@ def test_the_import_lock_waits_until_a_module_is_executed(awaited: Path) -> None
         importer.join(20)
         assert seen == [True]
         assert not _hook.is_executing(NAME)
-        assert _hook.executed(NAME) is sys.modules[NAME]
+        assert _hook.executed_module(NAME) is sys.modules[NAME]
     finally:
         go.set()
         del sys.modules["cupy_compat_begin"]
