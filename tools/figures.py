@@ -173,8 +173,8 @@ def _shim_rows() -> Iterator[Sequence[str]]:
         compared = counts.total() - counts["not compared"]
         yield (
             f"[CuPy's own tests](#cupys-own-tests), {where}",
-            f"{compared:,} tests, broken CuPy {data['broken']['CuPy']} with the shim, "
-            "and its healthy wheel",
+            f"{compared:,} tests, each with a repaired CuPy {data['broken']['CuPy']} and with its "
+            "healthy wheel",
             f"{counts['different']} ended differently",
             data["date"],
             f"`{command}`",
@@ -183,7 +183,7 @@ def _shim_rows() -> Iterator[Sequence[str]]:
     for name, one in data["pythons"].items():
         yield (
             f"Python {name}",
-            f"{one['tests']:,} tests of the shim, the start and the sorts",
+            f"{one['tests']:,} tests of the shim, its commands and the sorts",
             f"{one['failed']} failed",
             one["date"],
             f"`{data['command']}`",
@@ -192,8 +192,8 @@ def _shim_rows() -> Iterator[Sequence[str]]:
     yield (
         "Mutation tests of the shim",
         f"{mutants['mutants']} changes of {len(mutants['modules'])} modules",
-        f"a test fails for {mutants['killed']}; of {mutants['survived']} others, "
-        f"{mutants['survivors_named_with_a_reason']} change no behaviour",
+        f"a test fails for {mutants['killed']}; {mutants['survivors_named_with_a_reason']} of the "
+        f"other {mutants['survived']} change no behaviour",
         mutants["date"],
         f"`{mutants['command']}`",
     )
@@ -208,17 +208,17 @@ def _load_rows() -> Iterator[Sequence[str]]:
     ):
         one = data["loads"][name]
         yield (
-            "Load",
+            "Load test",
             f"{one['rounds']:,} {what}",
-            f"{one['bytes a round']} bytes a round and {one['threads left']} threads left",
+            f"{one['bytes a round']} bytes leaked a round; {one['threads left']} threads left",
             data["date"],
             f"`{data['command']}`",
         )
     gpu = read("load-gpu")
     yield (
-        f"Load, {gpu['gpu']}",
+        f"Load test, {gpu['gpu']}",
         f"{gpu['rounds']:,} calls of `gpu_sort` from eight threads",
-        f"{gpu['wrong']} wrong; {gpu['bytes a round']} bytes a round and "
+        f"{gpu['wrong']} wrong; {gpu['bytes a round']} bytes leaked a round; "
         f"{gpu['threads left']} threads left",
         gpu["date"],
         f"`{gpu['command']}`",
@@ -295,7 +295,7 @@ def compare() -> str:
     names = [name for name in SORTS if name != "cp.sort"]
     rows = list(_sorts(documents, names))
     for name, field in (
-        ("copying to the GPU, sorting and copying back in turn", "gpu_serial_seconds"),
+        ("copying to the GPU, sorting and copying back: sum of the times", "gpu_serial_seconds"),
         ("the limit: copying to the GPU and back", "gpu_floor_seconds"),
     ):
         limits = [document[field] for document in documents]
@@ -323,6 +323,15 @@ def cupynumeric() -> str:
     return _table_of_times(one, rows)
 
 
+#: The kinds of keys whose names do not say enough.
+KEYS = {
+    "missing": "all NaN, NaT or 1",
+    "exceptions": "constant, but every hundredth uniform",
+    "half": "first half uniform, then constant",
+    "column": "every third uniform, the others constant",
+    "blocks": "sorted blocks of 1,000",
+}
+
 SWEEPS = {
     "sweep-2-cores": "2 cores",
     "sweep-2-cores-no-vectors": "2 cores, no vector sort",
@@ -338,7 +347,8 @@ def never_slower() -> str:
     for name, data in sweeps.items():
         for cell in data["cells"]:
             noise = cell["threads"] is None
-            row = "*`np.sort` beside itself*" if noise else cell["distribution"]
+            kind = cell["distribution"]
+            row = "*`np.sort` beside itself*" if noise else KEYS.get(kind, kind)
             ratios.setdefault(row, {}).setdefault(name, []).append(cell["ratio"])
     head = ["Keys"]
     for name in sweeps:

@@ -29,6 +29,9 @@ def help_of(*command: str) -> str:
 class CommandHelp(SphinxDirective):
     """One section for each command."""
 
+    # GitHub shows the content instead.
+    has_content = True
+
     def run(self) -> list[Node]:
         """Return the sections."""
         sections: list[Node] = [self.block(help_of())]

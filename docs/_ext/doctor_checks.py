@@ -20,6 +20,9 @@ TRACKER = "https://github.com/{}/issues/{}"
 class DoctorChecks(SphinxDirective):
     """One section for each check, worded for an unknown machine."""
 
+    # GitHub shows the content instead.
+    has_content = True
+
     def run(self) -> list[Node]:
         """Return the sections."""
         sections: list[Node] = []

@@ -39,6 +39,9 @@ def tables() -> Iterator[str]:
 class ModuleList(SphinxDirective):
     """A table for each folder of the package."""
 
+    # GitHub shows the content instead.
+    has_content = True
+
     def run(self) -> list[Node]:
         """Return the tables."""
         return self.parse_text_to_nodes("\n".join(tables()))

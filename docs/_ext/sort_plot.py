@@ -59,6 +59,9 @@ def draw() -> str:
 class SortPlot(SphinxDirective):
     """The plot and its caption, which says in words what the bars show."""
 
+    # GitHub shows the content instead.
+    has_content = True
+
     def run(self) -> list[Node]:
         """Return them."""
         size = figures.read("compare-gpu")[0]["size"]
