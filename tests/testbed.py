@@ -2,13 +2,13 @@
 
 CuPy's maintainers compile the published wheels with a suitable Cython, so all of them are healthy.
 The failure that this project repairs lives in CuPys that others compiled with Cython 3.1 or later.
-So the test bed takes the published wheel, compiles the one extension module that fails from the
-source distribution of the same version, with the given Cython, and puts it into the wheel's place.
-That takes seconds, where a whole build takes minutes, and ends in the same traceback. If a Python
+So the test bed installs the published wheel. With the given Cython, it compiles only the module
+that fails, from the source distribution of the same version, and replaces the one of the wheel.
+That takes seconds, whereas a whole build takes minutes, and ends in the same traceback. If a Python
 has no wheel of that CuPy, the test bed builds CuPy whole, once and without CUDA.
 
 The test bed keeps everything in ``$CUPY_COMPAT_TESTBED`` (by default ``cupy-compat-testbed`` in the
-user's cache folder). Whatever appears there is complete.
+user's cache folder). Everything that appears there is complete.
 
 Examples::
 

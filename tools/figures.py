@@ -210,7 +210,7 @@ def _load_rows() -> Iterator[Sequence[str]]:
         yield (
             "Load test",
             f"{one['rounds']:,} {what}",
-            f"{one['bytes a round']} bytes leaked a round; {one['threads left']} threads left",
+            f"{one['bytes a round']} bytes leaked by each; {one['threads left']} threads left",
             data["date"],
             f"`{data['command']}`",
         )
@@ -218,7 +218,7 @@ def _load_rows() -> Iterator[Sequence[str]]:
     yield (
         f"Load test, {gpu['gpu']}",
         f"{gpu['rounds']:,} calls of `gpu_sort` from eight threads",
-        f"{gpu['wrong']} wrong; {gpu['bytes a round']} bytes leaked a round; "
+        f"{gpu['wrong']} wrong; {gpu['bytes a round']} bytes leaked by each; "
         f"{gpu['threads left']} threads left",
         gpu["date"],
         f"`{gpu['command']}`",
