@@ -57,7 +57,7 @@ _failed: "tuple[ModuleType, str] | None" = None
 
 
 def install(force: bool = False) -> "cupy_compat.Status":
-    """Arm the repair, and repair a CuPy whose import has already failed in this process.
+    """Arm the repair: wait for CuPy, or repair a CuPy whose import has already failed.
 
     Importing ``cupy_compat`` arms as ``force=False`` does. Calling this again is harmless. While
     another thread imports CuPy, the call waits until that import ends.

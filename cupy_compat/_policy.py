@@ -28,7 +28,7 @@ def decide() -> "tuple[bool, str]":
     return (
         version >= FIRST_PYTHON,
         f"On Python {version[0]}.{version[1]}, "
-        f"set {VARIABLE}=always or call install(force=True) to arm.",
+        f"set {VARIABLE}=always or call install(force=True) to repair CuPy.",
     )
 
 

@@ -95,7 +95,7 @@ def names_in(table: str) -> list[str]:
         (["--compare", "--with", "numpy"], "'numpy' is none of polars, torch, parallel-sort, "),
         (["--compare", "--with", ""], "'' is none of polars"),
         (["--compare", "--with", "quill,"], "'' is none of polars"),
-        (["--compare", "--with", "quill, torch ,quill"], "'quill' is there twice"),
+        (["--compare", "--with", "quill, torch ,quill"], "'quill' is given twice"),
         (["--compare", "--with", "Polars"], "'Polars' is none of polars"),
         (["--compare", "--with"], "expected one argument"),
         (["--with", "polars"], "--with belongs to --compare"),

@@ -427,7 +427,7 @@ def test_the_sorter_of_keys_beyond_gpu_memory_is_printed(
     record = tmp_path / "out.json"
     assert command.main([*SMALL, "--json", str(record)]) == 0
     reason = (
-        "A GPU, usable; all keys at once are beyond its memory, "
+        "A GPU, usable; the keys do not fit into its memory, "
         "so they are sorted by 2 GPUs, in buckets"
     )
     assert capfd.readouterr().err.startswith(f"Device: GPU: {reason}\n")
@@ -476,8 +476,8 @@ def test_the_comparison_reports_compile_time_and_missing_rows(
     assert command.main([*CPU, "--compare", "--json", str(record)]) == 0
     captured = capfd.readouterr()
     assert "Keys: 20,000 int32, uniform, seed 0\n" in captured.err
-    assert "Loops compiled or loaded from disk in 1.25 s, not timed\n" in captured.err
-    assert "The CPU's rows only: asked for by --device cpu" in captured.out
+    assert "or loaded them from disk, in 1.25 s, which is not timed\n" in captured.err
+    assert "No GPU was measured: asked for by --device cpu" in captured.out
     assert json.loads(record.read_text())["compile_seconds"] == 1.25
 
 
@@ -497,7 +497,7 @@ def test_compare_without_a_gpu_prints_the_cpus_rows_and_why() -> None:
     assert re.search(r"np\.sort +│ +1 │", done.stdout)
     assert "threaded_sort" in done.stdout
     assert "gpu_sort" not in done.stdout
-    assert "The CPU's rows only: " in done.stdout
+    assert "No GPU was measured: " in done.stdout
 
 
 # On a GPU machine

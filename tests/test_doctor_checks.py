@@ -410,7 +410,7 @@ def test_a_working_cupy_gets_only_a_verdict() -> None:
     well = diagnosis.diagnose(Case(Machine(python="3.13.0"), attempt(device=1, kernel=None)), True)
     first, second = report.as_text(well).splitlines()
     assert first == "CuPy 14.2.0 imports and works on Python 3.13.0."
-    assert second.startswith("The repair of cupy_compat: off. ")
+    assert second.startswith("State of the repair: off. ")
 
 
 def test_a_missing_gpu_is_a_problem_only_on_request() -> None:

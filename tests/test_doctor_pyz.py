@@ -50,6 +50,6 @@ def test_it_runs_on_any_python_and_examines_another_one(
     done = ask(python, archive, "--python", broken.python, folder=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("problem: memoize: ")
-    assert "The repair of cupy_compat: would repair." in done.stdout
+    assert "State of the repair: would repair." in done.stdout
     assert ask(python, archive, folder=tmp_path).stdout.startswith("problem: not-installed: ")
     assert len(ask(python, archive, "--list", folder=tmp_path).stdout.splitlines()) == len(CHECKS)

@@ -48,7 +48,7 @@ def test_by_default_it_arms_from_python_3_13_on(
         assert said.startswith("armed: ")
     else:
         advice = f"On Python {version[0]}.{version[1]}, set CUPY_COMPAT=always or call install"
-        assert said.startswith(f"inactive: {advice}(force=True) to arm.")
+        assert said.startswith(f"inactive: {advice}(force=True) to repair CuPy.")
 
 
 def test_an_invalid_value_warns_once_and_means_auto(bare: Interpreter) -> None:

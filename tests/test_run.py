@@ -385,7 +385,7 @@ def test_a_program_that_cannot_be_armed_runs_with_a_warning(
     assert (done.returncode, done.stdout) == (0, "on\n")
     if stderr == "open":
         (line,) = done.stderr.splitlines()
-        assert line.startswith("cupy-compat run: cannot arm this process: ImportError: ")
+        assert line.startswith("cupy-compat run: cannot repair CuPy here: ImportError: ")
 
 
 def test_a_sitecustomize_before_pythonpath_is_reported(
@@ -398,7 +398,7 @@ def test_a_sitecustomize_before_pythonpath_is_reported(
     done = venv.start(*words, program=venv.command)
     assert done.stdout == "False\n"
     (line,) = done.stderr.splitlines()
-    assert line.startswith("cupy-compat run: cannot arm this program: ")
+    assert line.startswith("cupy-compat run: cannot repair CuPy here: ")
     assert str(tmp_path / "sitecustomize.py") in line
     # Ours finds it if it comes later.
     (venv.site / "first.pth").unlink()

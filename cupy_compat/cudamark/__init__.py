@@ -2,8 +2,8 @@
 
 ``threaded_sort(a, threads=None)`` sorts on CPU threads; ``warm_up(dtype)`` compiles its loops for a
 dtype beforehand. ``gpu_sort(a, threads=None)`` sorts on the GPU, with threads that stage the array
-in pinned memory; ``free_pinned_buffers()`` frees that memory. Using one of them loads it, and needs
-the extra ``cupy-compat[cudamark]``. Importing this package does neither.
+in pinned memory; ``free_pinned_buffers()`` frees that memory. They are imported at first use, and
+need the extra ``cupy-compat[cudamark]`` then.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device",
         choices=("auto", "cpu", "gpu"),
         default="auto",
-        help="what sorts: a usable GPU, else the CPU (auto, the default), or one of them",
+        help="where to sort; auto (the default) means a GPU if one is usable, otherwise the CPU",
     )
     add("--size", type=positive, default=50_000_000, help="number of keys (default 50000000)")
     add("--dtype", default="int32", help="NumPy dtype of the keys (default int32)")
@@ -52,7 +52,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--compare",
         action="store_true",
-        help="print one table of every sort against its limit instead",
+        help="instead, print every sort beside the time that the hardware allows",
     )
     add(
         "--with",
@@ -60,8 +60,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=lambda text: tuple(part.strip() for part in text.split(",")),
         default=(),
         metavar="NAME,NAME,...",
-        help="other libraries as rows of --compare, as far as they are installed: polars, torch, "
-        "parallel-sort, quill, cupynumeric",
+        help="with --compare: measure other libraries too: polars, torch, parallel-sort, quill, "
+        "cupynumeric",
     )
     add("--quiet", action="store_true", help="nothing but errors on standard error")
     add("--csv", metavar="FILE", help="write the table to FILE as CSV too")
@@ -69,7 +69,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--plot",
         metavar="FILE",
-        help="draw time against threads to FILE (.png or .svg); measures the CPU beside the GPU",
+        help="plot time against threads to FILE (.png or .svg); on a GPU, also for the CPU",
     )
 
 

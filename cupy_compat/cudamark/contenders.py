@@ -162,7 +162,7 @@ def chosen(names: Iterable[str]) -> list[Contender]:
             known = ", ".join(CONTENDERS)
             raise BadArgument(f"argument --with: {name!r} is none of {known}")
         if CONTENDERS[name] in found:
-            raise BadArgument(f"argument --with: {name!r} is there twice")
+            raise BadArgument(f"argument --with: {name!r} is given twice")
         found.append(CONTENDERS[name])
     for contender in found:
         if importlib.util.find_spec(contender.module) is None:

@@ -97,7 +97,7 @@ class _Measurement:
             self._compile()
         if usable_cpus() < self._machine.cpu_count:
             self.reporter.say(
-                f"CPU cores are those that this process may use, of {self._machine.cpu_count}"
+                f"This process may use {usable_cpus()} of {self._machine.cpu_count} CPU cores"
             )
         print(f"CPU cores: {usable_cpus()}", flush=True)
         for threads in options.threads:
@@ -135,7 +135,7 @@ class _Measurement:
             self._versions[contender.name] = others.version(contender)
         rows = [*cpu_rows, *other_rows, *gpu_rows]
         self._runs = [row.run for row in rows]
-        caption = None if self.gpu else f"The CPU's rows only: {self.reason}"
+        caption = None if self.gpu else f"No GPU was measured: {self.reason}"
         # As wide as the table. A narrow terminal may wrap its lines, but no figure is truncated.
         console = Console(width=_TABLE_WIDTH, markup=False, emoji=False)
         console.print(table(rows, self.options.size, self._title(), caption))
@@ -193,8 +193,8 @@ class _Measurement:
     def _compile(self) -> None:
         self._compile_seconds = warm_up(self.dtype)
         if self._compile_seconds:
-            how = "compiled or loaded from disk"
-            self.reporter.say(f"Loops {how} in {self._compile_seconds:.2f} s, not timed")
+            what = "Compiled the sort's loops, or loaded them from disk,"
+            self.reporter.say(f"{what} in {self._compile_seconds:.2f} s, which is not timed")
 
     def _draw(self, format_: str) -> bytes:
         from cupy_compat.cudamark.plot import draw
@@ -257,5 +257,5 @@ def _choose_device(options: Options, dtype: np.dtype[Any]) -> tuple[Gpu | None, 
     reason = f"{gpu.gpu_name}, {asked}"
     sorters = gpu_device.sorters_beyond_memory(dtype, nbytes)
     if sorters:
-        reason += f"; all keys at once are beyond its memory, so they are sorted by {sorters}"
+        reason += f"; the keys do not fit into its memory, so they are sorted by {sorters}"
     return gpu, reason

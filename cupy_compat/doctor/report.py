@@ -61,9 +61,7 @@ def as_text(diagnosis: Diagnosis) -> str:
     if diagnosis.unknown or any(finding.traceback for finding in diagnosis.findings):
         parts.append(_facts_section(diagnosis))
     repair = diagnosis.repair
-    parts.append(
-        f"{verdict(diagnosis)}\nThe repair of cupy_compat: {repair.state}. {repair.reason}"
-    )
+    parts.append(f"{verdict(diagnosis)}\nState of the repair: {repair.state}. {repair.reason}")
     return printable("\n\n".join(parts))
 
 

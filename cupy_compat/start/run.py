@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     before = _sitecustomize_before_pythonpath()
     if before:
         print(
-            "cupy-compat run: cannot arm this program: a .pth file puts another sitecustomize "
+            "cupy-compat run: cannot repair CuPy here: a .pth file puts another sitecustomize "
             f"first: {before}",
             file=sys.stderr,
         )

@@ -133,4 +133,4 @@ def _check_order(cupy: Any, keys: Any, nat_last: bool) -> None:
     grid = min(-(-keys.size // THREADS), 1024)
     find_descent((grid,), (THREADS,), (keys, keys.size, found))
     if found.get(stream=cupy.cuda.get_current_stream())[0]:
-        raise MemoryError("CuPy could not sort: it got no memory for its work space")
+        raise MemoryError("CuPy could not allocate the work space for its sort")

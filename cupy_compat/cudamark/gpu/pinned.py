@@ -86,7 +86,7 @@ class Resources:
                 if not is_out_of_memory(self._cupy, error):
                     raise
                 if not self.staging:
-                    raise MemoryError("CUDA has no page-locked memory for gpu_sort") from error
+                    raise MemoryError("CUDA cannot allocate page-locked memory") from error
                 break
         return self.staging[:count]
 

@@ -23,7 +23,7 @@ DEVICES = (
         (
             "On a machine without a GPU, there is nothing to do: CuPy can be imported, but not "
             "used.",
-            "Else install the NVIDIA driver. Start a container with GPUs (`docker run --gpus "
+            "Otherwise, install the NVIDIA driver. Start a container with GPUs (`docker run --gpus "
             "all`).",
         ),
         says=("cudaErrorInsufficientDriver",),
@@ -402,7 +402,7 @@ DEVICES = (
         "a kernel of CuPy was launched with more resources than the GPU has",
         "CuPy, not the program, chose the launch configuration. This is a bug in CuPy, or several "
         "threads used one kernel at the same time.",
-        ("Upgrade CuPy: {upgrade}.", "Else report it to CuPy with the complete traceback."),
+        ("Upgrade CuPy: {upgrade}.", "Otherwise, report it to CuPy with the complete traceback."),
         says=("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "cudaErrorLaunchOutOfResources"),
         needs=("_simplereductionkernel",),
         example="CUDADriverError: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources\n  File "
@@ -456,8 +456,8 @@ DEVICES = (
     Check(
         "library-internal",
         "a CUDA library reports an internal error",
-        "The library does not tell the reason. Possible reasons are an earlier failed kernel, full "
-        "memory, a GPU that this CUDA does not support, and libraries of different versions.",
+        "The library does not report the reason: an earlier failed kernel, full memory, a GPU that "
+        "this CUDA does not support, or libraries of different versions.",
         (
             "Run with CUDA_LAUNCH_BLOCKING=1. If another error comes first, that one is the cause.",
             "Check with `nvidia-smi` how much GPU memory is free.",

@@ -40,7 +40,7 @@ KERNELS = (
         "not support this version of ROCm. It is not an error in the program.",
         (
             "Use the CuPy for this ROCm: upgrade CuPy, or build the newest one with ROCM_HOME set.",
-            "Else report it to CuPy with the versions of ROCm and CuPy.",
+            "Otherwise, report it to CuPy with the versions of ROCm and CuPy.",
         ),
         says=("fatal error: '{header}' file not found",),
         needs=("hiprtc", "comgr", "hip_runtime"),

@@ -25,7 +25,7 @@ def _start():  # type: () -> None
         # Try again, because the other sitecustomize may have extended sys.path. A Python of another
         # environment without cupy_compat continues silently.
         if failure and _arm() and ours:
-            _warn("cupy-compat run: cannot arm this process: " + failure)
+            _warn("cupy-compat run: cannot repair CuPy here: " + failure)
 
 
 def _is_ours():  # type: () -> bool
