@@ -80,7 +80,7 @@ def test_each_start_arms_and_repairs(
     options = SWITCHES[switches]
     if how == "run" and "-I" in options:
         refused = environment.start(*options, "-m", "cupy_compat", "run", "-c", USE)
-        assert "python's options -I, -E and -S prevent arming" in refused.stderr
+        assert "python's options -I, -E and -S prevent the repair" in refused.stderr
         return
     command = ["-m", "cupy_compat", "run"] if how == "run" else []
     printed = environment.output(*options, *command, "-c", USE)

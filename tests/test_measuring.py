@@ -815,7 +815,7 @@ def test_the_gpu_table_reports_measured_times(
     assert lines == {
         "np.sort, one thread": 0.0,
         "cp.asnumpy(cp.sort(cp.array(a)))": 50.0,
-        "GPU floor: bus up, bus down": limits.floor_seconds,
+        "limit: copying to the GPU and back": limits.floor_seconds,
     }
     assert title == "Sorting 1,000 int32 keys (uniform)"
     assert "| A GPU, driver 1.2, CuPy 14.2.0 | NumPy " in subtitle

@@ -410,8 +410,8 @@ def test_a_sitecustomize_before_pythonpath_is_reported(
     [
         ([], [], "name a program to run"),
         ([], ["-X", "dev", "x.py"], "-X: put Python's own options first"),
-        (["-I"], ["x.py"], "python's options -I, -E and -S prevent arming"),
-        (["-E"], ["x.py"], "python's options -I, -E and -S prevent arming"),
+        (["-I"], ["x.py"], "python's options -I, -E and -S prevent the repair"),
+        (["-E"], ["x.py"], "python's options -I, -E and -S prevent the repair"),
     ],
 )
 def test_wrong_usage_is_refused_with_one_line(

@@ -63,8 +63,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --compare: measure other libraries too: polars, torch, parallel-sort, quill, "
         "cupynumeric",
     )
-    add("--quiet", action="store_true", help="nothing but errors on standard error")
-    add("--csv", metavar="FILE", help="write the table to FILE as CSV too")
+    add("--quiet", action="store_true", help="print only errors to standard error")
+    add("--csv", metavar="FILE", help="also write the table to FILE as CSV")
     add("--json", metavar="FILE", help="write every repeat, the machine and all versions to FILE")
     add(
         "--plot",

@@ -208,7 +208,7 @@ class _Measurement:
             lines[USUAL_SCRIPT] = self._time(USUAL_SCRIPT, "gpu", naive).median
             in_place = median(gpu_measure.sort_times(keys, repeat, in_place=True))
             self._limits = gpu_measure.measure_limits(keys.nbytes, in_place, repeat)
-            lines["GPU floor: bus up, bus down"] = self._limits.floor_seconds
+            lines["limit: copying to the GPU and back"] = self._limits.floor_seconds
             parts.append(f"{gpu.gpu_name}, driver {gpu.driver_version}, CuPy {gpu.cupy_version}")
         versions = f"NumPy {machine.numpy_version}, Python {machine.python_version}"
         subtitle = " | ".join([*parts, f"{versions}, {self._date[:10]}"])

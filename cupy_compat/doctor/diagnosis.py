@@ -417,14 +417,14 @@ def _repair(case: Case) -> Repair:
         return Repair("off", "CuPy was not tried.")
     if _shim_state(first, "shim") == "repaired":
         if second is not None and not second.memoizes:
-            return Repair("repairs", f"Without it: {second.failures[0].said}.")
+            return Repair("repairs", f"Without cupy_compat: {second.failures[0].said}.")
         return Repair("repairs", str(first.values["shim"]["reason"]))
     if second is not None and second.memoizes:
-        return Repair("would repair", "In a trial with it, CuPy imports and its memoize works.")
+        return Repair("would repair", "With cupy_compat, CuPy imports and its memoize works.")
     if _shim_state(first, "start") == "armed":
-        return Repair("armed", "Each start of this Python arms it.")
+        return Repair("armed", "This Python activates cupy_compat at every start.")
     status = first.values.get("start")
-    return Repair("off", status["reason"] if status else "No start-up file of this Python arms it.")
+    return Repair("off", status["reason"] if status else "No start-up file activates cupy_compat.")
 
 
 def _shim_state(attempt: Attempt, step: str) -> str | None:

@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
         return 1
     for path in written:
         print(f"wrote {path}")
-    verb = "now arms" if written else "already arms"
-    print(f"Each start of {sys.executable} {verb} cupy_compat.")
+    verb = "now activates" if written else "already activates"
+    print(f"{sys.executable} {verb} cupy_compat at every start.")
     return 0
 
 

@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     if program[0] != "-" and program[0].startswith("-") and program[0][:2] not in ("-m", "-c"):
         parser.error(f"{program[0]}: put Python's own options first: python {program[0]} ...")
     if sys.flags.ignore_environment or sys.flags.no_site:
-        parser.error("python's options -I, -E and -S prevent arming; omit them")
+        parser.error("python's options -I, -E and -S prevent the repair; omit them")
     if os.pathsep in SITE:
         parser.error(f"PYTHONPATH cannot contain {SITE}, because of the {os.pathsep!r} in it")
     python = [sys.executable, *own_options(sys.orig_argv[1:]), *program]
