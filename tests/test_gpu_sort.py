@@ -71,10 +71,15 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(partition, "BUCKET_BYTES", few)
 
 
+def in_order(a: np.ndarray) -> np.ndarray:
+    """Return the sorted keys. NumPy's default sort leaves some float16 arrays unsorted."""
+    return np.sort(a, kind="stable" if a.dtype == np.float16 else None)
+
+
 def assert_sorted_as_numpy_does(a: np.ndarray, threads: int | None = None) -> None:
     before = a.copy()
     result = gpu_sort(a, threads)
-    expected = np.sort(np.asarray(a))
+    expected = in_order(np.asarray(a))
     assert type(result) is np.ndarray
     assert result.dtype == expected.dtype
     np.testing.assert_array_equal(result, expected)
@@ -268,11 +273,11 @@ def test_keys_that_do_not_fit_are_sorted(dtype: str, threads: int | None) -> Non
     assert_sorted_as_numpy_does(a, threads)
     itself = a.copy()
     assert gpu_sort(itself, threads, out=itself) is itself
-    np.testing.assert_array_equal(itself, np.sort(a))
+    np.testing.assert_array_equal(itself, in_order(a))
     locked, out = (page_locked(a.size, a.dtype) for _ in range(2))
     np.copyto(locked, a)
     gpu_sort(locked, threads, out=out)
-    np.testing.assert_array_equal(out, np.sort(a))
+    np.testing.assert_array_equal(out, in_order(a))
 
 
 @on_gpu
@@ -336,7 +341,7 @@ def test_value_buckets_take_every_dtype(monkeypatch: pytest.MonkeyPatch, dtype: 
     locked, out = (page_locked(a.size, a.dtype) for _ in range(2))
     np.copyto(locked, a)
     gpu_sort(locked, out=out)
-    np.testing.assert_array_equal(out, np.sort(a))
+    np.testing.assert_array_equal(out, in_order(a))
     assert found == [order.BUCKETS] * 2
 
 
@@ -358,6 +363,7 @@ def test_freeing_pinned_memory_does_not_grow_gpu_memory() -> None:
 
 @on_gpu
 @pytest.mark.usefixtures("way")
+@pytest.mark.filterwarnings("ignore:cupy.cuda.MemoryAsyncPool:FutureWarning")
 def test_memory_of_a_busy_stream_is_not_written_to() -> None:
     cupy = load_cupy()
     a = keys_of("i4", 3_000_000)
@@ -392,7 +398,7 @@ def test_page_locked_memory_is_not_staged(dtype: str, threads: int | None) -> No
     free_pinned_buffers()
     assert gpu_sort(a[:1], out=out[:1]).tolist() == a[:1].tolist()
     assert gpu_sort(a, threads, out=out) is out
-    np.testing.assert_array_equal(out, np.sort(keys))
+    np.testing.assert_array_equal(out, in_order(keys))
     assert not staging_buffers()
 
 
@@ -418,7 +424,7 @@ def test_page_locked_memory_is_detected() -> None:
 @pytest.mark.parametrize("dtype", [*DTYPES, ">i4", ">c16"])
 def test_out_takes_the_result(dtype: str) -> None:
     a = keys_of(dtype.strip(">"), 2_000_003).astype(dtype)
-    expected = np.sort(a)
+    expected = in_order(a)
     roomy = np.empty(2 * a.size, dtype)
     for out in (np.empty_like(a), roomy[::2], roomy[::-2]):
         assert gpu_sort(a, out=out) is out
@@ -447,7 +453,7 @@ def test_a_failure_in_the_callers_thread_loses_no_key_and_leaves_no_thread(
     monkeypatch.setattr(owner, name, fail)
     with pytest.raises(error, match="planted"):
         gpu_sort(itself, 4, out=itself)
-    np.testing.assert_array_equal(np.sort(itself), np.sort(a))
+    np.testing.assert_array_equal(np.sort(itself), in_order(a))
     assert_sorted_as_numpy_does(a, 4)
 
 
@@ -466,7 +472,7 @@ def test_an_error_of_the_driver_reaches_the_caller_and_loses_no_key(
         patch.setattr(driver, "load", lambda cupy: calls)
         with pytest.raises(load_cupy().cuda.driver.CUDADriverError, match="INVALID_VALUE"):
             gpu_sort(itself, 4, out=itself)
-    np.testing.assert_array_equal(np.sort(itself), np.sort(a))
+    np.testing.assert_array_equal(np.sort(itself), in_order(a))
     assert_sorted_as_numpy_does(a, 4)
 
 

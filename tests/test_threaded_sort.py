@@ -165,7 +165,7 @@ def test_no_key_causes_an_error_or_a_warning(keys: NDArray[Any], dtype: str) -> 
 @pytest.mark.parametrize("dtype", ["f2", ">f2"])
 @pytest.mark.parametrize("size", [100_000, 400_000, 600_000])
 def test_half_precision_numbers_are_sorted_and_keep_their_bits(dtype: str, size: int) -> None:
-    """NumPy's own sort leaves some unsorted on AMD processors with AVX-512."""
+    """NumPy's own sort leaves some unsorted on processors with AVX-512."""
     bits = np.random.default_rng(0).permutation(np.arange(1 << 16, dtype="u2"))
     for keys in (np.resize(bits, size), np.resize(bits[:100], size), bits[bits > 0xFC00]):
         halves = keys.view("f2").astype(dtype)

@@ -14,7 +14,7 @@ def sort(a: NDArray[Any]) -> NDArray[Any]:
     """Return a sorted copy of keys of shape (n,), NaN and NaT last.
 
     Half-precision numbers are sorted as integers: NumPy's own sort takes four times as long, and
-    leaves some of them unsorted on AMD processors with AVX-512 (seen with NumPy 2.5.5).
+    leaves some of them unsorted on processors with AVX-512 (seen with NumPy 2.2.6 to 2.5.5).
     """
     if a.dtype.kind != "f" or a.itemsize != 2:
         result = a.copy()

@@ -80,7 +80,9 @@ class Reservation:
         self.buckets = partition.bucket_count(cupy, size, dtype, nat_last)
         if self.buckets:
             try:
-                self.bins = cupy.empty(partition.room_for_all(size, self.buckets), dtype)
+                # If all keys are sorted at once, this memory is the work space.
+                room = partition.room_for_all(size, self.buckets)
+                self.bins = cupy.empty(room + _LEAST_WORK_SPACE // dtype.itemsize, dtype)
                 self.filled = cupy.empty(BUCKETS, np.int64)
                 self._allocate_work_space(partition.room_for_largest(size, self.buckets))
                 return
@@ -96,7 +98,6 @@ class Reservation:
 
     def using_work_space(self, size: int) -> AbstractContextManager[None]:
         """Make CuPy use this memory as work space in the block, for one sort of `size` keys."""
-        # If all keys are sorted at once, the memory of the buckets is free.
         space: Any = self._work_space if size <= self._work_space_keys else self.bins
         otherwise = self._cupy.cuda.get_allocator()
         taken = 0
