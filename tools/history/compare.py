@@ -6,9 +6,9 @@ Usage::
     nox -s bench -- compare A B --machine NAME
 
 A yardstick is a benchmark that no commit can change. A ratio counts as changed if two conditions
-hold. It differs by more than the yardstick of its benchmark does between any two commits on that
-machine, and the samples of both commits do not overlap. Figures of one round, and plain times, are
-not compared.
+hold. It differs by more than the yardstick of its benchmark does between any two rounds on that
+machine, and the rounds of the two commits do not overlap. Plain times are not compared, nor are
+figures of one round.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class Comparison:
 
 
 def scatter(results: Results) -> dict[Key, float]:
-    """Return the largest factor between any two commits, by yardstick and machine."""
+    """Return the largest factor between any two rounds, by yardstick and machine."""
     series: dict[Key, list[float]] = {}
     for figures in results.figures.values():
         for key, figure in figures.items():
             if key.method == YARDSTICK and len(figure.samples) > 1:
-                series.setdefault(key, []).append(figure.value)
+                series.setdefault(key, []).extend(figure.samples)
     largest: dict[Key, float] = {}
     for key, values in series.items():
         anywhere = replace(key, labels=())
@@ -142,7 +142,8 @@ def report(results: Results, comparison: Comparison) -> str:
 def table(results: Results, comparison: Comparison) -> Iterator[tuple[str, ...]]:
     """Yield five fields for each ratio that changed, the largest change first.
 
-    A line has all environments of a machine: the medians of those that changed, and their number.
+    A line has all environments of a machine: the medians of those that changed. If there are
+    several, its last field says how many changed.
     """
     groups: dict[Key, list[Change]] = {}
     for change in comparison.changes:
@@ -163,7 +164,7 @@ def table(results: Results, comparison: Comparison) -> Iterator[tuple[str, ...]]
             f"{results.subject(key)}, {results.benchmarks[key.benchmark]['unit']}",
             *("fails" if math.isnan(value) else f"{value:.3g}" for value in (before, after)),
             "" if math.isnan(after / before) else f"{after / before - 1:+.0%}",
-            f"{len(groups[key])} of {all_of_them} environments, {key.machine}",
+            f"{key.machine}, {len(groups[key])} of {all_of_them}".removesuffix(", 1 of 1"),
         )
 
 

@@ -72,8 +72,8 @@ def pack(folder: Path, python: str, commits: list[str]) -> None:
     (folder / "commits.json").write_text(json.dumps(hashes))
 
 
-def run(folder: Path, machine: str, rounds: int, asv: list[str]) -> None:
-    """Measure all commits in turn, as many times as there are rounds, with options of asv."""
+def run(folder: Path, machine: str, rounds: int, bench: str) -> None:
+    """Measure all commits in turn, as many times as there are rounds."""
     clone, packages, results = folder / "repository", folder / "packages", folder / "results"
     if not clone.exists():
         call("git", "clone", "-q", folder / "repository.bundle", clone)
@@ -96,7 +96,7 @@ def run(folder: Path, machine: str, rounds: int, asv: list[str]) -> None:
             options = ("--config", "asv.installed.conf.json", "--append-samples", "--show-stderr")
             output = call(
                 *(sys.executable, "-m", "asv", "run", *options),
-                *("--machine", machine, "--set-commit-hash", commit, *asv),
+                *("--machine", machine, "--set-commit-hash", commit, "--bench", bench),
                 cwd=clone,
                 env=env,
             )
@@ -118,7 +118,7 @@ def main() -> None:
     step.add_argument("folder", type=Path)
     step.add_argument("--machine", required=True, help="the name that the results are given")
     step.add_argument("--rounds", type=int, default=2)
-    step.add_argument("asv", nargs="*", help="options of `asv run`, after --")
+    step.add_argument("--bench", default="", help="measure only benchmarks that match this regex")
     options = vars(parser.parse_args())
     options["folder"] = options["folder"].absolute()
     {"pack": pack, "run": run}[options.pop("step")](**options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import string
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure as Canvas
 
-from tools.history.compare import compare, scatter, table
+from tools.history.compare import compare, scatter
 from tools.history.results import ROOT, Figure, Key, Results, load
 
 #: The color of text and axes; each picture has its reader's color scheme decide in its place.
@@ -49,10 +50,9 @@ class Page:
 
     def write(self) -> None:
         """Write the page and its pictures."""
-        names = ("shim", "repair", "cpu", "gpu", "ways", "changes", "provenance")
         template = string.Template(Path(__file__).with_name("page.md").read_text())
         sections = {}
-        for name in names:
+        for name in ("shim", "repair", "cpu", "gpu", "ways", "changes", "provenance"):
             section = getattr(self, name)
             try:
                 sections[name] = section()
@@ -75,18 +75,14 @@ class Page:
     def repair(self) -> str:
         """Return what a repair costs."""
         name, places = CALL.format("ratio"), self.pythons(CALL.format("ratio"), "repaired")
-        lines = [(f"Python {place[1][0]}, repaired", place, name, ()) for place in places]
+        lines = [(f"Python {place[1][0]}", place, name, ()) for place in places]
         lines.append(("functools.partial", places[0], CALL.format("yardstick"), ()))
-        self.over_commits("repair", "times a call of the bare function", lines, 0.95)
+        self.over_commits("repair", "times the bare function", lines, 0.95)
         ratio = median(self.value(place, name) for place in places)
         ns = 1e9 * median(self.value(p, CALL.format("time")) for p in places) * (1 - 1 / ratio)
         title = f"A repair adds {ns:.0f} ns to a memoized call, {ratio - 1:.0%} more"
-        return self.section(
-            title,
-            "repair",
-            "Medians of all Pythons; the call finds its result in the cache.",
-            places,
-        )
+        text = "Medians of all Pythons; the call finds its result in the cache."
+        return self.section(title, "repair", text, places)
 
     def cpu(self) -> str:
         """Return how threads help the sort on the CPU."""
@@ -115,10 +111,9 @@ class Page:
         def draw(axes: Any) -> None:
             for n, dtype in enumerate(DTYPES):
                 at = [k + 0.4 * n - 0.2 for k in range(len(ways))]
-                figures = [self.figure(place, WAYS, way, dtype) for way in ways]
-                axes.bar(at, [f.value for f in figures], 0.36, color=COLORS[n], label=dtype)
-                for x, figure in zip(at, figures, strict=True):
-                    axes.plot([x, x], [min(figure.samples), max(figure.samples)], color=INK)
+                samples = [self.figure(place, WAYS, way, dtype).samples for way in ways]
+                axes.bar(at, list(map(median, samples)), 0.36, color=COLORS[n], label=dtype)
+                axes.vlines(at, list(map(min, samples)), list(map(max, samples)), color=INK)
             axes.set_xticks(range(3), ["threaded_sort", "the usual script", "gpu_sort"])
 
         self.picture("ways", "", "times as fast as np.sort", draw)
@@ -129,29 +124,38 @@ class Page:
 
     def changes(self) -> str:
         """Return what each commit changed, as far as it is beyond noise."""
-        rows = [("commit", "ratio", "change"), ("---",) * 3]
+        rows = [("commit", "change", "ratio", "machine"), ("---",) * 4]
         for before, after in pairwise(self.results.commits):
             comparison = compare(self.results, before, after)
-            changed = list(table(self.results, comparison))
-            for ratio, old, new, moved, where in changed:
-                rows.append((after[:7], f"{ratio} ({where})", f"{old} → {new}, {moved}"))
+            for ratio, count in Counter(map(self.ratio, comparison.compared)).items():
+                moved = [c.factor - 1 for c in comparison.changes if self.ratio(c.key) == ratio]
+                if moved:
+                    ends = dict.fromkeys(f"{end(moved):+.0%}" for end in (min, max))
+                    by = "fails" if any(map(math.isnan, moved)) else " to ".join(ends)
+                    rows.append((after[:7], f"{by} ({len(moved)} of {count})", *ratio))
         since = f"{before[:7]} of {self.results.dates[before]:%Y-%m-%d}"
-        title = f"{len(changed) or 'No'} ratios changed beyond noise since {since}"
+        title = f"{len(comparison.changes) or 'No'} ratios changed beyond noise since {since}"
         lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        noise = {f"{self.results.subject(k)} {f - 1:.0%}" for k, f in scatter(self.results).items()}
-        text = f"Each commit is compared with the one that was measured before it:\n\n{lines}"
-        return f"## {title}\n\n{text}\n\nYardsticks moved by up to: {'; '.join(sorted(noise))}."
+        noise = [factor - 1 for factor in scatter(self.results).values()]
+        text = "Each commit is compared with the one measured before it. In parentheses: how many "
+        text += f"figures changed. Yardsticks moved by {min(noise):.0%} to {max(noise):.0%}."
+        return f"## {title}\n\n{text}\n\n{lines}"
+
+    def ratio(self, key: Key) -> tuple[str, str]:
+        """Return what a ratio is called, without its parameters, and where it was measured."""
+        unit = self.results.benchmarks[key.benchmark]["unit"]
+        return f"{self.results.title(key)}, {unit}", key.machine
 
     def provenance(self) -> str:
         """Return what was measured: machines, environments and commits."""
         lines = []
         for name, about in self.results.machines.items():
             keys = [(c, k) for c, found in self.results.figures.items() for k in found]
-            here = [(commit, key.labels[0]) for commit, key in keys if key.machine == name]
-            commits = ", ".join(c[:7] for c in self.results.commits if c in dict(here))
-            pythons = ", ".join(sorted({python for _, python in here}))
-            machine = f"{about['cpu']}, {about['num_cpu']} CPUs"
-            lines.append(f"- **{name}** ({machine}): Python {pythons}; commits {commits}.")
+            pythons = ", ".join(sorted({k.labels[0] for _, k in keys if k.machine == name}))
+            here = {c for c, k in keys if k.machine == name}
+            commits = ", ".join(c[:7] for c in self.results.commits if c in here)
+            cpu = f"{about['cpu']}, {about['num_cpu']} CPUs"
+            lines.append(f"- **{name}** ({cpu}): Python {pythons}; commits {commits}.")
         return "\n".join(lines)
 
     def figure(self, place: Place, name: str, *words: str, commit: str = "") -> Figure | None:
@@ -182,8 +186,8 @@ class Page:
 
     def largest(self, name: str) -> Place:
         """Return the place with the most CPUs."""
-        about = self.results.machines
-        return max(self.places(name), key=lambda place: int(about[place[0]]["num_cpu"]))
+        cpus = {name: int(about["num_cpu"]) for name, about in self.results.machines.items()}
+        return max(self.places(name), key=lambda place: cpus[place[0]])
 
     def by_threads(self, place: Place, name: str) -> tuple[float, int, str, list[Any]]:
         """Return the best value, its threads and dtype, and that dtype's lines by threads."""
@@ -212,7 +216,7 @@ class Page:
             axes.set_ylim(bottom=bottom)
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color=GRAY, alpha=0.3, linewidth=0.6)
-            axes.legend(frameon=False)
+            canvas.legend(loc="outside upper center", ncols=3, frameon=False)
             path = self.docs / f"history-{name}.svg"
             canvas.savefig(path, transparent=True, metadata={"Date": None})
         text = path.read_text().replace(INK, "currentColor")

@@ -68,10 +68,13 @@ class Results:
         """The commits that were measured, the oldest first."""
         return sorted(self.figures, key=self.dates.__getitem__)
 
+    def title(self, key: Key) -> str:
+        """Return what the benchmark measures, as in ``threaded_sort``."""
+        return str(self.benchmarks[key.benchmark].get("pretty_name") or key.benchmark)
+
     def subject(self, key: Key) -> str:
         """Return what was measured, as in ``threaded_sort, 2 threads, int32``."""
-        known = self.benchmarks[key.benchmark]
-        words = [str(known.get("pretty_name") or key.benchmark)]
+        known, words = self.benchmarks[key.benchmark], [self.title(key)]
         for name, value in zip(known["param_names"], key.parameters, strict=True):
             count = value.isdecimal()
             noun = name.removesuffix("s") if value == "1" else name
