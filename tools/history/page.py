@@ -133,12 +133,11 @@ class Page:
                     ends = dict.fromkeys(f"{end(moved):+.0%}" for end in (min, max))
                     by = "fails" if any(map(math.isnan, moved)) else " to ".join(ends)
                     rows.append((after[:7], f"{by} ({len(moved)} of {count})", *ratio))
-        since = f"{before[:7]} of {self.results.dates[before]:%Y-%m-%d}"
-        title = f"{len(comparison.changes) or 'No'} ratios changed beyond noise since {since}"
+        title = f"Commit {after[:7]} changed {len(comparison.changes) or 'no'} ratios beyond noise"
         lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         noise = [factor - 1 for factor in scatter(self.results).values()]
         text = "Each commit is compared with the one measured before it. In parentheses: how many "
-        text += f"figures changed. Yardsticks moved by {min(noise):.0%} to {max(noise):.0%}."
+        text += f"ratios changed. Yardsticks moved by {min(noise):.0%} to {max(noise):.0%}."
         return f"## {title}\n\n{text}\n\n{lines}"
 
     def ratio(self, key: Key) -> tuple[str, str]:

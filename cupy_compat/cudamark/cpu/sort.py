@@ -52,9 +52,10 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     ImportError
         If Numba is missing, does not support this NumPy, or is disabled.
     MemoryError
-        If there is no memory for the result and for work space. That is a quarter of the array, or
-        the size of the array if its byte order is not native or nearly all keys share a small part
-        of their range. Keys of two bytes need half a MiB per thread.
+        If there is no memory for the result and the work space. The work space is a quarter as
+        large as the array. It is as large as the array if the byte order is not native, or if
+        nearly all keys share a small part of their range. Keys of two bytes need half a MiB per
+        thread.
     """
     if threads is not None:
         threads = checked_threads(threads)
