@@ -169,6 +169,34 @@ def test_a_process_forked_while_another_thread_compiles_is_refused() -> None:
     assert compile_it(2) == 2, "the parent goes on as before"
 
 
+AFTER_THE_MAIN_THREAD = """
+import threading
+from cupy_compat.cudamark.turns import CompilerBusy, compiling
+
+@compiling
+def compile_it(key):
+    return key
+
+def outlive():
+    threading.main_thread().join()
+    print(compile_it(1))
+    try:
+        compile_it(2)
+    except CompilerBusy:
+        print("refused")
+
+compile_it(1)
+threading.Thread(target=outlive).start()
+"""
+
+
+def test_compiling_after_the_main_thread_has_ended_is_refused() -> None:
+    """Numba's extensions may import modules that register a function to be called at exit."""
+    command = [sys.executable, "-c", AFTER_THE_MAIN_THREAD]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "1\nrefused\n"
+
+
 ALL_COMPILED = """
 import numpy as np
 from cupy_compat.cudamark import kernels

@@ -13,7 +13,7 @@ _R = TypeVar("_R")
 
 
 class CompilerBusy(RuntimeError):
-    """The compiler is in use by a thread that cannot continue until this call returns."""
+    """The compiler cannot be used here and now, see `compiling`."""
 
 
 _lock = threading.Lock()
@@ -28,7 +28,8 @@ def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], 
     (https://github.com/numba/numba/issues/10564). A call whose result is cached does not wait.
 
     The function raises `CompilerBusy` where it would deadlock: in a signal handler that interrupted
-    a compiling thread, and in a process that was forked while another thread compiled.
+    a compiling thread, and in a process that was forked while another thread compiled. It also does
+    so after the main thread has ended, because some modules cannot be imported then.
     """
     made: dict[Any, _R] = {}
 
@@ -36,8 +37,9 @@ def compiling(function: Callable[[*_Arguments], _R]) -> Callable[[*_Arguments], 
     def in_turn(*args: *_Arguments) -> _R:
         if args in made:
             return made[args]
-        if getattr(_compiles, "here", False) or _lost_in_fork:
-            raise CompilerBusy("the compiler was interrupted and cannot be used here")
+        ended = not threading.main_thread().is_alive()
+        if getattr(_compiles, "here", False) or _lost_in_fork or ended:
+            raise CompilerBusy("Numba's compiler cannot be used here and now")
         _compiles.here = True
         try:
             with _lock:
