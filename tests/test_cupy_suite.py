@@ -32,9 +32,12 @@ CUT: cupy_suite.Outcome = [("process", "cut off", None)]
         ({"a": PASSED}, {"a": [*PASSED, ("teardown", "failed", "x.Y")]}, {"different": 1}),
         ({"a": [*PASSED, ("teardown", "failed", "x.Y")]},) * 2 + ({"failed": 1},),
         ({"a": [("call", "xskipped", "builtins.ValueError")]},) * 2 + ({"passed": 1},),
-        # What only one side has differs, unless a side did not come that far.
+        # A test that only one side has differs, unless the other side ended early.
         ({"a": PASSED, "b": PASSED}, {"a": PASSED}, {"passed": 1, "different": 1}),
         ({"a": PASSED}, {"f": CUT}, {"not compared": 2}),
+        ({"a": PASSED, "f": CUT}, {}, {"different": 1, "not compared": 1}),
+        ({"a": PASSED}, {"f": DIED}, {"not compared": 1, "different": 1}),
+        ({"f": DIED}, {"a": PASSED}, {"not compared": 1, "different": 1}),
         ({"f": CUT}, {"f": CUT}, {}),
         ({"a": PASSED, "f": DIED}, {"a": PASSED, "f": DIED}, {"passed": 1, "failed": 1}),
         ({"f": DIED}, {"f": CUT}, {"different": 1}),
@@ -48,6 +51,17 @@ def test_only_tests_that_end_alike_count_as_such(
     found, different = cupy_suite.compare(wheel, broken)
     assert found == counts
     assert len(different) == counts.get("different", 0)
+
+
+def test_an_incomplete_copy_of_the_tests_is_copied_again(tmp_path: Path) -> None:
+    source, scratch = tmp_path / "source", tmp_path / "scratch"
+    (source / "tests").mkdir(parents=True)
+    for name in ("tests/one", "tests/two", "setup.cfg"):
+        (source / name).touch()
+    (scratch / "tests").mkdir(parents=True)
+    (scratch / "tests" / "one").touch()
+    cupy_suite.Side.prepare("python", None, scratch, source)
+    assert {path.name for path in scratch.rglob("*")} == {"tests", "one", "two", "setup.cfg"}
 
 
 TESTS = """

@@ -3,8 +3,8 @@ r"""Run CuPy's own tests under its wheel and under a broken build with the shim,
 Every test must end in the same way on both sides: passed, failed or skipped, in the same phase,
 with the same type of exception. Each test file runs in a process of its own, because some tests
 affect all that follow. If a file hangs or crashes, only its own tests are lost. ``nox -s
-cupy-tests`` runs this without a GPU. It needs two interpreters with pytest and pytest-timeout, and
-CuPy's unpacked source distribution::
+cupy-tests`` runs this without a GPU. It needs two interpreters with pytest, pytest-timeout and
+hypothesis, and CuPy's unpacked source distribution::
 
     python tools/cupy_suite.py --source cupy-13.4.1 --shim FOLDER --work SCRATCH --json suite.json \
         --wheel ENV/bin/python --broken OTHER/bin/python cupy_tests/sorting_tests
@@ -36,10 +36,14 @@ TEST_LIMIT, FILE_LIMIT = 60, 1800
 
 #: How a test ended: phase, outcome and type of exception of each phase that did not just pass.
 Outcome = list[tuple[str, str, str | None]]
+#: The outcome of a file that reached its limit.
+CUT_OFF: Outcome = [("process", "cut off", None)]
+
+RUNNING: set[subprocess.Popen[str]] = set()
 
 VERSIONS = """
 import json, platform, sys
-import cupy, numpy
+import cupy, hypothesis, numpy, pytest, pytest_timeout
 try:
     gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
 except Exception as error:
@@ -73,9 +77,9 @@ class Side:
         path = [str(Path(folder).absolute()) for folder in folders]
         if shim is not None:
             path.insert(0, str(shim.absolute()))
-        if not scratch.exists():
-            # A copy, because some tests write to their own folder.
-            shutil.copytree(source / "tests", scratch / "tests")
+        # A copy, because some tests write to their own folder. An incomplete one is copied again.
+        if not (scratch / "setup.cfg").exists():
+            shutil.copytree(source / "tests", scratch / "tests", dirs_exist_ok=True)
             shutil.copy(source / "setup.cfg", scratch)
         return cls(python, path, [] if shim is None else ["-m", "cupy_compat", "run"], scratch)
 
@@ -102,7 +106,7 @@ class Side:
         process = self.start("-c", VERSIONS, stdout=subprocess.PIPE)
         printed, _ = process.communicate()
         if process.returncode != 0:
-            raise SystemExit(f"{self.python} cannot import CuPy")
+            raise SystemExit(f"{self.python} cannot import CuPy, or a package that its tests need")
         return dict(json.loads(printed.splitlines()[-1]))
 
     def outcomes(self, file: str) -> dict[str, Outcome]:
@@ -136,12 +140,15 @@ class Side:
                 # In a process group, so that its child processes can be killed with it.
                 start_new_session=True,
             )
+            RUNNING.add(process)
             try:
                 end = f"exit status {process.wait(timeout=FILE_LIMIT)}"
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 end = "cut off"
+            # This fails after Ctrl-C, so the record stays incomplete.
+            RUNNING.remove(process)
         # All passed, some failed, or there were none. Anything else ended the file early.
         if end not in ("exit status 0", "exit status 1", "exit status 5"):
             with open(record, "a", encoding="utf-8") as lines:
@@ -154,23 +161,25 @@ def compare(
     """Count the tests of a file by how both sides ended, and list those that differ.
 
     A test is ``not compared`` if one side did not reach it, because its file was cut off or its
-    process died. The end of a process is compared like a test.
+    process died. A process that died is compared like a test.
     """
     counts: Counter[str] = Counter()
     different = []
-    incomplete = any(
-        when == "process" for side in (wheel, broken) for o in side.values() for when, _, _ in o
+    wheel_ended, broken_ended = (
+        any(when == "process" for outcome in side.values() for when, _, _ in outcome)
+        for side in (wheel, broken)
     )
     for test in sorted(wheel.keys() | broken.keys()):
         a, b = wheel.get(test), broken.get(test)
-        if a and b and all(when == "process" and end == "cut off" for when, end, _ in a + b):
+        if a == b == CUT_OFF:
             continue
-        if (a is None or b is None) and incomplete:
-            counts["not compared"] += 1
-        elif a == b and a is not None:
-            counts[_word(a)] += 1
+        if a is None or b is None:
+            ended = wheel_ended if a is None else broken_ended
+            kind = "not compared" if ended or CUT_OFF in (a, b) else "different"
         else:
-            counts["different"] += 1
+            kind = _word(a) if a == b else "different"
+        counts[kind] += 1
+        if kind == "different":
             different.append({"test": test, "wheel": a, "broken": b})
     return counts, different
 
@@ -209,6 +218,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
     parser.add_argument("groups", nargs="*", help="files or folders below tests/; default: all")
     options = parser.parse_args()
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     source, work = options.source.absolute(), options.work.absolute()
     sides = (
@@ -224,12 +234,19 @@ def main() -> int:
             pool.submit(lambda file: compare(*(side.outcomes(file) for side in sides)), file): file
             for file in files
         }
-        for future in as_completed(futures):
-            file = futures[future]
-            counts[file], differ = future.result()
-            different += differ
-            summary = ", ".join(f"{n} {word}" for word, n in sorted(counts[file].items()))
-            print(f"[{len(counts):3}/{len(files)}] {file}: {summary}", file=sys.stderr, flush=True)
+        try:
+            for future in as_completed(futures):
+                file = futures[future]
+                counts[file], differ = future.result()
+                different += differ
+                summary = ", ".join(f"{n} {word}" for word, n in sorted(counts[file].items()))
+                done = f"[{len(counts):3}/{len(files)}]"
+                print(f"{done} {file}: {summary}", file=sys.stderr, flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while RUNNING:
+                os.killpg(RUNNING.pop().pid, signal.SIGKILL)
+            raise
     data = {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         "wheel": wheel,
