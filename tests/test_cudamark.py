@@ -111,6 +111,18 @@ def test_help_names_every_distribution(capsys: pytest.CaptureFixture[str]) -> No
     assert all(name in text for name in DISTRIBUTIONS)
 
 
+def test_help_names_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    unwritable = [*CPU, "--csv", "/dev/full"]
+    statuses = [command.main(arguments) for arguments in (CPU, unwritable, ["--size", "0"])]
+    capsys.readouterr()
+    assert command.main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert [int(each) for each in re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])] == [
+        *statuses,
+        130,
+    ]
+
+
 # The files
 
 

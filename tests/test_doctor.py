@@ -478,7 +478,7 @@ def test_the_doctor_itself_does_not_import_cupy(healthy_subject: Subject) -> Non
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_an_interrupt_leaves_no_process(healthy_subject: Subject) -> None:
+def test_an_interrupt_ends_with_one_line_and_leaves_no_process(healthy_subject: Subject) -> None:
     (healthy_subject.folder / "numpy.py").write_text(
         "import os, time\n"
         "open('pid', 'w').write(str(os.getpid()))\n"
@@ -498,7 +498,8 @@ def test_an_interrupt_leaves_no_process(healthy_subject: Subject) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.1)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"cupy-compat doctor: error: interrupted\n")
     child = int(started.read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)

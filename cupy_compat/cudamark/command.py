@@ -76,13 +76,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str]) -> int:
     """Run the command with the arguments after ``cudamark``, and return its exit status.
 
-    The status is 0 on success; 1 if the command fails (no GPU, too little memory, an unwritable
-    file, a library that is missing or fails, a wrong result); 2 for bad arguments; 130 after
-    Ctrl-C. Every failure prints one line on standard error.
+    Every failure prints one line on standard error.
     """
     _open_streams()
     parser = _Parser(
-        prog=_PROG, description="Sort one array with 1, 2, 4 ... threads, and print a table."
+        prog=_PROG,
+        description="Sort one array with 1, 2, 4 ... threads, and print a table.",
+        epilog="Exit status: 0 done; 1 failed; 2 wrong usage; 130 interrupted.",
     )
     _add_arguments(parser)
     try:

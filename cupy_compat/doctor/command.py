@@ -38,12 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         width = max(len(check.name) for check in CHECKS)
         _write("\n".join(f"{check.name:<{width}}  {check.about}" for check in CHECKS))
         return 0
-    if options.explain is not None:
-        return _explain(options.explain, options.json)
     if options.python is not None and shutil.which(options.python) is None:
         _error(f"--python {options.python}: there is no such program")
         return 2
     try:
+        if options.explain is not None:
+            return _explain(options.explain, options.json)
         interpreter = _interpreter(options.python)
         found = diagnosis.examine(interpreter, options.gpu, options.time_limit)
         _write((report.as_json if options.json else report.as_text)(found))
@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrialError as error:
         _error(str(error))
         return 1
+    except KeyboardInterrupt:
+        _error("interrupted")
+        return 130
     return 0 if found.imports and (found.works or not options.gpu) else 1
 
 
@@ -86,9 +89,10 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROG,
         description="Find out why CuPy does not import or work, and what to do.",
         epilog="Exit status: 0 CuPy imports and, with --gpu, works on a GPU; 1 it does not, or the "
-        "interpreter cannot be started; 2 wrong usage. With --explain: 0 the text matches a known "
-        "problem; 1 it does not; 2 also if the file cannot be read. With --fix: 0 CuPy imports and "
-        "works (a missing GPU counts only with --gpu); 1 it does not, or the cure failed.",
+        "interpreter cannot be started; 2 wrong usage; 130 interrupted. With --explain: 0 the text "
+        "matches a known problem; 1 it does not; 2 also if the file cannot be read. With --fix: 0 "
+        "CuPy imports and works (a missing GPU counts only with --gpu); 1 it does not, or the cure "
+        "failed.",
     )
     parser.add_argument("--json", action="store_true", help="print the complete result as JSON")
     parser.add_argument("--list", action="store_true", help="print the list of checks and exit")
