@@ -97,10 +97,10 @@ def test_leaves_something(untidy):
 
 def test_speaks_for_others():
     import traceback
-    told = []
+    texts = []
     for error in (TypeError("a: b"), StopIteration(), LookupError()):
-        told.append("".join(traceback.format_exception(error)))
-    raise AssertionError("Both raise\\n\\n" + "\\n".join(told))
+        texts.append("".join(traceback.format_exception(error)))
+    raise AssertionError("Both raise\\n\\n" + "\\n".join(texts))
 """
 
 

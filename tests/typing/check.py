@@ -35,9 +35,9 @@ def run_pyright(program: Path) -> Found:
     report = json.loads(done.stdout)
     assert report["summary"]["filesAnalyzed"] == 1
     return {
-        (told["range"]["start"]["line"] + 1, told["rule"])
-        for told in report["generalDiagnostics"]
-        if told["severity"] == "error"
+        (one["range"]["start"]["line"] + 1, one["rule"])
+        for one in report["generalDiagnostics"]
+        if one["severity"] == "error"
     }
 
 

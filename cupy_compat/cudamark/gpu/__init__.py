@@ -1,4 +1,4 @@
-"""The sort through the GPU, `gpu_sort`, and what the benchmark asks about the GPU."""
+"""The sort through the GPU, `gpu_sort`, and queries of the GPU for the benchmark."""
 
 from cupy_compat.cudamark.gpu.device import Gpu, GpuUnavailable, find_gpu
 from cupy_compat.cudamark.gpu.memory import free_cached, require_memory
