@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -87,6 +88,30 @@ def test_it_selects_the_first_cure_that_needs_only_pip(
     said: str, machine: dict[str, object], expected: list[list[str]]
 ) -> None:
     assert fix.commands(failing(said, **machine), Examined()) == expected
+
+
+def test_an_interrupted_cure_says_how_to_undo_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for pip: only a machine with a GPU gets a cure of two steps."""
+    installed = ["cupy-cuda12x==13.4.1", "numpy==2.2.6"]
+
+    def pip(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        action = command[command.index("pip") + 1]
+        if action == "install" and "--dry-run" not in command:
+            raise KeyboardInterrupt
+        if action == "uninstall":
+            del installed[0]
+        return subprocess.CompletedProcess(command, 0, "\n".join(installed), "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    broken = failing(
+        "ImportError: cannot import name 'core' from partially initialized module 'cupy._core'",
+        distributions=("cupy", "cupy-cuda12x"),
+        driver=12080,
+    )
+    printed: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        fix.run(broken, Examined(), False, 60.0, True, printed.append)
+    assert printed[-1] == "\nTo undo this: python -m pip install cupy-cuda12x==13.4.1"
 
 
 def test_no_selected_cure_contains_a_placeholder() -> None:

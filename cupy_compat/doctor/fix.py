@@ -97,12 +97,14 @@ def run(
         write("Nothing was changed.")
         return 1
     before = _installed(pip)
-    failed = _run_steps(pip, steps)
-    after = _installed(pip)
-    removed = [each for each in before if each not in after]
-    if removed:
-        # Print it even if a step failed, because an earlier one may have removed something.
-        write(f"\nTo undo this: {interpreter.pip} install {shlex.join(removed)}")
+    try:
+        failed = _run_steps(pip, steps)
+    finally:
+        # Even after a failure or Ctrl-C, because an earlier step may have removed something.
+        after = _installed(pip)
+        removed = [each for each in before if each not in after]
+        if removed:
+            write(f"\nTo undo this: {interpreter.pip} install {shlex.join(removed)}")
     if failed:
         write(f"\nThis step failed: {interpreter.pip} {shlex.join(failed)}")
     result = examine(interpreter, gpu, limit)

@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 if a file could not be removed.
+        The exit status, as ``--help`` describes it.
     """
     argparse.ArgumentParser(
         prog="cupy-compat disable",
