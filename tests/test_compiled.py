@@ -197,6 +197,33 @@ def test_compiling_after_the_main_thread_has_ended_is_refused() -> None:
     assert done.stdout == "1\nrefused\n"
 
 
+FIRST_SORT = """
+import sys
+import numpy as np
+from cupy_compat.cudamark import threaded_sort
+
+keys = np.random.default_rng(0).integers(0, 1 << 30, 1 << 20)
+interrupted = []
+
+def sort_during_import(frame, event, _):
+    module = frame.f_globals.get("__name__", "")
+    if frame.f_code.co_name == "<module>" and module.startswith(("cupy_compat.", "numpy.ma")):
+        interrupted.append(module)
+        assert np.array_equal(threaded_sort(keys), np.sort(keys))
+
+sys.settrace(sort_during_import)
+threaded_sort(keys)
+sys.settrace(None)
+print("cupy_compat.cudamark.kernels" in interrupted)
+"""
+
+
+def test_a_sort_may_interrupt_the_imports_of_the_first_sort() -> None:
+    """As in a signal handler."""
+    done = subprocess.run([sys.executable, "-c", FIRST_SORT], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
 ALL_COMPILED = """
 import numpy as np
 from cupy_compat.cudamark import kernels

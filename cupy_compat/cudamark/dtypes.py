@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ma  # np.ma imports it at first use, which a signal or a fork may interrupt
 from numpy.typing import NDArray
 
 
@@ -14,7 +15,7 @@ def as_keys(a: object, function: str) -> NDArray[Any]:
     Raises TypeError for a masked array, ValueError for another number of dimensions. The messages
     name `function`.
     """
-    if isinstance(a, np.ma.MaskedArray):
+    if isinstance(a, ma.MaskedArray):
         raise TypeError(f"{function} cannot sort masked arrays; pass a.compressed() instead")
     keys = np.asarray(a)
     if keys.ndim != 1:

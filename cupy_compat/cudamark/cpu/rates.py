@@ -6,7 +6,6 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,11 +47,7 @@ def measure(key: np.dtype[Any]) -> Rates:
     start = _STARTS * least_seconds(lambda: Crew(cpus).share(abs, range(cpus)), 5) / (cpus - 1)
     if only_numpy_sorts(key):
         return Rates(0.0, start, 0.0, serial=_SERIAL_CUTS)
-    # In turn, because this takes seconds, during which a signal or a fork may occur.
-    compiling(lambda: import_module("cupy_compat.cudamark.kernels"))()
-    from cupy_compat.cudamark import kernels, split
-    from cupy_compat.cudamark.cpu import counting, samplesort
-
+    kernels, split, counting, samplesort = _import_loops()
     keys = np.random.default_rng(0).integers(1 << 8 * key.itemsize - 1, size=_MANY).astype(key)
 
     def move(keys: NDArray[Any]) -> None:
@@ -71,6 +66,15 @@ def measure(key: np.dtype[Any]) -> Rates:
         sort = lambda: kernels.radix_sort(bits.copy(), np.empty_like(bits), *masks)  # noqa: E731
         radix = least_seconds(sort, 5) / bits.size
     return Rates(begin, start, max(whole - begin, 0.0) / keys.size, radix)
+
+
+@compiling
+def _import_loops() -> tuple[Any, Any, Any, Any]:
+    """Import what needs Numba, in turn: this takes seconds. A signal or a fork may occur then."""
+    from cupy_compat.cudamark import kernels, split
+    from cupy_compat.cudamark.cpu import counting, samplesort
+
+    return kernels, split, counting, samplesort
 
 
 def least_seconds(call: Callable[[], object], times: int) -> float:
