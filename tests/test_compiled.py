@@ -112,6 +112,17 @@ def test_a_missing_incompatible_or_disabled_numba_is_reported(tmp_path: Path) ->
     assert "ModuleNotFoundError: these sorts need Numba, which cannot be imported" in missing
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a process is read from /proc")
+def test_too_little_memory_for_numba_is_reported(tmp_path: Path) -> None:
+    limit = """
+import resource, numpy
+pages = int(open("/proc/self/statm").read().split()[0]) + (100 << 20) // resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, 2 * (pages * resource.getpagesize(),))
+"""
+    refused = run("import warnings; warnings.simplefilter('ignore')" + limit + SORT, tmp_path)
+    assert "\nImportError: these sorts need Numba, which cannot be imported" in refused.stderr
+
+
 def test_compiling_functions_take_turns_and_run_once() -> None:
     inside: list[int] = []
     done: list[int] = []

@@ -12,12 +12,14 @@ from typing import Any, TypeVar, cast
 try:
     import numba
     from numba.core import caching, ccallback, sigutils
-except ImportError as error:
-    # Numba may be missing, or refuse a NumPy that is too new for it.
-    raise type(error)(
+except (ImportError, OSError) as error:
+    # Numba may be missing, or refuse a NumPy that is too new for it. If its library llvmlite cannot
+    # be loaded, as in too little memory, it raises OSError.
+    kind = type(error) if isinstance(error, ImportError) else ImportError
+    raise kind(
         f"these sorts need Numba, which cannot be imported: {error}. Use numpy.sort, or install "
         "versions of Numba and NumPy that fit: pip install 'cupy-compat[cudamark]'",
-        name=error.name,
+        name=getattr(error, "name", None),
     ) from error
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Numba is only partly typed.

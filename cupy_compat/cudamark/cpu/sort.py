@@ -50,7 +50,7 @@ def threaded_sort(a: ArrayLike, threads: SupportsIndex | None = None) -> NDArray
     ValueError
         If the array is not one-dimensional or `threads` is below 1.
     ImportError
-        If Numba is missing, does not support this NumPy, or is disabled.
+        If Numba is missing, cannot be loaded, does not support this NumPy, or is disabled.
     MemoryError
         If there is no memory for the result and the work space. The work space is a quarter as
         large as the array. It is as large as the array if the byte order is not native, or if
