@@ -81,12 +81,13 @@ def choose(keys: Keys, rates: Rates, threads: int) -> int:
 
 def estimate(a: NDArray[Any], worth: float) -> Keys | None:
     """Estimate, on samples, what NumPy takes for keys of shape (n,); None if below `worth` s."""
-    samples, least = [], math.inf
-    for runs in (2, 8, 16):  # the first sample takes less time, and often suffices
+    samples, times = [], []
+    for runs in (4, 8, 16):  # the first sample takes less time, and often suffices
         sample = sample_runs(a, runs)
         samples.append(sample)
         seconds, ordered = _sort(sample)
-        least = min(least, seconds)
+        times.append(seconds)
+        least = min(times[-2:])
         # Sorting takes time per key in proportion to log(n), unless values recur.
         scale = deeper = math.log(a.size) / math.log(sample.size)
         if scale * least * a.size < worth:
@@ -97,6 +98,7 @@ def estimate(a: NDArray[Any], worth: float) -> Keys | None:
             scale = _RECURRING
             if scale * least * a.size < worth:
                 return None
+    del samples[0]  # its few runs may all be where keys are cheap to sort
     if only_numpy_sorts(a.dtype):
         # Cutting keys at their median destroys any order that they had.
         finish = scale * min(_sort(one.reshape(8, -1).T.reshape(-1))[0] for one in samples)
