@@ -262,21 +262,31 @@ def test_the_hook_works_after_ctrl_c_at_any_moment_of_the_search(broken: Interpr
 
 def test_install_does_not_hang_in_a_child_forked_during_an_import(reference: Interpreter) -> None:
     code = """
-        import os, signal, sys, threading, warnings
+        import importlib.machinery, os, signal, sys, threading, warnings
         import cupy_compat
         warnings.simplefilter("ignore")
         begun, forked = threading.Event(), threading.Event()
 
         class Slow:
             def find_spec(self, name, path=None, target=None):
-                if name in ("cupy._core", "cupy._util"):
+                if name != "cupy._util":
+                    return None
+                spec = importlib.machinery.PathFinder.find_spec(name, path)
+                execute = spec.loader.exec_module
+
+                def wait(module):
                     begun.set()
                     forked.wait(30)
+                    execute(module)
 
-        sys.meta_path.insert(0, Slow())
+                spec.loader.exec_module = wait
+                return spec
+
+        # After the shim's own finder.
+        sys.meta_path.insert(1, Slow())
         thread = threading.Thread(target=lambda: __import__("cupy"))
         thread.start()
-        begun.wait(30)
+        assert begun.wait(30)
         child = os.fork()
         if child == 0:
             signal.alarm(20)
