@@ -24,7 +24,7 @@ def sample_indices(size: int, count: int) -> NDArray[np.intp]:
 def sample_runs(a: NDArray[Any], count: int) -> NDArray[Any]:
     """Return a sample of 2048 keys: `count` runs of neighbours, in the array's order."""
     length = 2048 // count
-    starts = [int(fraction * (a.size - length)) for fraction in _fractions(count).tolist()]
+    starts = sample_indices(a.size - length + 1, count).tolist()
     return np.concatenate([a[start : start + length] for start in starts])
 
 
