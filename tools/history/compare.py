@@ -7,7 +7,7 @@ Usage::
 
 A yardstick is a benchmark that no commit can change. A ratio counts as changed if two conditions
 hold. It differs by more than the yardstick of its benchmark does between any two rounds on that
-machine, and the rounds of the two commits do not overlap. Plain times are not compared, nor are
+machine, and the rounds of the two commits do not overlap. The script ignores plain times and
 figures of one round.
 """
 
